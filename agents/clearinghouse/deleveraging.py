@@ -1,0 +1,129 @@
+"""Auto-deleveraging rules: whose contracts are closed against a bankrupt account's, and how many."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from agents.families import Family, Rule, RuleParameters
+
+type Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleveragingView:
+    """What a deleveraging rule sees: the n accounts on the other side of one market.
+
+    Attributes:
+        quantity: contracts to close.
+        room: shape (n,), contracts each account can give.
+        size: shape (n,), contracts it holds, unsigned.
+        profit: shape (n,), USD, gain since entry on this market's position.
+        equity: shape (n,), USD.
+        maintenance: shape (n,), USD.
+        mark: USD a contract.
+        entry: shape (n,), USD a contract.
+        long: whether these accounts are long.
+    """
+
+    quantity: float
+    room: Floats
+    size: Floats
+    profit: Floats
+    equity: Floats
+    maintenance: Floats
+    mark: float
+    entry: Floats
+    long: bool
+
+
+class DeleveragingRule(Rule):
+    """Base of the family. `rule(DeleveragingView, state, rng) -> (contracts (n,), state)`, at most `room`, at most `quantity` in all."""
+
+    def rule(self, view: DeleveragingView, state: Any, rng: Any) -> tuple[Floats, Any]:
+        raise NotImplementedError
+
+
+deleveraging_rules = Family("deleveraging rule", DeleveragingRule)
+
+
+def fill_by_score(score: Floats, room: Floats, quantity: float) -> Floats:
+    """Fills the highest score first, shape (n,); equal scores (to ten digits) share in proportion to their room, so that order never decides."""
+    mantissa, exponent = np.frexp(score)
+    _, group = np.unique(-np.ldexp(np.round(mantissa, 10), exponent), return_inverse=True)
+    rooms = np.bincount(group, weights=room)
+    before = np.concatenate(([0.0], np.cumsum(rooms)[:-1]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(rooms > 0.0, np.clip((quantity - before) / rooms, 0.0, 1.0), 0.0)
+    filled: Floats = share[group] * room
+    return filled
+
+
+def fill_pro_rata(weight: Floats, room: Floats, quantity: float) -> Floats:
+    """min(room, level x weight), shape (n,), with the level at which it sums to `quantity` or all room is used: water-filling."""
+    able = (weight > 0.0) & (room > 0.0)
+    filled = np.zeros_like(room)
+    if not able.any():
+        return filled
+    w, r = weight[able], room[able]
+    order = np.argsort(r / w, kind="stable")
+    w, r = w[order], r[order]
+    full = np.concatenate(([0.0], np.cumsum(r)[:-1]))
+    rest = np.cumsum(w[::-1])[::-1]
+    levels = (quantity - full) / rest
+    capped = r / w < levels
+    level = levels[np.argmin(capped)] if not capped.all() else np.inf
+    filled[able] = np.minimum(room[able], max(level, 0.0) * weight[able])
+    return filled
+
+
+@deleveraging_rules.member
+class Queue(DeleveragingRule):
+    """By rank. Scores, highest first, with leverage = notional / equity and return = gain since entry / entry value:
+
+    - `bitmex` (BitMEX, Bybit): return x leverage if the position is in profit, return / leverage if not.
+    - `binance`: gain / wallet balance x maintenance margin / equity.
+    - `hyperliquid`: (mark / entry) x (notional / equity) for longs, its inverse price ratio for shorts.
+    - `profit_leverage` (dYdX v3): gain x leverage.
+    """
+
+    name = "queue"
+
+    class Parameters(RuleParameters):
+        type: Literal["queue"] = "queue"
+        score: Literal["bitmex", "binance", "hyperliquid", "profit_leverage"] = Field(default="bitmex", description="the venue's ranking formula")
+
+    def rule(self, view: DeleveragingView, state: Any, rng: Any) -> tuple[Floats, Any]:
+        equity = np.maximum(view.equity, 1e-9)
+        leverage = view.size * view.mark / equity
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = np.where(view.entry > 0, view.profit / (view.size * view.entry), 0.0)
+            ratio = view.mark / view.entry if view.long else view.entry / max(view.mark, 1e-300)
+        match self.parameters.score:
+            case "bitmex":
+                score = np.where(gain > 0, gain * leverage, gain / np.maximum(leverage, 1e-12))
+            case "binance":
+                wallet = np.maximum(view.equity - view.profit, 1.0)
+                score = np.maximum(view.profit, 0.0) / wallet * np.where(view.equity > 0, view.maintenance / equity, 0.0)
+            case "hyperliquid":
+                score = np.where(view.entry > 0, ratio, 1.0) * leverage
+            case _:
+                score = view.profit * leverage
+        return fill_by_score(score, view.room, view.quantity), state
+
+
+@deleveraging_rules.member
+class ProRata(DeleveragingRule):
+    """In proportion to contracts held, equity or profit, capped at what each can give, by water-filling (Chitra 2025, "capped pro rata")."""
+
+    name = "pro_rata"
+
+    class Parameters(RuleParameters):
+        type: Literal["pro_rata"] = "pro_rata"
+        by: Literal["contracts", "equity", "profit"] = Field(default="contracts", description="what a share is proportional to")
+
+    def rule(self, view: DeleveragingView, state: Any, rng: Any) -> tuple[Floats, Any]:
+        weight = {"contracts": view.size, "equity": view.equity, "profit": view.profit}[self.parameters.by]
+        return fill_pro_rata(np.maximum(weight, 0.0), view.room, view.quantity), state

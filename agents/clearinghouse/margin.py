@@ -1,0 +1,254 @@
+"""Margin rules: what an account must hold against its positions, at opening (initial) and at any time (maintenance)."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from agents.families import Family, Parameters, Rule, RuleParameters
+
+type Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class MarginView:
+    """What a margin rule sees.
+
+    Attributes:
+        position: shape (M, n), contracts of n accounts, long > 0.
+        notional: shape (M, n), USD, unsigned, at mark.
+        marks: shape (M,), USD.
+    """
+
+    position: Floats
+    notional: Floats
+    marks: Floats
+
+
+class Margin(NamedTuple):
+    """A margin rule's decision.
+
+    Attributes:
+        initial: shape (n,), USD.
+        by_market: shape (M, n), USD, maintenance margin; an account's requirement is its sum over markets.
+    """
+
+    initial: Floats
+    by_market: Floats
+
+
+class MarginRule(Rule):
+    """Base of the family. `rule(MarginView, state, rng) -> (Margin, state)`."""
+
+    def rule(self, view: MarginView, state: Any, rng: Any) -> tuple[Margin, Any]:
+        raise NotImplementedError
+
+    def flat_region(self, marks: Floats) -> tuple[Floats, Floats]:
+        """A rate and a notional, each (M,): up to that notional, maintenance is at most rate x notional.
+
+        The screen of accounts that could breach uses it; a limit of zero makes it evaluate the rule for everybody.
+        """
+        return np.zeros_like(marks), np.zeros_like(marks)
+
+
+margin_rules = Family("margin rule", MarginRule)
+
+
+class Tier(Parameters):
+    """One step of a margin schedule."""
+
+    notional: Annotated[float, Field(ge=0, description="lower bound of the tier", json_schema_extra={"unit": "USD"})]
+    initial: Annotated[float, Field(gt=0, le=1, description="initial margin rate", json_schema_extra={"unit": "1"})]
+    maintenance: Annotated[float, Field(gt=0, le=1, description="maintenance margin rate", json_schema_extra={"unit": "1"})]
+
+
+def _leverage_tiers(*steps: tuple[float, float]) -> tuple[Tier, ...]:
+    """Tiers from (lower bound, maximum leverage), maintenance being half of initial margin."""
+    return tuple(Tier(notional=bound, initial=1 / lever, maintenance=0.5 / lever) for bound, lever in steps)
+
+
+PRESETS: dict[str, tuple[Tier, ...]] = {
+    # Hyperliquid documentation, "margin tiers": maintenance is half of the initial margin at maximum leverage.
+    "hyperliquid_btc": _leverage_tiers((0, 40), (150e6, 20)),
+    "hyperliquid_eth": _leverage_tiers((0, 25), (100e6, 15)),
+    "hyperliquid_mid": _leverage_tiers((0, 10), (20e6, 5)),
+    "hyperliquid_small": _leverage_tiers((0, 10), (3e6, 5)),
+    # dYdX v4 mainnet genesis: large-cap 5 % / 3 %, mid 10 % / 5 %, long-tail 20 % / 10 %.
+    "dydx_large": (Tier(notional=0, initial=0.05, maintenance=0.03),),
+    "dydx_mid": (Tier(notional=0, initial=0.10, maintenance=0.05),),
+    "dydx_long_tail": (Tier(notional=0, initial=0.20, maintenance=0.10),),
+    # Binance BTCUSDT brackets of March 2021 (maintenance as published; initial from the bracket's maximum leverage).
+    "binance_btc_2021": tuple(
+        Tier(notional=bound, initial=initial, maintenance=rate)
+        for bound, initial, rate in (
+            (0, 1 / 125, 0.004),
+            (50e3, 1 / 100, 0.005),
+            (250e3, 1 / 50, 0.01),
+            (1e6, 1 / 20, 0.025),
+            (10e6, 1 / 10, 0.05),
+            (20e6, 1 / 5, 0.10),
+            (50e6, 1 / 4, 0.125),
+            (100e6, 1 / 3, 0.15),
+            (200e6, 1 / 2, 0.25),
+            (300e6, 1.0, 0.50),
+        )
+    ),
+}
+
+
+class _Schedule:
+    """A tiered schedule as the maximum of straight lines, rate x notional - deduction, which makes it continuous and convex."""
+
+    def __init__(self, bounds: Floats, rates: Floats) -> None:
+        self.rates = rates
+        steps = bounds[1:] * np.diff(rates)
+        self.deductions = np.concatenate(([0.0], np.cumsum(steps)))
+
+    def __call__(self, notional: Floats) -> Floats:
+        required: Floats = self.rates[0] * notional
+        for rate, deduction in zip(self.rates[1:], self.deductions[1:], strict=True):
+            np.maximum(required, rate * notional - deduction, out=required)
+        return required
+
+
+@margin_rules.member
+class Tiered(MarginRule):
+    """Published tiers by notional, a schedule for each market.
+
+    Maintenance = N * rate_k - deduction_k with deduction_k = deduction_{k-1} + bound_k * (rate_k - rate_{k-1}), so that margin is continuous
+    across a tier's bound (Hyperliquid documentation, "margin tiers"; Binance's "maintenance amount").
+    """
+
+    name = "tiered"
+
+    class Parameters(RuleParameters):
+        type: Literal["tiered"] = "tiered"
+        schedules: tuple[str | tuple[Tier, ...], ...] = Field(
+            default=("hyperliquid_btc", "hyperliquid_eth", "hyperliquid_mid"),
+            min_length=1,
+            description=f"one a market, in their order (the last serves any further market): tiers, or one of {', '.join(PRESETS)}",
+            json_schema_extra={"source": "Hyperliquid documentation, margin tiers"},
+        )
+        leverage_cap: float | None = Field(
+            default=None, ge=1, le=1000, description="no position may be opened above this leverage, whatever the tier", json_schema_extra={"unit": "1"}
+        )
+
+        @model_validator(mode="after")
+        def _ordered(self) -> "Tiered.Parameters":
+            for schedule in self.schedules:
+                if isinstance(schedule, str):
+                    if schedule not in PRESETS:
+                        raise ValueError(f"unknown preset {schedule!r}: expected tiers or one of {', '.join(PRESETS)}")
+                    continue
+                bounds = [t.notional for t in schedule]
+                if not bounds or bounds[0] != 0 or bounds != sorted(set(bounds)):
+                    raise ValueError("tiers out of order: expected bounds that start at 0 and increase")
+                for rates in ([t.initial for t in schedule], [t.maintenance for t in schedule]):
+                    if rates != sorted(rates):
+                        raise ValueError("tiers out of order: expected rates that do not fall with notional")
+                if any(t.maintenance > t.initial for t in schedule):
+                    raise ValueError("maintenance above initial margin: expected at most the initial rate in each tier")
+            return self
+
+    def __init__(self, parameters: Any = None) -> None:
+        super().__init__(parameters)
+        given = [PRESETS[s] if isinstance(s, str) else s for s in self.parameters.schedules]
+        bounds = [np.array([t.notional for t in tiers]) for tiers in given]
+        self._limits = np.array([b[1] if b.size > 1 else np.inf for b in bounds])
+        self._initial = [_Schedule(b, np.array([t.initial for t in g])) for b, g in zip(bounds, given, strict=True)]
+        self._maintenance = [_Schedule(b, np.array([t.maintenance for t in g])) for b, g in zip(bounds, given, strict=True)]
+
+    def _of(self, market: int) -> int:
+        return min(market, len(self._maintenance) - 1)
+
+    def rule(self, view: MarginView, state: Any, rng: Any) -> tuple[Margin, Any]:
+        notional, cap = view.notional, self.parameters.leverage_cap
+        initial = np.zeros(notional.shape[1])
+        by_market = np.empty_like(notional)
+        for market, size in enumerate(notional):
+            at = self._of(market)
+            needed = self._initial[at](size)
+            initial += needed if cap is None else np.maximum(needed, size / cap)
+            by_market[market] = self._maintenance[at](size)
+        return Margin(initial, by_market), state
+
+    def flat_region(self, marks: Floats) -> tuple[Floats, Floats]:
+        at = [self._of(market) for market in range(marks.size)]
+        return np.array([self._maintenance[a].rates[0] for a in at]), self._limits[at]
+
+
+@margin_rules.member
+class LinearRamp(MarginRule):
+    """Margin rates that rise linearly with a position's size in units of the underlying (Deribit, "initial and maintenance margin")."""
+
+    name = "linear_ramp"
+
+    class Parameters(RuleParameters):
+        type: Literal["linear_ramp"] = "linear_ramp"
+        initial: tuple[float, ...] = Field(
+            default=(0.02, 0.02, 0.04), min_length=1, description="initial margin rate at size zero, a market", json_schema_extra={"unit": "1", "source": "Deribit"}
+        )
+        maintenance: tuple[float, ...] = Field(
+            default=(0.01, 0.01, 0.02), min_length=1, description="maintenance margin rate at size zero", json_schema_extra={"unit": "1", "source": "Deribit"}
+        )
+        slope: tuple[float, ...] = Field(
+            default=(5e-5, 4e-6, 5e-6),
+            min_length=1,
+            description="rise of both rates for each unit of the underlying",
+            json_schema_extra={"unit": "1 per unit", "source": "Deribit"},
+        )
+        leverage_cap: float | None = Field(default=None, ge=1, le=1000, description="highest leverage at opening", json_schema_extra={"unit": "1"})
+
+        @model_validator(mode="after")
+        def _consistent(self) -> "LinearRamp.Parameters":
+            if not len(self.initial) == len(self.maintenance) == len(self.slope):
+                raise ValueError("expected as many initial and maintenance rates as slopes")
+            if any(not 0 < m <= i <= 1 for m, i in zip(self.maintenance, self.initial, strict=True)) or min(self.slope) < 0:
+                raise ValueError("expected 0 < maintenance <= initial <= 1 and slopes of at least 0")
+            return self
+
+    def _spread(self, values: tuple[float, ...], markets: int) -> Floats:
+        return np.array([values[min(m, len(values) - 1)] for m in range(markets)])[:, None]
+
+    def rule(self, view: MarginView, state: Any, rng: Any) -> tuple[Margin, Any]:
+        p, markets = self.parameters, view.marks.size
+        with np.errstate(divide="ignore", invalid="ignore"):
+            units = np.where(view.marks[:, None] > 0, view.notional / view.marks[:, None], 0.0)
+        ramp = self._spread(p.slope, markets) * units
+        initial = np.minimum(self._spread(p.initial, markets) + ramp, 1.0)
+        if p.leverage_cap is not None:
+            initial = np.maximum(initial, 1.0 / p.leverage_cap)
+        maintenance = np.minimum(self._spread(p.maintenance, markets) + ramp, 1.0)
+        return Margin((initial * view.notional).sum(axis=0), maintenance * view.notional), state
+
+    def flat_region(self, marks: Floats) -> tuple[Floats, Floats]:
+        rate = 2.0 * self._spread(self.parameters.maintenance, marks.size)[:, 0]
+        slope = self._spread(self.parameters.slope, marks.size)[:, 0]
+        with np.errstate(divide="ignore"):
+            return rate, 0.5 * rate / slope * marks
+
+
+@margin_rules.member
+class FixedLeverage(MarginRule):
+    """One initial and one maintenance rate for every market and size (CFD-style; ESMA's 2018 measures set 50 % for crypto-assets)."""
+
+    name = "fixed_leverage"
+
+    class Parameters(RuleParameters):
+        type: Literal["fixed_leverage"] = "fixed_leverage"
+        initial: float = Field(default=0.1, gt=0, le=1, description="initial margin rate", json_schema_extra={"unit": "1"})
+        maintenance: float = Field(default=0.05, gt=0, le=1, description="maintenance margin rate", json_schema_extra={"unit": "1"})
+
+        @model_validator(mode="after")
+        def _ordered(self) -> "FixedLeverage.Parameters":
+            if self.maintenance > self.initial:
+                raise ValueError("maintenance above initial margin: expected at most the initial rate")
+            return self
+
+    def rule(self, view: MarginView, state: Any, rng: Any) -> tuple[Margin, Any]:
+        return Margin(self.parameters.initial * view.notional.sum(axis=0), self.parameters.maintenance * view.notional), state
+
+    def flat_region(self, marks: Floats) -> tuple[Floats, Floats]:
+        return np.full(marks.size, self.parameters.maintenance), np.full(marks.size, np.inf)

@@ -1,0 +1,152 @@
+"""The waterfall: who bears a deficit, layer by layer. The last layer writes claims on the exchange down to what backs them."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from agents.clearinghouse.deleveraging import Queue, deleveraging_rules, fill_pro_rata
+from agents.families import Family, Rule, RuleParameters
+
+type Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerView:
+    """What a layer sees.
+
+    Attributes:
+        loss: USD still to be absorbed.
+        fund: USD in the backstop fund, at least 0.
+        treasury: USD of exchange capital, at least 0.
+        equity: shape (R,), USD, claims of account holders, 0 for the house and for accounts below zero.
+        gains: shape (R,), USD, gain since entry of account holders' open positions, at least 0 and at most their equity.
+        notional: shape (R,), USD, account holders' open positions.
+    """
+
+    loss: float
+    fund: float
+    treasury: float
+    equity: Floats
+    gains: Floats
+    notional: Floats
+
+
+class Charge(NamedTuple):
+    """A layer's decision, USD: what it takes from the fund, from exchange capital and from accounts, (R,) or None."""
+
+    fund: float = 0.0
+    treasury: float = 0.0
+    accounts: Floats | None = None
+
+
+class Layer(Rule):
+    """Base of the family. `rule(LayerView, state, rng) -> (Charge, state)`; a charge never exceeds the loss nor what its bearers hold.
+
+    Attributes:
+        reaches: "house" if it takes from fund and exchange capital alone, "accounts" if from account holders, "contracts" if it closes contracts.
+    """
+
+    reaches: ClassVar[Literal["house", "accounts", "contracts"]] = "accounts"
+
+    def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
+        raise NotImplementedError
+
+
+layers = Family("waterfall layer", Layer)
+
+
+@layers.member
+class BackstopFund(Layer):
+    """The backstop fund, to its last dollar or to a share of it."""
+
+    name = "fund"
+    reaches = "house"
+
+    class Parameters(RuleParameters):
+        type: Literal["fund"] = "fund"
+        share: float = Field(default=1.0, gt=0, le=1, description="part of the fund's balance that one loss may use", json_schema_extra={"unit": "1"})
+
+    def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
+        return Charge(fund=min(view.loss, self.parameters.share * view.fund)), state
+
+
+@layers.member
+class ExchangeCapital(Layer):
+    """The exchange's own capital: skin in the game (EMIR, RTS 153/2013 Art. 35: 25 % of minimum capital)."""
+
+    name = "exchange_capital"
+    reaches = "house"
+
+    class Parameters(RuleParameters):
+        type: Literal["exchange_capital"] = "exchange_capital"
+        share: float = Field(
+            default=0.25, gt=0, le=1, description="part of the exchange's capital that one loss may use", json_schema_extra={"unit": "1", "source": "EMIR RTS 153/2013, Art. 35"}
+        )
+
+    def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
+        return Charge(treasury=min(view.loss, self.parameters.share * view.treasury)), state
+
+
+@layers.member
+class Deleveraging(Layer):
+    """Auto-deleveraging. The contracts that the layers before cannot cover are closed against winners.
+
+    At bankruptcy price the haircuts sum to the loss that is left, and nobody gives more than the lesser of its profit since entry and its equity; at
+    mark, contracts move and no loss is absorbed. What cannot be placed passes to the next layer.
+    """
+
+    name = "deleveraging"
+    reaches = "contracts"
+
+    class Parameters(RuleParameters):
+        type: Literal["deleveraging"] = "deleveraging"
+        rule: Annotated[RuleParameters, deleveraging_rules] = Field(default=Queue.Parameters(), description="whose contracts are closed")
+        price: Literal["bankruptcy", "mark"] = Field(default="bankruptcy", description="price at which they are closed (BitMEX and Binance: bankruptcy)")
+
+    def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
+        return Charge(), state
+
+
+@layers.member
+class SocialisedLoss(Layer):
+    """Everybody pays in proportion to gains, equity or open positions.
+
+    - `gains`: h = min(1, L / sum of gains), as in variation-margin gains haircutting (ISDA 2013) and Deribit's daily socialisation among winners.
+    - `equity`: a haircut on balances (Paradex's socialised loss factor, applied at once).
+    - `open_interest`: every open position pays by size (Drift, Vertex: through the funding index).
+    """
+
+    name = "socialised_loss"
+    reaches = "accounts"
+
+    class Parameters(RuleParameters):
+        type: Literal["socialised_loss"] = "socialised_loss"
+        by: Literal["gains", "equity", "open_interest"] = Field(default="gains", description="what a share is proportional to")
+        cap: float = Field(default=1.0, gt=0, le=1, description="largest share of its base (equity for open_interest) that an account loses at once", json_schema_extra={"unit": "1"})
+
+    def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
+        p = self.parameters
+        if p.by == "open_interest":
+            return Charge(accounts=fill_pro_rata(view.notional, p.cap * view.equity, view.loss)), state
+        base = view.gains if p.by == "gains" else view.equity
+        total = float(base.sum())
+        haircut = min(p.cap, view.loss / total) if total > 0 else 0.0
+        return Charge(accounts=haircut * base), state
+
+
+@layers.member
+class WriteDown(Layer):
+    """Claims on the exchange are written down in proportion: it is insolvent. Always the last layer."""
+
+    name = "write_down"
+    reaches = "accounts"
+
+    class Parameters(RuleParameters):
+        type: Literal["write_down"] = "write_down"
+
+    def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
+        total = float(view.equity.sum())
+        return Charge(accounts=(min(1.0, view.loss / total) if total > 0 else 0.0) * view.equity), state

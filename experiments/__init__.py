@@ -1,0 +1,1 @@
+"""What a researcher does: run, sweep, analyse, report, calibrate, validate, watch."""

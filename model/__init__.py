@@ -1,0 +1,1 @@
+"""The world: what there is, and the order in which it happens."""

@@ -1,0 +1,248 @@
+"""Balance sheets outside the venue: lenders' cash and loans, and how a default travels through them.
+
+Nodes are lenders, then market makers, then liquidators, then the exchange. Borrowers keep all they have on the venue, so a loan goes from a
+lender's cash through the outside world to the borrower's margin account, and an estate comes back the same way.
+"""
+
+from dataclasses import dataclass, field
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.clock import HOURS_PER_YEAR
+from agents.families import RuleParameters
+from agents.lender import LenderParameters, LenderView, reconsider
+from model.clearing import terminate
+from model.contagion import Clearing, clearing_vector
+from model.events import Events
+from model.ledger import HOUSE_ROWS, OUTSIDE, Flow, Ledger, Rows, Status
+from model.network import Places, topologies
+from model.venue import Venue
+
+type Floats = NDArray[np.float64]
+
+
+def by_rank(total: float, count: int) -> Floats:
+    """Shape (count,), USD: `total` divided in proportion to 1 / rank."""
+    weights = 1.0 / np.arange(1, count + 1)
+    return total * weights / weights.sum() if count else weights
+
+
+@dataclass
+class Outcome:
+    """What credit did in a step: new defaults, those among them that are contagious, waves, and USD that creditors lost."""
+
+    defaults: int = 0
+    contagious: int = 0
+    waves: int = 0
+    loss: float = 0.0
+
+
+@dataclass
+class Credit:
+    """Loans between lenders and to a venue's institutions.
+
+    Attributes:
+        parameters: the lenders'.
+        cash: shape (L,), USD, lenders' liquid assets outside the venue.
+        deposits: shape (L,), USD, what lenders owe outside the model.
+        owed: shape (N, N), USD; [i, j] is what node i owes node j; N counts lenders, borrowers and the exchange (last).
+        outside: USD that has left lenders' cash for venues and the outside world; with `cash` it sums to what it was.
+        rows: shape (B,), the borrowers' ledger rows.
+        opening: shape (B,), USD, borrowers' debt at the start.
+        wave: shape (N,), wave of default, -1 for none; defaulted_at: step of default, -1 for none.
+    """
+
+    parameters: LenderParameters
+    cash: Floats
+    deposits: Floats
+    owed: Floats
+    rows: Rows
+    recovery: float
+    interbank_recovery: float
+    opening: Floats
+    outside: float = 0.0
+    wave: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    defaulted_at: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    @classmethod
+    def opened(
+        cls,
+        parameters: LenderParameters,
+        topology: RuleParameters,
+        venue: Venue,
+        own: Floats,
+        rng: np.random.Generator,
+        recovery: tuple[float, float],
+    ) -> "Credit":
+        """Draws the network and pays out the opening loans: `own`, shape (B,), USD, is each borrower's own capital."""
+        lenders, borrowers = parameters.count, own.size
+        graph, _ = topologies.build(topology).rule(Places(lenders, borrowers), None, rng)
+        weights = nx.to_numpy_array(graph, nodelist=range(lenders + borrowers), weight="weight") if lenders + borrowers else np.zeros((0, 0))
+        capital = by_rank(parameters.capital, lenders)
+        wanted = np.concatenate((parameters.interbank * capital, parameters.loan_to_capital * own))
+        owed = np.zeros((lenders + borrowers + 1, lenders + borrowers + 1))
+        owed[:-1, :-1] = (weights * wanted).T
+        funds = capital * (1.0 + parameters.deposits)
+        lent = owed[:, :lenders].sum(axis=0) - owed[:lenders, :].sum(axis=1)
+        scale = np.where(lent > 0.8 * funds, 0.8 * funds / np.where(lent > 0.0, lent, 1.0), 1.0)
+        owed[lenders:-1, :lenders] *= scale
+        lent = owed[:, :lenders].sum(axis=0) - owed[:lenders, :].sum(axis=1)
+        credit = cls(
+            parameters,
+            cash=funds - lent,
+            deposits=capital * parameters.deposits,
+            owed=owed,
+            rows=np.concatenate((venue.makers, venue.liquidators)),
+            recovery=recovery[0],
+            interbank_recovery=recovery[1],
+            opening=owed[lenders:-1, :lenders].sum(axis=1),
+            wave=np.full(owed.shape[0], -1, dtype=np.int64),
+            defaulted_at=np.full(owed.shape[0], -1, dtype=np.int64),
+        )
+        venue.ledger.transfer(Flow.LOAN, OUTSIDE, credit.rows, credit.opening)
+        credit.outside = -float(credit.cash.sum())
+        return credit
+
+    @property
+    def lenders(self) -> int:
+        """Number of lenders."""
+        return self.cash.size
+
+    def debt(self) -> Floats:
+        """Shape (B,), USD: what borrowers owe lenders."""
+        owed: Floats = self.owed[self.lenders : -1, : self.lenders].sum(axis=1)
+        return owed
+
+    def lender_equity(self) -> Floats:
+        """Shape (L,), USD: cash and loans, less deposits and debts."""
+        own: Floats = self.cash + self.owed[:, : self.lenders].sum(axis=0) - self.owed[: self.lenders].sum(axis=1) - self.deposits
+        return own
+
+    # -- everyday lending -----------------------------------------------------------------------------------------------------------
+
+    def serve(self, venue: Venue, hours: float) -> None:
+        """Interest is paid, loans above the limit are called, loans below it extended, as far as free margin and lenders' cash go."""
+        if not self.lenders or not self.rows.size or venue.insolvent:
+            return
+        p, ledger, lenders = self.parameters, venue.ledger, self.lenders
+        loans = self.owed[lenders:-1, :lenders]
+        debt = loans.sum(axis=1)
+        if not debt.any() and not self.opening.any():
+            return
+        equity = ledger.equity(self.rows)
+        active = ledger.status[self.rows] == Status.ACTIVE
+        margin = venue.requirement(ledger.position[:, self.rows], ledger.exposure[:, self.rows], ledger.marks)
+        free = np.maximum(equity - margin.initial, 0.0) * active
+        interest = np.minimum(debt * np.expm1(p.rate * hours / HOURS_PER_YEAR), free)
+        reference = np.maximum(venue.reference_volatility, 1e-12)
+        stress = float((venue.market.volatility / reference).mean())
+        change = reconsider(p, LenderView(equity - debt, debt, self.opening, stress, hours)) * active
+        shares = np.divide(loans, debt[:, None], out=np.zeros_like(loans), where=debt[:, None] > 0.0)
+        repaid = np.minimum(np.maximum(-change, 0.0), free - interest)
+        within = venue.within_custody(float(interest.sum() + repaid.sum()))
+        interest, repaid = interest * within, repaid * within
+        lent = self._affordable(np.maximum(change, 0.0)[:, None] * self._opening_shares(loans))
+        self.owed[lenders:-1, :lenders] += lent - shares * repaid[:, None]
+        self.cash += (shares * (interest + repaid)[:, None]).sum(axis=0) - lent.sum(axis=0)
+        self.outside -= float((interest + repaid).sum() - lent.sum())
+        for kind, amount in ((Flow.INTEREST, interest), (Flow.REPAYMENT, repaid)):
+            if amount.any():
+                ledger.transfer(kind, self.rows, OUTSIDE, amount)
+        if lent.any():
+            ledger.transfer(Flow.LOAN, OUTSIDE, self.rows, lent.sum(axis=1))
+
+    def _opening_shares(self, loans: Floats) -> Floats:
+        """Shape (B, L): how a new loan divides over lenders that are not in default: as the present loan does."""
+        total = loans.sum(axis=1, keepdims=True)
+        shares: Floats = np.divide(loans, total, out=np.zeros_like(loans), where=total > 0.0) * (self.wave[: self.lenders] < 0)
+        return shares
+
+    def _affordable(self, lent: Floats) -> Floats:
+        asked = lent.sum(axis=0)
+        able = np.divide(np.maximum(self.cash, 0.0), asked, out=np.ones_like(asked), where=asked > 0.0)
+        return lent * np.minimum(able, 1.0)
+
+    # -- default --------------------------------------------------------------------------------------------------------------------
+
+    def worths(self, venue: Venue) -> Floats:
+        """Shape (N,), USD: what each node has, less what it owes; the exchange's is its fund and capital, less written-down claims."""
+        borrowers = venue.ledger.equity(self.rows) - self.debt()
+        exchange = venue.ledger.fund + venue.ledger.treasury - venue.write_down
+        return np.concatenate((self.lender_equity(), borrowers, [exchange]))
+
+    def clear(self, venue: Venue, step: int, events: Events) -> Outcome:
+        """Clears the network if anybody cannot pay: Eisenberg-Noe or Rogers-Veraart on loans and claims on the exchange, then books the payments."""
+        worths = self.worths(venue)
+        fresh = self.wave < 0
+        dust = 1e-9 * (np.abs(self.owed).sum(axis=1) + 1.0)
+        if not (fresh & (worths < -dust)).any():
+            return Outcome()
+        clearing = self._solve(venue)
+        failed = clearing.defaulted & fresh
+        failed[-1] |= venue.insolvent and bool(fresh[-1])
+        clearing_waves = np.where(failed, np.maximum(clearing.waves, 1), -1)
+        if not failed.any():
+            return Outcome()
+        loss = self._book(clearing, failed, venue, events)
+        self.wave = np.where(failed, clearing_waves, self.wave)
+        self.defaulted_at = np.where(failed, step, self.defaulted_at)
+        events.add("default", "", account=np.flatnonzero(failed), amount=-worths[failed], layer="network")
+        waves = clearing_waves[failed]
+        return Outcome(int(failed.sum()), int((waves > 1).sum()), int(waves.max()), loss)
+
+    def _solve(self, venue: Venue) -> Clearing:
+        ledger, lenders = venue.ledger, self.lenders
+        liabilities = self.owed.copy()
+        written = venue.written_down[self.rows] if venue.written_down is not None else np.zeros(self.rows.size)
+        claims = np.maximum(ledger.equity(self.rows), 0.0) + written
+        liabilities[-1, lenders:-1] = claims
+        below = np.minimum(ledger.equity(self.rows), 0.0)
+        assets = np.concatenate((np.maximum(self.cash, 0.0), np.zeros(self.rows.size), [0.0]))
+        everything = ledger.equity()
+        everything[: self.rows.size + HOUSE_ROWS] = 0.0
+        others = float(np.maximum(everything, 0.0).sum())
+        written_others = venue.write_down - float(written.sum())
+        assets[-1] = float(claims.sum()) - float(written.sum()) + others + max(ledger.fund + ledger.treasury, 0.0)
+        outside = np.concatenate((self.deposits, -below, [others + written_others]))
+        return clearing_vector(liabilities, assets, outside, alpha=self.recovery, beta=self.interbank_recovery)
+
+    def _book(self, clearing: Clearing, failed: NDArray[np.bool_], venue: Venue, events: Events) -> float:
+        """Books what defaulters pay and what is paid to defaulting lenders; writes their debts off. Returns USD that creditors lost."""
+        ledger, lenders = venue.ledger, self.lenders
+        paid = clearing.matrix().toarray()
+        paid[-1] = 0.0
+        fails = failed[:-1]
+        borrowers = fails[lenders:]
+        settles = paid[:-1, :lenders].copy()
+        settles[~fails] *= fails[:lenders]
+        owed = self.owed[:-1, :lenders]
+        closing = (owed > 0.0) & (fails[:, None] | fails[None, :lenders])
+        loss = float((clearing.nominal - clearing.payments)[:-1][fails].sum())
+        terminate(venue, self.rows[borrowers])
+        self._pay_from_accounts(settles[lenders:], borrowers, ledger)
+        self.cash -= settles[:lenders].sum(axis=1)
+        self.cash += settles.sum(axis=0)
+        self.outside -= float(settles[lenders:].sum())
+        self.owed[:-1, :lenders] = np.where(closing, 0.0, owed)
+        for lender in np.flatnonzero(fails[:lenders]):
+            self.outside += float(self.cash[lender])
+            self.cash[lender], self.deposits[lender] = 0.0, 0.0
+        short = np.minimum(self.cash, 0.0)
+        self.cash -= short
+        self.deposits -= short
+        self.outside += float(short.sum())
+        creditor, debtor = np.nonzero(settles.T > 0.0)
+        events.add("estate", "", account=debtor, amount=settles[debtor, creditor], layer="network")
+        return loss
+
+    def _pay_from_accounts(self, settles: Floats, failed: NDArray[np.bool_], ledger: Ledger) -> None:
+        due = settles.sum(axis=1)
+        if due.any():
+            ledger.transfer(Flow.ESTATE, self.rows, OUTSIDE, due)
+        rows = self.rows[failed]
+        rest = ledger.equity(rows)
+        if (rest > 0.0).any():
+            ledger.transfer(Flow.WITHDRAWAL, rows, OUTSIDE, np.maximum(rest, 0.0))
+        ledger.status[rows] = Status.BANKRUPT

@@ -1,0 +1,291 @@
+"""The one closed ledger of a venue: margin accounts as columns, and the only code that moves money.
+
+Futures are carried at cost: a trade of `q` contracts at price `p` takes `q * p` from cash and adds `q` to the position, so that
+
+    equity = cash + marks @ position
+
+holds at every mark. Variation margin is thereby settled at every mark without a pass over the accounts, entry prices survive it, and
+cash over all rows, the outside world's included, sums to zero as long as every movement has two ends.
+"""
+
+from enum import IntEnum, StrEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import LawViolation
+
+type Floats = NDArray[np.float64]
+type Rows = NDArray[np.intp]
+type RowsLike = int | Rows | slice
+
+OUTSIDE: Final = 0
+"""The outside world: what it has paid in, negative, is the custody cash that backs the venue's balances."""
+FUND: Final = 1
+"""The backstop fund, with the contracts it has taken over."""
+TREASURY: Final = 2
+"""The exchange's own capital."""
+SETTLEMENT: Final = 3
+"""Deficits pass through here on their way to the layers that absorb them; zero after every waterfall."""
+HOUSE_ROWS: Final = 4
+
+
+class Role(IntEnum):
+    """Who holds a row."""
+
+    HOUSE = 0
+    MARKET_MAKER = 1
+    LIQUIDATOR = 2
+    TRADER = 3
+
+
+class Status(IntEnum):
+    """What has become of a row's holder. Rows are never removed."""
+
+    ACTIVE = 0
+    BANKRUPT = 1
+    """Left a deficit behind; does not come back."""
+    GONE = 2
+    """Left of its own will with what it had."""
+    CLOSING = 3
+    """In default elsewhere: its positions are being closed whatever its margin."""
+
+
+class Flow(StrEnum):
+    """Every kind of movement of money."""
+
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    LOAN = "loan"
+    REPAYMENT = "repayment"
+    INTEREST = "interest"
+    ESTATE = "estate"
+    TRADING_FEE = "trading_fee"
+    FUNDING = "funding"
+    FUNDING_SHARE = "funding_share"
+    OPEN_INTEREST_LEVY = "open_interest_levy"
+    LIQUIDATION_FEE = "liquidation_fee"
+    SURPLUS = "surplus"
+    INJECTION = "injection"
+    DISTRIBUTION = "distribution"
+    DEFICIT = "deficit"
+    DRAW_EXECUTION = "draw_execution"
+    DRAW_TAKEOVER = "draw_takeover"
+    DRAW_CLOSE_OUT = "draw_close_out"
+    EXCHANGE_CAPITAL = "exchange_capital"
+    SOCIALISED_LOSS = "socialised_loss"
+    WRITE_DOWN = "write_down"
+    INVENTORY_RESULT = "inventory_result"
+    """The fund's gain or loss on contracts it has taken over, from mark to mark and on the trade that closes them."""
+
+
+class Ledger:
+    """Margin accounts of one venue as columns.
+
+    Args:
+        markets: number of derivative markets, M.
+        marks: shape (M,), USD, opening mark prices.
+        supply: shape (M,), units of each underlying in existence, held by the outside world at first.
+
+    Attributes:
+        cash: shape (R,), USD, contracts carried at cost.
+        position: shape (M, R), contracts of one unit of the underlying, long > 0.
+        exposure: shape (M, R), the position's absolute value.
+        entry: shape (M, R), USD, average price of the open contracts.
+        spot: shape (M, R), units of the underlying held.
+        role, status: shape (R,), int8.
+        flows: USD moved in the step, by kind.
+        statement: USD by kind that changed the fund in the step; its total is the change of the fund's equity.
+    """
+
+    _COLUMNS = (("cash", 0), ("position", 1), ("exposure", 1), ("entry", 1), ("spot", 1))
+
+    cash: Floats
+    position: Floats
+    exposure: Floats
+    entry: Floats
+    spot: Floats
+    role: NDArray[np.int8]
+    status: NDArray[np.int8]
+
+    def __init__(self, marks: Floats, supply: Floats | None = None) -> None:
+        self.marks: Floats = np.array(marks, dtype=float)
+        self.markets = self.marks.size
+        self.rows = 0
+        self.flows: dict[Flow, float] = {}
+        self.statement: dict[Flow, float] = {}
+        self._store: dict[str, NDArray[np.generic]] = {}
+        self.open(HOUSE_ROWS, Role.HOUSE)
+        if supply is not None:
+            self.spot[:, OUTSIDE] = supply
+        self._supply = self.spot.sum(axis=1)
+
+    # -- rows -----------------------------------------------------------------------------------------------------------------------
+
+    def open(self, count: int, role: Role) -> Rows:
+        """Appends `count` empty accounts; returns their rows. Amortised O(count)."""
+        first, last = self.rows, self.rows + count
+        if not self._store or last > self._store["cash"].size:
+            self._grow(max(last, 2 * first))
+        self.rows = last
+        self._bind()
+        self.role[first:last] = role
+        return np.arange(first, last)
+
+    def _grow(self, capacity: int) -> None:
+        for name, dims in (*self._COLUMNS, ("role", -1), ("status", -1)):
+            shape = (self.markets, capacity) if dims == 1 else (capacity,)
+            fresh = np.zeros(shape, dtype=np.int8 if dims < 0 else np.float64)
+            if name in self._store:
+                fresh[..., : self.rows] = self._store[name][..., : self.rows]
+            self._store[name] = fresh
+
+    def _bind(self) -> None:
+        for name, column in self._store.items():
+            setattr(self, name, column[..., : self.rows])
+
+    def take(self, rows: Rows) -> "Ledger":
+        """A compact ledger of some rows, the house first; it books its flows where this one does."""
+        part = object.__new__(Ledger)
+        part.markets, part.rows = self.markets, rows.size
+        part.marks, part._supply = self.marks, self._supply
+        part.flows, part.statement = self.flows, self.statement
+        part._store = {name: column[..., rows] for name, column in self._store.items()}
+        part._bind()
+        return part
+
+    def put(self, rows: Rows, part: "Ledger") -> None:
+        """Writes a compact ledger's rows back and takes over its marks."""
+        for name, column in part._store.items():
+            self._store[name][..., rows] = column
+        self.marks = part.marks
+
+    # -- what is held ---------------------------------------------------------------------------------------------------------------
+
+    def equity(self, rows: RowsLike = slice(None)) -> Floats:
+        """Shape (rows,), USD: cash plus open contracts at mark."""
+        held: Floats = self.cash[rows] + self.marks @ self.position[:, rows]
+        return held
+
+    @property
+    def fund(self) -> float:
+        """USD: the backstop fund, its inventory at mark."""
+        return float(self.cash[FUND] + self.marks @ self.position[:, FUND])
+
+    @property
+    def treasury(self) -> float:
+        """USD: the exchange's own capital."""
+        return float(self.cash[TREASURY])
+
+    @property
+    def custody(self) -> float:
+        """USD: cash that the outside world has paid in and not taken out; it backs every balance."""
+        return -float(self.cash[OUTSIDE])
+
+    # -- movements ------------------------------------------------------------------------------------------------------------------
+
+    def begin_step(self) -> None:
+        """Starts a new step's flows and fund statement."""
+        self.flows, self.statement = {}, {}
+
+    def transfer(self, kind: Flow, source: RowsLike, target: RowsLike, amount: float | Floats) -> float:
+        """Moves USD from `source` to `target`; at least one of them is a single row. Returns the total moved."""
+        total = float(amount) if isinstance(amount, float | int) else float(amount.sum())
+        self.cash[source] -= amount if not isinstance(source, int) else total
+        self.cash[target] += amount if not isinstance(target, int) else total
+        self.flows[kind] = self.flows.get(kind, 0.0) + total
+        if isinstance(target, int) and target == FUND:
+            self.statement[kind] = self.statement.get(kind, 0.0) + total
+        if isinstance(source, int) and source == FUND:
+            self.statement[kind] = self.statement.get(kind, 0.0) - total
+        return total
+
+    def pay(self, kind: Flow, amounts: Floats) -> None:
+        """A transfer among all rows at once: `amounts`, shape (R,), is what each row receives and sums to zero.
+
+        The fund's part is itemised, whatever rounding leaves goes to the outside world.
+        """
+        self.cash += amounts
+        self.cash[OUTSIDE] -= amounts.sum()
+        self.flows[kind] = self.flows.get(kind, 0.0) + 0.5 * float(np.abs(amounts).sum())
+        if amounts[FUND]:
+            self.statement[kind] = self.statement.get(kind, 0.0) + float(amounts[FUND])
+
+    def trade(self, market: int, rows: Rows, quantity: Floats, price: float | Floats, others: Rows, taken: Floats, at: float | Floats) -> None:
+        """Exchanges contracts between two groups of distinct rows.
+
+        Args:
+            market: which market.
+            rows, quantity, price: one side: rows, signed contracts, USD a contract.
+            others, taken, at: the other side; `quantity` and `taken` sum to zero together, and so do the cash legs.
+        """
+        self._fill(market, rows, quantity, price)
+        self._fill(market, others, taken, at)
+
+    def _fill(self, market: int, rows: Rows, quantity: Floats, price: float | Floats) -> None:
+        old = self.position[market, rows]
+        new = old + quantity
+        size = np.abs(new)
+        self.cash[rows] -= quantity * price
+        entry = self.entry[market, rows]
+        grows = old * quantity >= 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            average = (entry * np.abs(old) + price * np.abs(quantity)) / size
+        entry = np.where(grows, average, np.where(old * new < 0.0, price, entry))
+        self.entry[market, rows] = np.where(size > 0.0, entry, 0.0)
+        self.position[market, rows] = new
+        self.exposure[market, rows] = size
+        for part in np.flatnonzero(rows == FUND):
+            cost = quantity[part] * (price if isinstance(price, float) else price[part])
+            self._inventory(float(quantity[part] * self.marks[market] - cost))
+
+    def _inventory(self, gain: float) -> None:
+        self.statement[Flow.INVENTORY_RESULT] = self.statement.get(Flow.INVENTORY_RESULT, 0.0) + gain
+
+    def trade_spot(self, asset: int, rows: Rows, quantity: Floats, price: float) -> None:
+        """Buys (> 0) or sells units of the underlying against the outside world at `price`, USD."""
+        self.spot[asset, rows] += quantity
+        self.spot[asset, OUTSIDE] -= quantity.sum()
+        cost = quantity * price
+        self.cash[rows] -= cost
+        self.cash[OUTSIDE] += cost.sum()
+
+    def mark(self, marks: Floats) -> None:
+        """Moves the mark prices, shape (M,), USD; the fund's inventory gains or loses at once."""
+        held = self.position[:, FUND]
+        if held.any():
+            self._inventory(float((marks - self.marks) @ held))
+        self.marks = marks
+
+    def tear_up(self) -> None:
+        """Ends every contract at mark: what accounts have is cash."""
+        self.cash[:] = self.equity()
+        self.position[:] = 0.0
+        self.exposure[:] = 0.0
+        self.entry[:] = 0.0
+
+    # -- laws -----------------------------------------------------------------------------------------------------------------------
+
+    def check(self, step: float, tolerance: float = 1e-9) -> None:
+        """Asserts the laws of the ledger.
+
+        Raises:
+            LawViolation: cash, contracts or spot not closed; a column not finite; settlement not empty; a closed account below zero.
+        """
+        if not (np.isfinite(self.cash).all() and np.isfinite(self.position).all() and np.isfinite(self.marks).all()):
+            raise LawViolation(step, "every balance is finite", np.flatnonzero(~np.isfinite(self.cash)))
+        gross = float(np.abs(self.cash).sum()) + 1.0
+        if abs(self.cash.sum()) > tolerance * gross:
+            raise LawViolation(step, f"cash is closed (off by {self.cash.sum():g} USD of {gross:g} gross)", [])
+        for name, column, target in (("contracts", self.position, 0.0), ("spot", self.spot, self._supply)):
+            off = np.abs(column.sum(axis=1) - target) > tolerance * (np.abs(column).sum(axis=1) + 1.0)
+            if off.any():
+                raise LawViolation(step, f"{name} are closed (markets {np.flatnonzero(off).tolist()})", [])
+        if abs(self.cash[SETTLEMENT]) > tolerance * gross:
+            raise LawViolation(step, f"losses are conserved (settlement holds {self.cash[SETTLEMENT]:g} USD)", [SETTLEMENT])
+        flat = ~self.exposure.any(axis=0)
+        flat[:HOUSE_ROWS] = False
+        below = np.flatnonzero(flat & (self.cash < -tolerance * gross))
+        if below.size:
+            raise LawViolation(step, "no closed account is below zero", below)

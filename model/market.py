@@ -1,0 +1,264 @@
+"""Prices of a venue's markets: the order book as a stock of depth that replenishes, the index, and the mark.
+
+A market's price is index x (1 + premium). Order flow takes depth from the book and so moves the premium along the measured curve of
+cumulative depth; makers' replenishing lets it decay; a small, linear part of the flow passes into the index for good. Quotes are thus anchored
+on the index and not on the last trade.
+"""
+
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from agents.families import Parameters
+
+type Floats = NDArray[np.float64]
+
+REFERENCE_DISTANCE = 1e-3
+"""Depth is stated as USD resting within ten basis points of the mid price."""
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+_NODES, _WEIGHTS = 0.5 * (_NODES + 1.0), 0.5 * _WEIGHTS
+FULL = 1.0 - 1e-9
+"""A fill this close to the whole order is the whole order, so that no dust is left in a position."""
+
+
+class MarketParameters(Parameters):
+    """How the markets of a venue form prices."""
+
+    depth_exponent: Annotated[
+        float,
+        Field(gt=0.2, le=2, description="cumulative depth within a distance grows as distance to this power", json_schema_extra={"unit": "1", "source": "Amberdata 2025"}),
+    ] = 0.67
+    replenish_seconds: Annotated[
+        float, Field(gt=0, le=86400, description="time in which all but 1/e of the depth taken comes back (our choice)", json_schema_extra={"unit": "s"})
+    ] = 120.0
+    mark_seconds: Annotated[
+        float,
+        Field(gt=0, le=86400, description="averaging time of the premium in the mark price", json_schema_extra={"unit": "s", "source": "Hyperliquid, robust price indices"}),
+    ] = 150.0
+    pass_through: Annotated[
+        float,
+        Field(ge=0, le=1, description="share of a flow's first-order impact that stays in the index (our choice; zero for replayed prices)", json_schema_extra={"unit": "1"}),
+    ] = 0.1
+    price_band: Annotated[
+        float, Field(gt=0, le=1, description="largest displacement of the price from the index that order flow can cause", json_schema_extra={"unit": "1"})
+    ] = 0.1
+    interest_rate: Annotated[
+        float, Field(ge=-0.01, le=0.01, description="interest component of funding", json_schema_extra={"unit": "per 8 h", "source": "Binance, BitMEX"})
+    ] = 1e-4
+    funding_clamp: Annotated[
+        float, Field(ge=0, le=0.01, description="clamp on interest less premium", json_schema_extra={"unit": "per 8 h", "source": "Binance, BitMEX"})
+    ] = 5e-4
+    funding_cap: Annotated[float, Field(gt=0, le=0.1, description="largest funding rate (our choice)", json_schema_extra={"unit": "per 8 h"})] = 0.0075
+
+
+class Cleared(NamedTuple):
+    """What an auction decided, each (M,): USD a contract; shares of the buy and of the sell orders filled; contracts the makers take."""
+
+    price: Floats
+    buys: Floats
+    sells: Floats
+    makers: Floats
+
+
+class Market:
+    """Books, index and mark of M markets.
+
+    Attributes:
+        log_index: shape (M,), log USD.
+        pressure: shape (M,), USD, net buying taken from the book and not yet replenished.
+        skew: shape (M,), log, makers' quotes against the index, from their inventory.
+        basis: shape (M,), log, averaged premium in the mark.
+        depth: shape (2, M), USD within ten basis points: bids, asks.
+        volatility: shape (M,), annualised, exponentially weighted from the index.
+    """
+
+    def __init__(self, parameters: MarketParameters, prices: Floats, depth: Floats, volatility: Floats) -> None:
+        self.parameters = parameters
+        self.log_index: Floats = np.log(prices)
+        self.reference_depth: Floats = np.array(depth, dtype=float)
+        zero = np.zeros(prices.size)
+        self.pressure, self.skew, self.basis, self.flow = zero.copy(), zero.copy(), zero.copy(), zero.copy()
+        self.depth: Floats = np.vstack([depth, depth]).astype(float)
+        self.volatility: Floats = np.array(volatility, dtype=float)
+        self._curve = 1.0 / parameters.depth_exponent
+        self._replenish = parameters.replenish_seconds / 3600.0
+        self._averaging = parameters.mark_seconds / 3600.0
+        self._premium_time = np.zeros(prices.size)
+        self._hours = 0.0
+
+    # -- prices ---------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def index(self) -> Floats:
+        """Shape (M,), USD."""
+        return np.exp(self.log_index)
+
+    @property
+    def marks(self) -> Floats:
+        """Shape (M,), USD: index x (1 + averaged premium), the form of BitMEX's fair price and of Hyperliquid's mark."""
+        return np.exp(self.log_index) * (1.0 + self.basis)
+
+    def _side(self, pressure: Floats) -> Floats:
+        return np.where(pressure > 0.0, self.depth[1], self.depth[0])
+
+    def displacement(self, pressure: Floats) -> Floats:
+        """Log distance from the quotes' centre: 10 bp x (|Q| / depth)^(1 / exponent), signed, inside the price band."""
+        depth = self._side(pressure)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(depth > 0.0, np.abs(pressure) / depth, 0.0)
+        band = self.parameters.price_band
+        moved: Floats = np.sign(pressure) * np.minimum(REFERENCE_DISTANCE * ratio**self._curve, band)
+        return moved
+
+    @property
+    def premium(self) -> Floats:
+        """Shape (M,): the book's price over the index, less one."""
+        return self.skew + self.displacement(self.pressure)
+
+    # -- order flow -----------------------------------------------------------------------------------------------------------------
+
+    def quote(self, depth: Floats, skew: Floats) -> None:
+        """Makers' new quotes: depth (2, M) in USD within ten basis points, skew (M,). What displacement there is stays."""
+        old = self._side(self.pressure)
+        self.depth, self.skew = depth, skew
+        new = self._side(self.pressure)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.pressure = np.where(old > 0.0, self.pressure * (new / old), 0.0)
+
+    def auction(self, buys: Floats, sells: Floats, hours: float) -> Cleared:
+        """Clears a step's market orders, spread evenly over the step, at one price a market.
+
+        Orders meet each other first; the net flow q is taken from the book at the rate q / hours while depth replenishes, dQ/dt = q / hours - Q / tau,
+        and trades at the time average of the curve (Gauss-Legendre). What would leave the price band is not filled.
+
+        Args:
+            buys, sells: shape (M,), contracts, unsigned.
+            hours: the step's length.
+        """
+        index = self.index
+        net = buys - sells
+        capacity = self._capacity(np.sign(net), self.parameters.price_band, hours) / index
+        makers = np.clip(net, -capacity, capacity)
+        short = np.abs(net) - np.abs(makers)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            filled_buys = np.where(buys > 0.0, 1.0 - np.where(net > 0.0, short, 0.0) / buys, 1.0)
+            filled_sells = np.where(sells > 0.0, 1.0 - np.where(net < 0.0, short, 0.0) / sells, 1.0)
+        self.flow = makers * index / hours
+        start, ultimate = self.pressure, self.flow * self._replenish
+        at = np.exp(-_NODES[:, None] * hours / self._replenish)
+        average = _WEIGHTS @ self.displacement(start * at + ultimate * (1.0 - at))
+        price = index * (1.0 + self.skew + average)
+        return Cleared(price, filled_buys, filled_sells, -makers)
+
+    def _capacity(self, sign: Floats, band: float, hours: float) -> Floats:
+        """USD that can still flow in the direction of `sign` over `hours` (0: at once) before the displacement reaches `band`."""
+        depth = np.where(sign > 0.0, self.depth[1], self.depth[0])
+        limit = depth * (band / REFERENCE_DISTANCE) ** self.parameters.depth_exponent
+        decay, gain = 1.0, 1.0
+        if hours > 0.0:
+            decay = float(np.exp(-hours / self._replenish))
+            gain = self._replenish / hours * (1.0 - decay)
+        room: Floats = np.maximum(limit - sign * self.pressure * decay, 0.0) / gain
+        return np.where(depth > 0.0, room, 0.0)
+
+    def execute(self, market: int, quantity: float, band: float) -> tuple[float, float]:
+        """Executes a market order at once against the resting depth.
+
+        Args:
+            market: which market.
+            quantity: signed contracts, buy > 0.
+            band: displacement at which the order stops.
+
+        Returns:
+            Contracts filled (signed) and their average price, USD: the integral of the depth curve over the flow.
+        """
+        sign = float(np.sign(quantity))
+        index = float(np.exp(self.log_index[market]))
+        depth = float(self.depth[1 if sign > 0 else 0, market])
+        if depth <= 0.0 or index <= 0.0:
+            return 0.0, index
+        power = self.parameters.depth_exponent
+        start = float(self.pressure[market])
+        limit = depth * (min(band, self.parameters.price_band) / REFERENCE_DISTANCE) ** power
+        size = min(abs(quantity) * index, max(limit - sign * start, 0.0))
+        if size <= 0.0:
+            return 0.0, index
+        if size >= FULL * abs(quantity) * index:
+            size = abs(quantity) * index
+        stop = start + sign * size
+        average = (self._integral(market, stop) - self._integral(market, start)) / (stop - start)
+        self.pressure[market] = stop
+        self._impact(market, sign * size)
+        filled = quantity if size == abs(quantity) * index else sign * size / index
+        return filled, index * (1.0 + float(self.skew[market]) + average)
+
+    def _integral(self, market: int, pressure: float) -> float:
+        """Antiderivative of the displacement in the pressure; depth differs by side, so each side integrates from zero."""
+        depth = float(self.depth[1 if pressure > 0 else 0, market])
+        if depth <= 0.0 or pressure == 0.0:
+            return 0.0
+        power = self._curve
+        return REFERENCE_DISTANCE * depth * (abs(pressure) / depth) ** (power + 1.0) / (power + 1.0)
+
+    def _impact(self, market: int, usd: float) -> None:
+        self.log_index[market] += self.impact_per_usd()[market] * usd
+
+    def impact_per_usd(self) -> Floats:
+        """Shape (M,): Kyle's lambda, log index move for each USD of net buying: pass-through x 10 bp / calm depth."""
+        with np.errstate(divide="ignore"):
+            slope = np.where(self.reference_depth > 0.0, REFERENCE_DISTANCE / self.reference_depth, 0.0)
+        return self.parameters.pass_through * slope
+
+    # -- time -----------------------------------------------------------------------------------------------------------------------
+
+    def begin_step(self) -> None:
+        """Starts the averaging of the premium for funding."""
+        self._premium_time = np.zeros_like(self.basis)
+        self._hours = 0.0
+
+    def advance(self, dlog: Floats, hours: float) -> Floats:
+        """One increment: news moves the index, flow and replenishing move the book, the mark follows. Returns the marks, (M,)."""
+        if hours > 0.0:
+            decay = float(np.exp(-hours / self._replenish))
+            self.pressure = self.pressure * decay + self.flow * (self._replenish * (1.0 - decay))
+            self.log_index = self.log_index + dlog + self.impact_per_usd() * self.flow * hours
+            premium = self.premium
+            self.basis = self.basis + (1.0 - float(np.exp(-hours / self._averaging))) * (premium - self.basis)
+            self._premium_time += premium * hours
+            self._hours += hours
+        else:
+            self.log_index = self.log_index + dlog
+        return self.marks
+
+    def project(self, dlog: Floats, hours: Floats) -> Floats:
+        """Shape (M, K): marks at the end of each increment if nobody else trades; changes nothing."""
+        kept = self.log_index, self.pressure, self.basis, self._premium_time.copy(), self._hours
+        marks = np.column_stack([self.advance(dlog[:, k], float(h)) for k, h in enumerate(hours)])
+        self.log_index, self.pressure, self.basis, self._premium_time, self._hours = kept
+        return marks
+
+    def funding_rate(self, hours: float) -> Floats:
+        """Shape (M,): what longs pay shorts on their notional for `hours`.
+
+        F = P + clamp(I - P, -0.05 %, +0.05 %) per eight hours, P the average premium (BitMEX, Binance; Hyperliquid pays F / 8 each hour),
+        accrued in proportion to time and capped.
+        """
+        p = self.parameters
+        average = self._premium_time / self._hours if self._hours > 0.0 else self.basis
+        rate = average + np.clip(p.interest_rate - average, -p.funding_clamp, p.funding_clamp)
+        capped: Floats = np.clip(rate, -p.funding_cap, p.funding_cap)
+        return capped * (hours / 8.0)
+
+    def trade_spot(self, market: int, usd: float) -> None:
+        """Buying (> 0) or selling of the underlying, USD: it moves the index as order flow does."""
+        self._impact(market, usd)
+
+    def snapshot(self) -> tuple[Floats, Floats]:
+        """Book and index, to come back to."""
+        return self.pressure.copy(), self.log_index.copy()
+
+    def restore(self, snapshot: tuple[Floats, Floats]) -> None:
+        """Undoes what was executed since `snapshot`."""
+        self.pressure, self.log_index = snapshot[0].copy(), snapshot[1].copy()

@@ -1,0 +1,147 @@
+"""Every output of a step: its name, unit, definition, and how it aggregates over steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from agents.clock import HOURS_PER_YEAR
+from model.ledger import Flow, Status
+
+if TYPE_CHECKING:
+    from model.ecosystem import Ecosystem
+
+type Aggregate = Literal["last", "sum", "mean", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class Observable:
+    """An output. `aggregate` says what to do with its values over several steps."""
+
+    name: str
+    unit: str
+    definition: str
+    aggregate: Aggregate
+
+
+_PER_MARKET: Final = (
+    ("index", "USD", "index price", "last"),
+    ("mark", "USD", "mark price", "last"),
+    ("premium", "1", "mark over index, less one", "mean"),
+    ("volatility", "annualised", "volatility as the exchange measures it, exponentially weighted over about a week", "mean"),
+    ("depth", "USD", "depth within ten basis points, mean of both sides", "mean"),
+    ("open_interest", "USD", "open interest, one side, at mark", "last"),
+    ("funding", "annualised", "funding rate that longs pay", "mean"),
+)
+
+LAYERS: Final = ("fund", "exchange_capital", "deleveraging", "socialised_loss", "write_down")
+"""The layers of the waterfall that ship, in their usual order."""
+
+_TOTALS: Final = (
+    ("open_interest", "USD", "open interest of all markets, one side", "last"),
+    ("volume", "USD", "notional traded by orders", "sum"),
+    ("fees", "USD", "trading fees charged, rebates deducted", "sum"),
+    ("fund", "USD", "the backstop fund, its inventory at mark", "last"),
+    ("fund_target", "USD", "what the sizing rule asks for", "last"),
+    ("adequacy", "1", "fund over target", "last"),
+    ("treasury", "USD", "the exchange's own capital", "last"),
+    ("trader_equity", "USD", "traders' balances", "last"),
+    ("maker_equity", "USD", "market makers' balances", "last"),
+    ("liquidator_equity", "USD", "liquidators' balances", "last"),
+    ("lender_equity", "USD", "lenders' equity", "last"),
+    ("custody", "USD", "cash that backs all balances", "last"),
+    ("leverage", "1", "traders' gross notional over their equity", "mean"),
+    ("liquidated", "USD", "notional liquidated by book, liquidators and takeover", "sum"),
+    ("liquidations", "accounts", "accounts liquidated, counted once a round", "sum"),
+    ("takeovers", "USD", "notional taken over by the fund, at mark", "sum"),
+    ("deleveraged", "USD", "notional closed against the other side, at bankruptcy price or mark", "sum"),
+    ("surplus", "USD", "what liquidations left beyond bankruptcy price", "sum"),
+    ("deficits", "USD", "losses beyond an account's equity when contracts leave it", "sum"),
+    ("residual_loss", "USD", "deficits beyond the fund; above 0 is a breach", "sum"),
+    *((f"absorbed_{layer}", "USD", f"deficits borne by layer `{layer}`", "sum") for layer in LAYERS),
+    ("bankruptcies", "accounts", "accounts that left a deficit", "sum"),
+    ("margin_calls", "accounts", "accounts that sold spot on a margin call", "sum"),
+    ("defaults", "institutions", "market makers, liquidators, lenders and exchanges newly in default", "sum"),
+    ("contagious_defaults", "institutions", "those among them that would not have failed alone", "sum"),
+    ("default_waves", "waves", "waves of default", "max"),
+    ("network_loss", "USD", "what creditors of defaulters lost", "sum"),
+    ("active_traders", "participants", "traders that are neither bankrupt nor gone", "last"),
+    ("deposits", "USD", "paid in by traders", "sum"),
+    ("withdrawals", "USD", "taken out by account holders", "sum"),
+    ("confidence", "1", "traders' readiness to pay in", "mean"),
+    ("rounds", "rounds", "rounds of liquidation", "sum"),
+    ("unfinished", "increments", "increments in which the round cap bound; the rest carried on", "sum"),
+    ("insolvent", "0/1", "whether claims on the exchange have been written down", "max"),
+)
+
+
+def observables(assets: Sequence[str]) -> list[Observable]:
+    """All outputs, in order, for these assets."""
+    markets = [Observable(f"{base}_{asset}", unit, text, how) for base, unit, text, how in _PER_MARKET for asset in assets]  # type: ignore[arg-type]
+    totals = [Observable(name, unit, text, how) for name, unit, text, how in _TOTALS]  # type: ignore[arg-type]
+    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals]
+
+
+def observe(eco: "Ecosystem") -> dict[str, float]:
+    """The step's outputs by name, Python floats."""
+    venue, credit = eco.venue, eco.credit
+    ledger, market, tally = venue.ledger, venue.market, venue.tally
+    gross = ledger.exposure.sum(axis=1) * ledger.marks
+    interest = 0.5 * gross
+    columns = (
+        market.index,
+        market.marks,
+        market.basis,
+        market.volatility,
+        market.depth.mean(axis=0),
+        interest,
+        eco.funding * (HOURS_PER_YEAR / eco.hours_per_step),
+    )
+    equity = ledger.equity()
+    first = venue.institutions
+    traders = float(equity[first:].sum())
+    held = float(gross.sum() - ledger.marks @ ledger.exposure[:, :first].sum(axis=1))
+    flows = ledger.flows
+    fund = ledger.fund
+    residual = sum(tally.absorbed.values()) - tally.absorbed.get("fund", 0.0)
+    totals = (
+        float(interest.sum()),
+        float(tally.volume.sum()),
+        tally.fees,
+        fund,
+        venue.target,
+        fund / venue.target if venue.target > 0.0 else float("nan"),
+        ledger.treasury,
+        traders,
+        float(equity[venue.makers].sum()),
+        float(equity[venue.liquidators].sum()),
+        float(credit.lender_equity().sum()),
+        ledger.custody,
+        held / traders if traders > 0.0 else 0.0,
+        float(tally.liquidated.sum()),
+        tally.liquidations,
+        tally.takeovers,
+        tally.deleveraged,
+        tally.surplus,
+        tally.deficits,
+        residual,
+        *(tally.absorbed.get(layer, 0.0) for layer in LAYERS),
+        tally.bankruptcies,
+        tally.margin_calls,
+        eco.defaults.defaults,
+        eco.defaults.contagious,
+        eco.defaults.waves,
+        eco.defaults.loss,
+        int((ledger.status[first:] == Status.ACTIVE).sum()),
+        flows.get(Flow.DEPOSIT, 0.0),
+        flows.get(Flow.WITHDRAWAL, 0.0),
+        eco.population.confidence,
+        tally.rounds,
+        tally.unfinished,
+        int(venue.insolvent),
+    )
+    values = [eco.hours, *np.concatenate(columns).tolist(), *totals]
+    return dict(zip(eco.outputs, (float(v) for v in values), strict=True))
+
+

@@ -1,0 +1,274 @@
+"""The traders of a venue as columns: who they are, who acts, who pays in and out, who comes and goes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.clock import HOURS_PER_YEAR
+from agents.trader import (
+    CashView,
+    Strategy,
+    TraderGroup,
+    TraderParameters,
+    TraderView,
+    fundamentalist_share,
+    leaves,
+    pay_in_or_out,
+    strategies,
+    truncated_pareto,
+)
+from model.ledger import OUTSIDE, Flow, Ledger, Role, Rows, Status
+from model.randomness import Streams
+from model.venue import Venue
+
+type Floats = NDArray[np.float64]
+
+_BLOCK = 1024
+"""Members of a group are drawn in blocks of this many, so that the n-th member is the same whoever came before it and whenever it comes."""
+DUST = 1e-6
+"""A market below this part of its opening price is worthless: nobody trades it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What acting traders want to trade: rows (n,), contracts (M, n)."""
+
+    rows: Rows
+    contracts: Floats
+
+
+class Group:
+    """One group of traders.
+
+    Attributes:
+        rows: shape (n,), ledger rows, oldest member first.
+        strategy: shape (n,), index into `rules`; leverage: shape (n,); stake: shape (n,), USD.
+        leaving: shape (n,), whether a member closes what it has and goes.
+    """
+
+    def __init__(self, parameters: TraderGroup, streams: Streams) -> None:
+        self.parameters, self._streams = parameters, streams
+        self.rules: list[Strategy] = [strategies.build(p) for p in parameters.strategies]
+        self.states = [rule.initial_state() for rule in self.rules]
+        self.hedges = any(rule.hedges for rule in self.rules)
+        weights = np.array([p.weight for p in parameters.strategies])  # type: ignore[attr-defined]
+        self._cumulative = np.cumsum(weights / weights.sum())
+        self._fundamentalist = next((at for at, rule in enumerate(self.rules) if rule.name == "fundamentalist"), None)
+        self._speculative = np.array([rule.speculates for rule in self.rules])
+        self.rows: Rows = np.empty(0, dtype=np.intp)
+        self.strategy: NDArray[np.int8] = np.empty(0, dtype=np.int8)
+        self.leverage: Floats = np.empty(0)
+        self.stake: Floats = np.empty(0)
+        self.leaving: NDArray[np.bool_] = np.empty(0, dtype=bool)
+
+    def draw(self, name: str, step: int) -> np.random.Generator:
+        """This group's own stream for one purpose."""
+        return self._streams.generator(f"traders/{self.parameters.name}/{name}", step)
+
+    def admit(self, ledger: Ledger, count: int) -> Rows:
+        """Adds `count` members with their deposits paid in; returns their rows."""
+        if count <= 0:
+            return np.empty(0, dtype=np.intp)
+        p, born = self.parameters, self.rows.size
+        blocks = range(born // _BLOCK, (born + count - 1) // _BLOCK + 1)
+        draws = np.concatenate([self.draw("birth", block).random((_BLOCK, 2)) for block in blocks])[born % _BLOCK :][:count]
+        normal = np.concatenate([self.draw("leverage", block).standard_normal(_BLOCK) for block in blocks])[born % _BLOCK :][:count]
+        rows = ledger.open(count, Role.TRADER)
+        stake = p.equity / max(p.count, 1) * truncated_pareto(draws[:, 0], p.tail, p.span)
+        self.rows = np.concatenate((self.rows, rows))
+        self.stake = np.concatenate((self.stake, stake))
+        self.leverage = np.concatenate((self.leverage, np.minimum(p.leverage * np.exp(p.leverage_spread * normal), p.leverage_max)))
+        kind = np.minimum(np.searchsorted(self._cumulative, draws[:, 1], side="right"), len(self.rules) - 1)
+        self.strategy = np.concatenate((self.strategy, kind.astype(np.int8)))
+        self.leaving = np.concatenate((self.leaving, np.zeros(count, dtype=bool)))
+        ledger.transfer(Flow.DEPOSIT, OUTSIDE, rows, stake)
+        return rows
+
+    def acting(self, step: int, hours: float) -> Rows:
+        """Members (indices) who act in this step: drawn for everyone ever admitted, at a rate that depends on nobody's state."""
+        chance = -np.expm1(-self.parameters.activity * hours)
+        who: Rows = np.flatnonzero(self.draw("acts", step).random(self.rows.size) < chance)
+        return who
+
+    def reconsider(self, who: Rows, step: int, p: TraderParameters, misalignment: Floats, weights: Floats) -> None:
+        """Speculators among the acting choose between fundamentalism and the other speculative strategies afresh."""
+        luck = self.draw("switch", step).random((who.size, 2))
+        if self._fundamentalist is None or self._speculative.sum() < 2 or not who.size:
+            return
+        speculators = self._speculative[self.strategy]
+        share = float((self.strategy[speculators] == self._fundamentalist).mean()) if speculators.any() else 0.5
+        chance = fundamentalist_share(p, share, misalignment, weights)
+        others = np.flatnonzero(self._speculative)
+        others = others[others != self._fundamentalist]
+        pick = others[np.minimum((luck[:, 1] * others.size).astype(np.intp), others.size - 1)]
+        choice = np.where(luck[:, 0] < chance, self._fundamentalist, pick)
+        mine = speculators[who]
+        self.strategy[who[mine]] = choice[mine]
+
+    def stances(self, who: Rows, step: int, names: tuple[str, ...], view: TraderView) -> Floats:
+        """Shape (M, n): what the acting want to hold, as a part of what leverage allows; those who leave want nothing."""
+        luck = np.empty((len(names), who.size))
+        for market, name in enumerate(names):
+            luck[market] = self.draw(name, step).standard_normal(who.size)
+        stance = np.zeros_like(luck)
+        for at, rule in enumerate(self.rules):
+            mine = np.flatnonzero(self.strategy[who] == at)
+            if mine.size:
+                seen = TraderView(view.misalignment, view.trend, view.funding, view.daily, luck[:, mine])
+                decision, self.states[at] = rule.rule(seen, self.states[at], None)
+                stance[:, mine] = decision
+        stance[:, self.leaving[who]] = 0.0
+        return stance
+
+
+class Population:
+    """All traders of one venue.
+
+    Attributes:
+        groups: by scenario order.
+        confidence: readiness to pay in, 0 to 1; it falls with liquidations and comes back.
+    """
+
+    def __init__(self, parameters: TraderParameters, venue: Venue, streams: Streams, names: tuple[str, ...], weights: Floats) -> None:
+        self.parameters, self.venue, self.names = parameters, venue, names
+        self.weights: Floats = weights / weights.sum()
+        self.groups = [Group(p, streams) for p in parameters.groups]
+        self._fear = 0.0
+        self._floor = venue.market.index * DUST
+        for group in self.groups:
+            group.admit(venue.ledger, group.parameters.count)
+
+    @property
+    def confidence(self) -> float:
+        """Readiness to pay in, 0 to 1."""
+        return float(np.exp(-self.parameters.fear * self._fear))
+
+    def decide(self, step: int, hours: float, view: TraderView) -> Orders:
+        """Who acts, and the orders that take them to their stances within initial margin."""
+        parts: list[tuple[Rows, Floats]] = []
+        for group in self.groups:
+            who = group.acting(step, hours)
+            group.reconsider(who, step, self.parameters, view.misalignment, self.weights)
+            stance = group.stances(who, step, self.names, view)
+            rows = group.rows[who]
+            able = self.venue.ledger.status[rows] == Status.ACTIVE
+            parts.append((rows[able], self._orders(group, rows[able], stance[:, able], group.leverage[who[able]])))
+            if group.leaving.any():
+                parts.append(self._closing(group, who))
+        if not parts:
+            return Orders(np.empty(0, dtype=np.intp), np.empty((len(self.names), 0)))
+        return Orders(np.concatenate([r for r, _ in parts]), np.concatenate([q for _, q in parts], axis=1))
+
+    def _closing(self, group: Group, who: Rows) -> tuple[Rows, Floats]:
+        """Those who leave close what they have, whether it is their turn to act or not."""
+        rows = group.rows[np.setdiff1d(np.flatnonzero(group.leaving), who)]
+        tradable = self.venue.market.index > self._floor
+        return rows, np.where(tradable[:, None], -self.venue.ledger.position[:, rows], 0.0)
+
+    def _orders(self, group: Group, rows: Rows, stance: Floats, leverage: Floats) -> Floats:
+        """Contracts (M, n) from present to wanted positions; wanted positions are cut to what initial margin allows."""
+        ledger = self.venue.ledger
+        marks = ledger.marks
+        position = ledger.position[:, rows]
+        equity = ledger.cash[rows] + marks @ position
+        wealth = equity + (marks @ ledger.spot[:, rows] if group.hedges else 0.0)
+        tradable = self.venue.market.index > self._floor
+        notional = stance * (np.maximum(wealth, 0.0) * leverage) * (self.weights * tradable)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            wanted = np.where(tradable[:, None], notional / marks[:, None], position)
+            initial = self.venue.requirement(wanted, np.abs(wanted), marks).initial
+            allowed = np.where(initial > 0.0, np.minimum(np.maximum(equity, 0.0) * 0.95 / initial, 1.0), 1.0)
+        return np.where(tradable[:, None], wanted * allowed - position, 0.0)
+
+    def balance_spot(self, rows: Rows) -> None:
+        """Hedgers among `rows` hold as much spot as they are short, as far as their free cash pays for it; what they sell or buy moves the index."""
+        ledger, market = self.venue.ledger, self.venue.market
+        hedgers = [np.intersect1d(rows, group.rows, assume_unique=True) for group in self.groups if group.hedges]
+        rows = np.concatenate(hedgers) if hedgers else np.empty(0, dtype=np.intp)
+        rows = rows[ledger.status[rows] == Status.ACTIVE]
+        if not rows.size:
+            return
+        index = market.index
+        change = np.maximum(-ledger.position[:, rows], 0.0) - ledger.spot[:, rows]
+        held = self.venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks).initial
+        free = np.maximum(ledger.equity(rows) - 2.0 * held, 0.0)
+        cost = (np.maximum(change, 0.0) * index[:, None]).sum(axis=0)
+        affordable = np.where(cost > 0.0, np.minimum(free / np.where(cost > 0.0, cost, 1.0), 1.0), 1.0)
+        change = np.where(change > 0.0, change * affordable, change)
+        for asset in range(ledger.markets):
+            if change[asset].any():
+                ledger.trade_spot(asset, rows, change[asset], float(index[asset]))
+                market.trade_spot(asset, float(change[asset].sum()) * float(index[asset]))
+
+    def settle_cash(self, step: int, hours: float) -> None:
+        """Entries, exits, deposits, withdrawals and runs, all against the outside world."""
+        venue = self.venue
+        self._remember(hours)
+        for group in self.groups:
+            who = group.acting(step, hours)
+            if venue.haircut is not None:
+                self._churn(group, step)
+            self._pay(group, who, step)
+            self._depart(group)
+            self._arrive(group, step, hours)
+
+    def _remember(self, hours: float) -> None:
+        """Fear: the share of open interest that was liquidated or taken in haircuts, fading with time."""
+        venue = self.venue
+        interest = float(venue.open_interest().sum())
+        shock = float(venue.tally.liquidated.sum()) / interest if interest > 0.0 else 0.0
+        self._fear = self._fear * float(np.exp(-hours / self.parameters.fear_memory)) + min(shock, 1.0)
+
+    def _churn(self, group: Group, step: int) -> None:
+        assert self.venue.haircut is not None
+        haircut = np.zeros(group.rows.size)
+        known = group.rows < self.venue.haircut.size
+        haircut[known] = self.venue.haircut[group.rows[known]]
+        group.leaving |= leaves(group.parameters, haircut, group.draw("churn", step).random(group.rows.size))
+
+    def _pay(self, group: Group, who: Rows, step: int) -> None:
+        luck = group.draw("cash", step).random((who.size, 2))
+        if not who.size:
+            return
+        ledger, rows = self.venue.ledger, group.rows[who]
+        active = ledger.status[rows] == Status.ACTIVE
+        chance = group.parameters.exit_rate / max(group.parameters.activity * HOURS_PER_YEAR, 1e-9)
+        group.leaving[who] |= active & (luck[:, 1] < chance)
+        equity = ledger.equity(rows)
+        margin = self.venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks)
+        flat = ~ledger.exposure[:, rows].any(axis=0)
+        wealth = equity + ledger.marks @ ledger.spot[:, rows] if group.hedges else equity
+        moved = pay_in_or_out(group.parameters, CashView(wealth, equity - margin.initial, group.stake[who], flat, luck[:, 0]), self.confidence)
+        moved = np.where(active & ~group.leaving[who], moved, 0.0)
+        self._move(rows, moved)
+
+    def _move(self, rows: Rows, moved: Floats) -> None:
+        ledger = self.venue.ledger
+        paid_in, taken = np.maximum(moved, 0.0), np.maximum(-moved, 0.0)
+        if paid_in.any():
+            ledger.transfer(Flow.DEPOSIT, OUTSIDE, rows, paid_in)
+        if taken.any():
+            ledger.transfer(Flow.WITHDRAWAL, rows, OUTSIDE, taken * self.venue.within_custody(float(taken.sum())))
+
+    def _depart(self, group: Group) -> None:
+        """Members who want to leave and hold nothing take what they have and go."""
+        if not group.leaving.any():
+            return
+        ledger = self.venue.ledger
+        who = np.flatnonzero(group.leaving)
+        rows = group.rows[who]
+        free = (ledger.status[rows] == Status.ACTIVE) & ~ledger.exposure[:, rows].any(axis=0) & ~ledger.spot[:, rows].any(axis=0)
+        gone = rows[free]
+        self._move(gone, -np.maximum(ledger.cash[gone], 0.0))
+        ledger.status[gone] = Status.GONE
+        group.leaving[who[ledger.status[rows] != Status.ACTIVE]] = False
+
+    def _arrive(self, group: Group, step: int, hours: float) -> None:
+        """New members replace missing ones, the faster the more confident the market is."""
+        p, ledger = group.parameters, self.venue.ledger
+        draw = group.draw("entries", step)
+        missing = p.count - int((ledger.status[group.rows] == Status.ACTIVE).sum())
+        if missing > 0 and p.entry_rate > 0.0:
+            expected = missing * -np.expm1(-p.entry_rate * hours / HOURS_PER_YEAR) * self.confidence
+            group.admit(ledger, min(int(draw.poisson(expected)), missing))

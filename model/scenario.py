@@ -1,0 +1,61 @@
+"""A scenario: one world, as typed, validated, frozen data. Every field says what it means, in which unit, and where its default is from."""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from agents.clearinghouse.parameters import ClearinghouseParameters
+from agents.families import Parameters, RuleParameters
+from agents.lender import LenderParameters
+from agents.liquidator import LiquidatorParameters
+from agents.market_maker import MarketMakerParameters
+from agents.trader import TraderParameters
+from model.market import MarketParameters
+from model.network import CorePeriphery, topologies
+from model.news import DEFAULT_ASSETS, Asset, FactorModel, news_rules
+from model.shocks import shocks
+
+
+class VenueParameters(Parameters):
+    """One exchange: its clearinghouse, its markets and those who make them."""
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[a-z][a-z0-9_]*$", description="its name")] = "exchange"
+    clearinghouse: Annotated[ClearinghouseParameters, Field(description="what the exchange decides")] = ClearinghouseParameters()
+    market: Annotated[MarketParameters, Field(description="how its markets form prices")] = MarketParameters()
+    market_makers: Annotated[MarketMakerParameters, Field(description="who makes its markets")] = MarketMakerParameters()
+    liquidators: Annotated[LiquidatorParameters, Field(description="who takes liquidated positions")] = LiquidatorParameters()
+
+
+class Scenario(Parameters):
+    """A world and how long to watch it."""
+
+    schema_version: Annotated[Literal[1], Field(alias="schema", description="version of this format")] = 1
+    name: Annotated[str, Field(min_length=1, description="what to call it")] = "default"
+    description: Annotated[str, Field(description="what it shows and what to look at")] = ""
+    steps: Annotated[int, Field(ge=1, le=10_000_000, description="length of a run", json_schema_extra={"unit": "steps"})] = 336
+    hours_per_step: Annotated[float, Field(gt=0, le=24, description="length of a step; every rate scales with it", json_schema_extra={"unit": "h"})] = 1.0
+    assets: Annotated[tuple[Asset, ...], Field(min_length=1, description="underlyings; every venue has a perpetual on each")] = DEFAULT_ASSETS
+    news: Annotated[RuleParameters, news_rules] = Field(default=FactorModel.Parameters(), description="what moves the indices from outside")
+    shocks: Annotated[tuple[Annotated[RuleParameters, shocks], ...], Field(description="what happens at stated hours")] = ()
+    venues: Annotated[tuple[VenueParameters, ...], Field(min_length=1, max_length=1, description="the exchanges (one, in this version)")] = (VenueParameters(),)
+    traders: Annotated[TraderParameters, Field(description="who trades")] = TraderParameters()
+    lenders: Annotated[LenderParameters, Field(description="who lends to market makers and liquidators")] = LenderParameters()
+    network: Annotated[RuleParameters, topologies] = Field(default=CorePeriphery.Parameters(), description="who lends to whom")
+    recovery: Annotated[
+        float, Field(gt=0, le=1, description="part of a defaulter's outside assets that reaches its creditors (Rogers & Veraart's alpha)", json_schema_extra={"unit": "1"})
+    ] = 1.0
+    interbank_recovery: Annotated[
+        float, Field(gt=0, le=1, description="part of what a defaulter is owed that reaches its creditors (Rogers & Veraart's beta)", json_schema_extra={"unit": "1"})
+    ] = 1.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Scenario":
+        names = [asset.name for asset in self.assets]
+        if len(set(names)) != len(names):
+            raise ValueError("two assets of one name: expected every asset's name once")
+        return self
+
+    def spread(self, values: tuple[float, ...]) -> "np.ndarray[Any, np.dtype[np.float64]]":
+        """A per-market setting as a column, (M,): its last value serves any further market."""
+        return np.array([values[min(at, len(values) - 1)] for at in range(len(self.assets))], dtype=float)

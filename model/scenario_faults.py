@@ -1,0 +1,196 @@
+"""What validation found in a scenario, in words: place, found, expected."""
+
+import difflib
+import math
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from model.scenario import Scenario
+from model.strict_yaml import Place
+
+_EXPECTED: Final = {  # by pydantic's type of error; others carry their own words
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a smaller whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "literal_error": "{expected}",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "string_too_short": "at least {min_length} character(s)",
+    "too_short": "at least {min_length} item(s)",
+    "too_long": "at most {max_length} item(s)",
+}
+_WRONG_KIND: Final = re.compile(r"^(int|float|bool)_(type|parsing|from_float)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault: where, what was found there and what was expected."""
+
+    place: Place
+    found: str
+    expected: str
+
+
+def validate(data: dict[str, Any]) -> tuple[Scenario | None, list[Finding]]:
+    """A scenario from plain data, or everything that is wrong with it.
+
+    Text is never taken for a number or a truth value, nor a truth value for a number, as pydantic would by default.
+    """
+    scenario, errors = _attempt(data)
+    known = {_place(error, data) for error in errors}
+    # Rules validate their own settings, out of reach of pydantic's strict mode: values that it would convert are disguised instead.
+    errors += [e for e in _attempt(_disguised(data))[1] if _WRONG_KIND.match(e["type"]) and _place(e, data) not in known]
+    found: dict[Place, Finding] = {}
+    for error in errors:
+        if error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]:
+            continue  # its items are faulty, and are told of
+        finding = _finding(error, data)
+        same = found.get(finding.place)
+        if same is None:
+            found[finding.place] = finding
+        elif finding.expected not in same.expected.split(" or "):  # members of a union
+            found[finding.place] = Finding(same.place, same.found, f"{same.expected} or {finding.expected}")
+    return (None if found else scenario), list(found.values())
+
+
+@cache
+def scenario_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a scenario file."""
+    schema = Scenario.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Backstop scenario"}
+
+
+def settings_at(place: Place, data: Any) -> dict[str, Any]:
+    """JSON Schema of each setting that the mapping at `place` of `data` may have, by name; empty if it may have any."""
+    schema = _chosen(scenario_schema(), data)
+    for step in place:
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            data = None
+        schema = schema.get("items", {}) if isinstance(step, int) else schema.get("properties", {}).get(step, {})
+        schema = _chosen(schema, data)
+    settings: dict[str, Any] = schema.get("properties", {})
+    return settings
+
+
+def _chosen(schema: dict[str, Any], data: Any) -> dict[str, Any]:
+    """References followed; of alternatives, the rule that `data` names."""
+    if "$ref" in schema:
+        return _chosen(scenario_schema()["$defs"][schema["$ref"].rpartition("/")[2]], data)
+    kind = data.get("type") if isinstance(data, dict) else None
+    for option in schema.get("anyOf", ()):
+        if option.get("properties", {}).get("type", {}).get("const", "") == kind:
+            return _chosen(option, data)
+    return schema
+
+
+def _attempt(data: Any) -> tuple[Scenario | None, list[ErrorDetails]]:
+    try:
+        return Scenario.model_validate(data), []
+    except ValidationError as error:
+        return None, error.errors(include_url=False)
+
+
+def _disguised(data: Any) -> Any:
+    """Truth values as text, and text that reads as a number or a truth value as text that does not."""
+    match data:
+        case dict():
+            return {key: _disguised(value) for key, value in data.items()}
+        case list():
+            return [_disguised(value) for value in data]
+        case bool():
+            return str(data).lower()
+        case str() if _convertible(data):
+            return data + "\N{WORD JOINER}"
+        case _:
+            return data
+
+
+def _convertible(text: str) -> bool:
+    if text.strip().lower() in {"f", "n", "no", "off", "on", "t", "y", "yes", "true", "false"}:
+        return True
+    try:
+        return math.isfinite(float(text)) or True
+    except ValueError:
+        return False
+
+
+def _place(error: ErrorDetails, data: Any) -> Place:
+    """Where in the data an error lies; names of a union's members are left out of its location."""
+    place: Place = ()
+    here: Any = data
+    steps = error["loc"]
+    for at, step in enumerate(steps):
+        inside = (isinstance(here, dict) and step in here) or (isinstance(here, list) and isinstance(step, int) and step < len(here))
+        if inside:
+            here = here[step]
+            place = (*place, step)
+        elif at == len(steps) - 1 and isinstance(here, dict) and re.fullmatch(r"\w+", str(step)):
+            place = (*place, step)
+    return place
+
+
+def _value(place: Place, data: Any) -> Any:
+    for step in place:
+        data = data[step]
+    return data
+
+
+def _finding(error: ErrorDetails, data: dict[str, Any]) -> Finding:
+    place, kind = _place(error, data), error["type"]
+    if kind == "missing" or (error["input"] is None and kind == "rule"):
+        about = settings_at(place[:-1], data).get(place[-1], {}).get("description")
+        expected = error["msg"].removeprefix("expected ") if kind == "rule" else (f"a value: {about}" if about else "a value")
+        return Finding(place, "nothing", expected)
+    if kind == "extra_forbidden":
+        return Finding(place, "an unknown setting", _known_settings(str(place[-1]), list(settings_at(place[:-1], data))))
+    shown = _shown(_value(place, data))
+    if kind in _EXPECTED:
+        return Finding(place, shown, _EXPECTED[kind].format(**error.get("ctx", {})))
+    said = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    before, says, after = said.partition("expected ")
+    return Finding(place, before.rstrip(": ") or shown, after) if says else Finding(place, shown, said)
+
+
+def _known_settings(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"a known one; did you mean {close[0]}?"
+    return f"one of {', '.join(known)}" if known else "a known one"
+
+
+def _shown(value: Any) -> str:
+    """A value as a person would write it, shortened."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case str():
+            return repr(value) if len(value) <= 40 else repr(value[:37] + "…")
+        case dict():
+            return "a mapping"
+        case list():
+            return f"a list of {len(value)}"
+        case _:
+            return f"{value}"[:40]

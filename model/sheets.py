@@ -1,0 +1,66 @@
+"""Balance sheets and exposures of the institutions, as tables and as a graph."""
+
+from typing import TYPE_CHECKING
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from model.ecosystem import Ecosystem
+
+LARGE_TRADERS = 10
+"""The largest trading accounts are shown as nodes, for their claims on the exchange."""
+
+
+def _names(eco: "Ecosystem") -> list[tuple[str, str]]:
+    venue = eco.venue
+    out = [(f"lender {n + 1}", "lender") for n in range(eco.credit.lenders)]
+    out += [(f"maker {n + 1}", "market_maker") for n in range(venue.makers.size)]
+    out += [(f"liquidator {n + 1}", "liquidator") for n in range(venue.liquidators.size)]
+    return [*out, (venue.name, "exchange")]
+
+
+def _large(eco: "Ecosystem") -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    equity = eco.venue.ledger.equity()[eco.venue.institutions :]
+    top = np.argsort(-equity, kind="stable")[:LARGE_TRADERS]
+    top = top[equity[top] > 0.0]
+    return top + eco.venue.institutions, equity[top]
+
+
+def balance_sheets(eco: "Ecosystem") -> pd.DataFrame:
+    """Columns node, kind, assets, liabilities, equity (USD), status, wave, step_of_default."""
+    credit, venue = eco.credit, eco.venue
+    held = np.maximum(venue.ledger.equity(credit.rows), 0.0)
+    claims = float(np.maximum(venue.ledger.equity()[4:], 0.0).sum())
+    lenders = credit.cash + credit.owed[:, : credit.lenders].sum(axis=0)
+    assets = np.concatenate((lenders, held, [venue.ledger.custody]))
+    owed = credit.owed.sum(axis=1)
+    owed[: credit.lenders] += credit.deposits
+    owed[-1] = claims
+    rows = [
+        (node, kind, a, o, a - o, "active" if wave < 0 else "defaulted", int(wave), int(when))
+        for (node, kind), a, o, wave, when in zip(_names(eco), assets.tolist(), owed.tolist(), credit.wave, credit.defaulted_at, strict=True)
+    ]
+    for row, equity in zip(*_large(eco), strict=True):
+        rows.append((f"account {row}", "large_trader", float(equity), 0.0, float(equity), "active", -1, -1))
+    columns = ["node", "kind", "assets", "liabilities", "equity", "status", "wave", "step_of_default"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def exposures(eco: "Ecosystem") -> "nx.DiGraph[str]":
+    """Edges from debtor to creditor with `amount`, USD; nodes carry what their balance sheets say."""
+    sheets = balance_sheets(eco)
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for sheet in sheets.to_dict("records"):
+        graph.add_node(str(sheet["node"]), **{key: sheet[key] for key in ("kind", "assets", "liabilities", "equity", "status", "wave")})
+    names = [name for name, _ in _names(eco)]
+    for debtor, creditor in zip(*np.nonzero(eco.credit.owed), strict=True):
+        graph.add_edge(names[debtor], names[creditor], amount=float(eco.credit.owed[debtor, creditor]))
+    claims = np.maximum(eco.venue.ledger.equity(eco.credit.rows), 0.0).tolist()
+    for name, claim in zip(names[eco.credit.lenders : -1], claims, strict=True):
+        if claim > 0.0:
+            graph.add_edge(names[-1], name, amount=claim)
+    for row, equity in zip(*_large(eco), strict=True):
+        graph.add_edge(names[-1], f"account {row}", amount=float(equity))
+    return graph

@@ -1,0 +1,112 @@
+"""Shocks: what happens at stated hours, on top of the news."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from agents.families import Family, Rule, RuleParameters
+
+type Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ShockView:
+    """What a shock sees.
+
+    Attributes:
+        start: hours since the run began, at the step's start.
+        hours: length of the step.
+        markets: number of markets.
+    """
+
+    start: float
+    hours: float
+    markets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a shock does in a step, each (M,).
+
+    Attributes:
+        drift: log return spread evenly over the step.
+        jump: log return at once, at the step's start.
+        depth: factor on the depth that market makers show.
+    """
+
+    drift: Floats
+    jump: Floats
+    depth: Floats
+
+
+class Shock(Rule):
+    """Base of the family. `rule(ShockView, state, rng) -> (Effect, state)`; no shock is an empty list."""
+
+    def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
+        raise NotImplementedError
+
+
+shocks = Family("shock", Shock)
+
+
+def _column(values: tuple[float, ...], markets: int) -> Floats:
+    return np.array([values[min(at, len(values) - 1)] for at in range(markets)], dtype=float)
+
+
+def overlap(view: ShockView, at: float, lasts: float) -> float:
+    """Hours of the step that lie within [at, at + lasts)."""
+    return max(0.0, min(view.start + view.hours, at + lasts) - max(view.start, at))
+
+
+@shocks.member
+class PriceMove(Shock):
+    """Indices move by a stated simple return, evenly in log over some hours, or at once if it lasts none."""
+
+    name = "price_move"
+
+    class Parameters(RuleParameters):
+        type: Literal["price_move"] = "price_move"
+        at: float = Field(ge=0, description="when it starts", json_schema_extra={"unit": "h"})
+        lasts: float = Field(default=0.0, ge=0, description="how long it takes; 0 is a jump", json_schema_extra={"unit": "h"})
+        size: tuple[float, ...] = Field(min_length=1, description="simple return of each market (the last serves any further market)", json_schema_extra={"unit": "1"})
+
+        @model_validator(mode="after")
+        def _possible(self) -> "PriceMove.Parameters":
+            if min(self.size) <= -1:
+                raise ValueError("a price would fall to zero or below: expected returns above -1")
+            return self
+
+    def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
+        p, none = self.parameters, np.zeros(view.markets)
+        move = np.log1p(_column(p.size, view.markets))
+        if p.lasts == 0.0:
+            now = view.start <= p.at < view.start + view.hours
+            return Effect(none, move if now else none, np.ones(view.markets)), state
+        return Effect(move * (overlap(view, p.at, p.lasts) / p.lasts), none, np.ones(view.markets)), state
+
+
+@shocks.member
+class DepthWithdrawal(Shock):
+    """Market makers show a stated part of their depth for some hours."""
+
+    name = "depth_withdrawal"
+
+    class Parameters(RuleParameters):
+        type: Literal["depth_withdrawal"] = "depth_withdrawal"
+        at: float = Field(ge=0, description="when it starts", json_schema_extra={"unit": "h"})
+        lasts: float = Field(gt=0, description="how long it lasts", json_schema_extra={"unit": "h"})
+        remains: tuple[float, ...] = Field(min_length=1, description="part of depth that remains in each market", json_schema_extra={"unit": "1"})
+
+        @model_validator(mode="after")
+        def _share(self) -> "DepthWithdrawal.Parameters":
+            if min(self.remains) < 0 or max(self.remains) > 1:
+                raise ValueError("expected parts between 0 and 1")
+            return self
+
+    def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
+        p, none = self.parameters, np.zeros(view.markets)
+        now = overlap(view, p.at, p.lasts) > 0.5 * min(view.hours, p.lasts)
+        return Effect(none, none, _column(p.remains, view.markets) if now else np.ones(view.markets)), state

@@ -1,0 +1,220 @@
+"""A venue: one exchange with its ledger, its markets and the rules it clears by. Nothing about a venue is a global."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.clearinghouse.accrual import Accrual, AccrualView, Levies
+from agents.clearinghouse.deleveraging import DeleveragingRule, deleveraging_rules
+from agents.clearinghouse.liquidation import LiquidationRule, liquidation_rules
+from agents.clearinghouse.margin import Margin, MarginRule, MarginView, margin_rules
+from agents.clearinghouse.parameters import ClearinghouseParameters
+from agents.clearinghouse.sizing import SizingRule, SizingView, sizing_rules
+from agents.clearinghouse.accrual import accrual_rules
+from agents.clearinghouse.waterfall import Layer, layers
+from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
+from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
+from model.events import Events
+from model.ledger import FUND, HOUSE_ROWS, OUTSIDE, TREASURY, Flow, Ledger, Role, Rows, Status
+from model.market import Market
+
+type Floats = NDArray[np.float64]
+
+
+@dataclass
+class Tally:
+    """What happened in a step, for the record; shape (M,) where it says so.
+
+    Attributes:
+        volume: (M,) USD traded by orders.
+        liquidated: (M,) USD of positions liquidated, by any route.
+        absorbed: USD of deficits borne by each layer, by name.
+    """
+
+    volume: Floats
+    liquidated: Floats
+    fees: float = 0.0
+    liquidations: int = 0
+    takeovers: float = 0.0
+    deleveraged: float = 0.0
+    deficits: float = 0.0
+    surplus: float = 0.0
+    bankruptcies: int = 0
+    rounds: int = 0
+    unfinished: int = 0
+    margin_calls: int = 0
+    absorbed: dict[str, float] = field(default_factory=dict)
+
+
+class Venue:
+    """State of one exchange and the rules built from its scenario block.
+
+    Attributes:
+        ledger: its accounts; house rows first, then market makers, then liquidators, then traders.
+        makers, liquidators: rows.
+        levies: what the fund takes in the current step.
+        insolvent: whether claims on the exchange have been written down; trading has ended then.
+        write_down: USD of claims written down in the step; written_down: shape (R,) or None, of whom.
+        haircut: shape (R,) or None, share of equity that each account lost to deleveraging or socialised loss in the step.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parameters: ClearinghouseParameters,
+        makers: MarketMakerParameters,
+        liquidators: LiquidatorParameters,
+        market: Market,
+        events: Events,
+    ) -> None:
+        self.name, self.parameters, self.market, self.events = name, parameters, market, events
+        self.maker_parameters, self.liquidator_parameters = makers, liquidators
+        self.ledger = Ledger(market.marks, supply=np.full(market.marks.size, 1e9))
+        self.makers = self.ledger.open(makers.count, Role.MARKET_MAKER)
+        self.liquidators = self.ledger.open(liquidators.count, Role.LIQUIDATOR)
+        self.institutions = self.ledger.rows
+        self.maker_capital = np.zeros(makers.count)
+        self.reference_volatility = market.volatility.copy()
+        self.depth_multiplier = np.ones(market.marks.size)
+        self.margin: MarginRule = margin_rules.build(parameters.margin)
+        self.liquidation: LiquidationRule = liquidation_rules.build(parameters.liquidation)
+        self.sizing: SizingRule = sizing_rules.build(parameters.sizing)
+        self.accrual = Accrual([accrual_rules.build(p) for p in parameters.accrual])
+        self.waterfall: list[Layer] = [layers.build(p) for p in parameters.waterfall]
+        self.deleveraging: DeleveragingRule | None = None
+        self.deleverages_at_mark = False
+        for layer in self.waterfall:
+            if layer.reaches == "contracts":
+                self.deleveraging = deleveraging_rules.build(layer.parameters.rule)
+                self.deleverages_at_mark = layer.parameters.price == "mark"
+        self.states: dict[str, Any] = {
+            "margin": self.margin.initial_state(),
+            "liquidation": self.liquidation.initial_state(),
+            "sizing": self.sizing.initial_state(),
+            "deleveraging": self.deleveraging.initial_state() if self.deleveraging else None,
+            **{f"layer {at}": layer.initial_state() for at, layer in enumerate(self.waterfall)},
+        }
+        self.rng: np.random.Generator = np.random.default_rng(0)
+        self.levies = Levies()
+        self.target = 0.0
+        self.insolvent = False
+        self.write_down = 0.0
+        self.written_down: Floats | None = None
+        self.haircut: Floats | None = None
+        self.quotes = Quotes(np.zeros((2, market.marks.size, makers.count)), np.zeros(market.marks.size))
+        self.tally = Tally(np.zeros(market.marks.size), np.zeros(market.marks.size))
+
+    # -- margin ---------------------------------------------------------------------------------------------------------------------
+
+    def requirement(self, position: Floats, exposure: Floats, marks: Floats) -> Margin:
+        """Margin of accounts with these positions, (M, n) each, at these marks, (M,)."""
+        view = MarginView(position, exposure * marks[:, None], marks)
+        margin, self.states["margin"] = self.margin.rule(view, self.states["margin"], self.rng)
+        return margin
+
+    def at_risk(self, low: Floats, high: Floats) -> Rows:
+        """Rows that could breach somewhere while every mark stays within [low, high], (M,) each: the screen.
+
+        Conservative: each account is valued at the worst corner of the box for it and margined at the box's highest marks; every account that could
+        breach is in, some that could not are too.
+        """
+        ledger = self.ledger
+        cash, position, exposure = ledger.cash[HOUSE_ROWS:], ledger.position[:, HOUSE_ROWS:], ledger.exposure[:, HOUSE_ROWS:]
+        rate, limit = self.margin.flat_region(high)
+        slack = cash + 0.5 * (low + high) @ position - (0.5 * (high - low) + rate * high) @ exposure
+        flagged = slack < 0.0
+        finite = np.isfinite(limit)
+        if finite.any():
+            large = np.flatnonzero((high[finite] @ exposure[finite] > limit[finite].min()) & ~flagged)
+            if large.size:
+                held = exposure[:, large]
+                worst = cash[large] + 0.5 * (low + high) @ position[:, large] - 0.5 * (high - low) @ held
+                exact = self.requirement(position[:, large], held, high).by_market.sum(axis=0)
+                flagged[large] = worst < exact
+        flagged |= ledger.status[HOUSE_ROWS:] == Status.CLOSING
+        flagged &= (exposure[0] > 0.0) | exposure[1:].any(axis=0)
+        rows: Rows = np.flatnonzero(flagged) + HOUSE_ROWS
+        return rows
+
+    # -- institutions ---------------------------------------------------------------------------------------------------------------
+
+    def able(self, ledger: Ledger, rows: Rows, breached: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        """Whether institutions may trade: active and not being liquidated."""
+        able: NDArray[np.bool_] = ledger.status[rows] == Status.ACTIVE
+        return able if breached is None else able & ~breached[rows]
+
+    def requote(self, ledger: Ledger, breached: NDArray[np.bool_] | None = None) -> None:
+        """Market makers quote afresh from their accounts in `ledger`, whose first rows are the venue's institutions."""
+        market, rows = self.market, self.makers
+        if not rows.size:
+            market.quote(np.zeros_like(market.depth), np.zeros_like(market.skew))
+            return
+        span = slice(int(rows[0]), int(rows[-1]) + 1)
+        position, exposure = ledger.position[:, span], ledger.exposure[:, span]
+        view = MakerView(
+            equity=ledger.equity(span),
+            opening=self.maker_capital,
+            initial_margin=self.requirement(position, exposure, ledger.marks).initial,
+            inventory=position * ledger.marks[:, None],
+            able=self.able(ledger, rows, breached),
+            volatility=market.volatility,
+            reference=self.reference_volatility,
+            depth=market.reference_depth * self.depth_multiplier,
+        )
+        self.quotes = quote(self.maker_parameters, view)
+        market.quote(self.quotes.depth.sum(axis=2), self.quotes.skew)
+
+    def bids(self, ledger: Ledger, breached: NDArray[np.bool_]) -> Bids:
+        """What liquidators bid now."""
+        rows = self.liquidators
+        view = LiquidatorView(
+            ledger.equity(rows), ledger.marks @ ledger.exposure[:, rows], self.able(ledger, rows, breached), self.market.volatility
+        )
+        return bid(self.liquidator_parameters, view)
+
+    # -- accounts -------------------------------------------------------------------------------------------------------------------
+
+    def collect(self, kind: Flow, due: Floats) -> None:
+        """Charges (`due` > 0) and credits (< 0) every row, (R,), zero in sum: nobody pays more than its equity, receivers share what was paid."""
+        ledger = self.ledger
+        equity = ledger.equity()
+        short = due > np.maximum(equity, 0.0)
+        short[OUTSIDE] = False
+        if short.any():
+            due = np.where(short, np.maximum(equity, 0.0), due)
+            paid, owed = float(due[due > 0.0].sum()), -float(due[due < 0.0].sum())
+            due = np.where(due < 0.0, due * (paid / owed if owed > 0.0 else 0.0), due)
+        ledger.pay(kind, -due)
+
+    def within_custody(self, wanted: float) -> float:
+        """Part of what account holders want to take out that custody cash can pay."""
+        return min(1.0, max(self.ledger.custody, 0.0) / wanted) if wanted > 0.0 else 1.0
+
+    def open_interest(self) -> Floats:
+        """Shape (M,), USD, one side."""
+        half: Floats = 0.5 * self.ledger.marks * self.ledger.exposure.sum(axis=1)
+        return half
+
+    def size_and_levy(self, hours: float) -> None:
+        """Close of a step: the fund's target, and what accrues in the next step; an injection moves at once."""
+        market, tally = self.market, self.tally
+        interest = self.open_interest()
+        target, self.states["sizing"] = self.sizing.rule(SizingView(interest, market.volatility), self.states["sizing"], self.rng)
+        self.target = target
+        view = AccrualView(
+            hours, self.ledger.fund, target, interest, market.volatility, tally.volume, tally.fees, float(tally.liquidated.sum())
+        )
+        self.levies = self.accrual.levies(view, self.rng)
+        if self.levies.injection > 0.0:
+            self.ledger.transfer(Flow.INJECTION, TREASURY, FUND, min(self.levies.injection, max(self.ledger.treasury, 0.0)))
+
+    def begin_step(self, rng: np.random.Generator) -> None:
+        """Clears the step's tallies."""
+        self.rng = rng
+        self.ledger.begin_step()
+        self.market.begin_step()
+        self.haircut = self.written_down = None
+        self.write_down = 0.0
+        self.tally = Tally(np.zeros(self.ledger.markets), np.zeros(self.ledger.markets))
