@@ -24,19 +24,19 @@ class MarketMakerParameters(Parameters):
         tuple[float, ...],
         Field(
             description="USD that all together show within ten basis points of each market in calm, a side (the last serves any further market)",
-            json_schema_extra={"unit": "USD", "source": "Amberdata 2025: 3.5m for BTC on one venue"},
+            json_schema_extra={"unit": "USD", "source": "Amberdata 2025: 3.5m for BTC on a larger venue; scaled down (our choice)"},
         ),
-    ] = (3.5e6, 2.0e6, 0.5e6)
+    ] = (1.5e6, 1.0e6, 0.25e6)
     risk_aversion: Annotated[
         float,
         Field(ge=0, le=100, description="gamma in the reservation price (our choice)", json_schema_extra={"unit": "1"}),
-    ] = 1.0
+    ] = 2.0
     margin_use_limit: Annotated[
         float, Field(gt=0, le=1, description="initial margin over equity at which quoting stops (our choice)", json_schema_extra={"unit": "1"})
     ] = 0.8
     inventory_limit: Annotated[
         float, Field(gt=0, description="inventory of a market over equity at which the side that adds to it stops (our choice)", json_schema_extra={"unit": "1"})
-    ] = 4.0
+    ] = 1.0
     volatility_exponent: Annotated[
         float, Field(ge=0, le=4, description="depth falls as volatility rises, to this power (our choice)", json_schema_extra={"unit": "1"})
     ] = 1.0

@@ -56,10 +56,10 @@ class Strategy(Rule):
         raise NotImplementedError
 
 
-strategies = Family("trader strategy", Strategy)
+strategy_rules = Family("trader strategy", Strategy)
 
 
-@strategies.member
+@strategy_rules.member
 class Fundamentalist(Strategy):
     """Trades towards value: demand phi (p* - p) + noise (Franke & Westerhoff 2012), in units of daily volatility."""
 
@@ -77,7 +77,7 @@ class Fundamentalist(Strategy):
         return np.clip((p.reaction * signal)[:, None] + p.noise * view.luck, -1.0, 1.0), state
 
 
-@strategies.member
+@strategy_rules.member
 class Chartist(Strategy):
     """Extrapolates: demand chi (p_t - p_{t-1}) + noise (Franke & Westerhoff 2012), over a day, in units of daily volatility."""
 
@@ -95,7 +95,7 @@ class Chartist(Strategy):
         return np.clip((p.reaction * signal)[:, None] + p.noise * view.luck, -1.0, 1.0), state
 
 
-@strategies.member
+@strategy_rules.member
 class Noise(Strategy):
     """Trades on whims, with a taste for being long."""
 
@@ -110,7 +110,7 @@ class Noise(Strategy):
         return np.clip(self.parameters.bias + self.parameters.noise * view.luck, -1.0, 1.0), state
 
 
-@strategies.member
+@strategy_rules.member
 class Hedger(Strategy):
     """Basis trader: long spot, short perpetual, as far as funding pays for it. A deleveraged hedge leaves spot that is sold."""
 
@@ -142,8 +142,8 @@ class TraderGroup(Parameters):
     leverage: Annotated[float, Field(gt=0, le=500, description="median of the traders' largest leverage (our choice)", json_schema_extra={"unit": "1"})] = 5.0
     leverage_spread: Annotated[float, Field(ge=0, le=3, description="standard deviation of its logarithm (our choice)", json_schema_extra={"unit": "1"})] = 0.8
     leverage_max: Annotated[float, Field(gt=0, le=500, description="cap on it", json_schema_extra={"unit": "1"})] = 50.0
-    activity: Annotated[float, Field(ge=0, description="rate at which a trader reconsiders", json_schema_extra={"unit": "per hour"})] = 1 / 24
-    strategies: Annotated[tuple[Annotated[RuleParameters, strategies], ...], Field(min_length=1, description="what they do")] = (
+    activity: Annotated[float, Field(ge=0, description="rate at which a trader reconsiders", json_schema_extra={"unit": "per hour"})] = 1 / 48
+    strategies: Annotated[tuple[Annotated[RuleParameters, strategy_rules], ...], Field(min_length=1, description="what they do")] = (
         Fundamentalist.Parameters(weight=0.3),
         Chartist.Parameters(weight=0.3),
         Noise.Parameters(weight=0.4),
@@ -151,6 +151,9 @@ class TraderGroup(Parameters):
     redeposit: Annotated[
         float, Field(ge=0, le=1, description="probability that an acting trader who has lost its deposit pays in again (our choice)", json_schema_extra={"unit": "1"})
     ] = 0.25
+    deposit_below: Annotated[
+        float, Field(ge=0, le=1, description="part of its deposit below which a trader counts its deposit as lost (our choice)", json_schema_extra={"unit": "1"})
+    ] = 0.5
     withdraw_above: Annotated[
         float, Field(gt=1, description="multiple of its deposit above which a trader takes gains out (our choice)", json_schema_extra={"unit": "1"})
     ] = 3.0
@@ -196,10 +199,10 @@ class TraderParameters(Parameters):
     attractiveness_bias: Annotated[float, Field(description="alpha_0 of switching", json_schema_extra={"unit": "1", "source": "Franke & Westerhoff 2012, DCA-HPM"})] = -0.327
     herding: Annotated[float, Field(description="alpha_n of switching", json_schema_extra={"unit": "1", "source": "Franke & Westerhoff 2012, DCA-HPM"})] = 1.79
     misalignment: Annotated[float, Field(description="alpha_p of switching", json_schema_extra={"unit": "1", "source": "Franke & Westerhoff 2012, DCA-HPM"})] = 18.43
-    fear_memory: Annotated[float, Field(gt=0, description="time in which all but 1/e of a shock's memory fades (our choice)", json_schema_extra={"unit": "h"})] = 336.0
+    fear_memory: Annotated[float, Field(gt=0, description="time in which all but 1/e of a shock's memory fades (our choice)", json_schema_extra={"unit": "h"})] = 168.0
     fear: Annotated[
         float, Field(ge=0, description="fall of log readiness to pay in, for each share of open interest liquidated (our choice)", json_schema_extra={"unit": "1"})
-    ] = 10.0
+    ] = 4.0
 
     @model_validator(mode="after")
     def _named_once(self) -> "TraderParameters":
@@ -247,20 +250,18 @@ class CashView:
         equity: USD on the account.
         free: USD that margin does not hold.
         stake: USD, what a trader pays in when it starts.
-        flat: whether it holds nothing.
         luck: uniform draws.
     """
 
     equity: Floats
     free: Floats
     stake: Floats
-    flat: NDArray[np.bool_]
     luck: Floats
 
 
 def pay_in_or_out(group: TraderGroup, view: CashView, confidence: float) -> Floats:
     """USD that each pays in (> 0) or takes out (< 0), (n,): losers come back as far as confidence goes, winners take gains home."""
-    lost = view.flat & (view.equity < 0.1 * view.stake)
+    lost = view.equity < group.deposit_below * view.stake
     returns = lost & (view.luck < group.redeposit * confidence)
     rich = view.equity > group.withdraw_above * view.stake
     taken = np.minimum(view.equity - 0.5 * (1.0 + group.withdraw_above) * view.stake, np.maximum(view.free, 0.0))

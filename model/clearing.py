@@ -15,7 +15,7 @@ from agents.clearinghouse.waterfall import LayerView
 from model.ledger import FUND, HOUSE_ROWS, SETTLEMENT, TREASURY, Flow, Ledger, Rows, Status
 from model.market import FULL
 from model.news import Path
-from model.venue import Venue
+from model.venue import DUST, Venue
 
 type Floats = NDArray[np.float64]
 type Flags = NDArray[np.bool_]
@@ -116,6 +116,7 @@ class Walk:
         self.part.mark(marks)
         self._rescreen(marks)
         venue.events.increment = k
+        self.settle_flat()
         for at in range(venue.parameters.rounds):
             breached, equity, margin = self._breached()
             if not breached.any():
@@ -139,6 +140,17 @@ class Walk:
             ledger.put(self.rows, self.part)
         ledger.mark(self.venue.market.marks)
         self.venue.events.increment = self.venue.events.round = -1
+
+    def settle_flat(self) -> None:
+        """Accounts that have closed their last contract at a loss beyond their equity: the waterfall pays."""
+        part = self.part
+        if part is None:
+            return
+        below = part.cash < -DUST
+        below[:HOUSE_ROWS] = False
+        rows = np.flatnonzero(below)
+        rows = rows[~part.exposure[:, rows].any(axis=0)]
+        self._cover(rows, -part.cash[rows], 0.0, Flow.DRAW_EXECUTION)
 
     def _breached(self) -> tuple[Flags, Floats, Floats]:
         """Flags (n,), equity (n,) and maintenance margin by market (M, n) of the walked accounts."""
@@ -607,6 +619,9 @@ def close_at_mark(venue: Venue, ledger: Ledger, rows: Rows) -> None:
 
 
 def terminate(venue: Venue, rows: Rows) -> None:
-    """Ends the contracts of participants in default elsewhere, at mark against the other side: what they have is cash."""
+    """Ends the contracts of participants in default elsewhere, at mark against the other side: what they have is cash, what they lack is a deficit."""
     if rows.size and not venue.insolvent:
         close_at_mark(venue, venue.ledger, rows)
+        still = Walk(venue, Path(np.zeros((venue.ledger.markets, 1)), np.zeros(1)))
+        still.settle_flat()
+        still.finish()

@@ -23,7 +23,7 @@ from model.path import Path
 from model.population import Orders, Population
 from model.randomness import SeedLike, Streams, seed_from
 from model.scenario import Scenario
-from model.shocks import Shock, ShockView, shocks
+from model.shocks import Shock, ShockView, shock_rules
 from model.statement import Statement
 from model.venue import Venue
 
@@ -74,7 +74,7 @@ class Ecosystem(mesa.Model):
         self.outputs = [output.name for output in observables(self.names)]
         self._streams = Streams(self.seed)
         self.news = NewsSource(self.world.news, self.world.assets, self._streams, self.hours_per_step)
-        self.shocks: list[Shock] = [shocks.build(p) for p in self.world.shocks]
+        self.shocks: list[Shock] = [shock_rules.build(p) for p in self.world.shocks]
         self.events = Events(record_events, self.names)
         self._open_venue()
         self._open_credit()
@@ -87,6 +87,7 @@ class Ecosystem(mesa.Model):
         self._log_index: Floats = self.venue.market.log_index.copy()
         self._create_agents(0)
         self.venue.ledger.begin_step()
+        self._open_positions()
         self.venue.requote(self.venue.ledger)
         self.venue.size_and_levy(self.hours_per_step)
         self.venue.ledger.begin_step()
@@ -117,6 +118,26 @@ class Ecosystem(mesa.Model):
         rng = self._streams.generator("network")
         self.credit = Credit.opened(world.lenders, world.network, self.venue, self._own, rng, (world.recovery, world.interbank_recovery))
         self.venue.maker_capital = self.venue.ledger.equity(self.venue.makers)
+
+    def _open_positions(self) -> None:
+        """Traders open with positions, at the index and without fees: longs and shorts against each other, what little is left against makers.
+
+        The heavier side is cut until the makers, in proportion to their capital, need to take no more than their opening capital over all markets.
+        """
+        venue, ledger = self.venue, self.venue.ledger
+        orders, index = self.population.opening(), self.venue.market.index
+        buys, sells = np.maximum(orders.contracts, 0.0), np.maximum(-orders.contracts, 0.0)
+        room = venue.maker_capital.sum() * self.population.weights / index * 0.5
+        lighter = np.minimum(buys.sum(axis=1), sells.sum(axis=1)) + room
+        for side in (buys, sells):
+            total = side.sum(axis=1)
+            side *= np.where(total > lighter, lighter / np.where(total > 0.0, total, 1.0), 1.0)[:, None]
+        net = (buys - sells).sum(axis=1)
+        capital = venue.maker_capital.sum()
+        shares = venue.maker_capital / capital if capital > 0.0 else venue.maker_capital
+        for market in range(len(self.names)):
+            price = float(index[market])
+            ledger.trade(market, orders.rows, (buys - sells)[market], price, venue.makers, -net[market] * shares, price)
 
     def _create_agents(self, first: int) -> None:
         """Handles for rows from `first` on."""

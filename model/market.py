@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from agents.clock import HOURS_PER_YEAR
 from agents.families import Parameters
 
 type Floats = NDArray[np.float64]
@@ -42,8 +43,9 @@ class MarketParameters(Parameters):
         Field(ge=0, le=1, description="share of a flow's first-order impact that stays in the index (our choice; zero for replayed prices)", json_schema_extra={"unit": "1"}),
     ] = 0.1
     price_band: Annotated[
-        float, Field(gt=0, le=1, description="largest displacement of the price from the index that order flow can cause", json_schema_extra={"unit": "1"})
-    ] = 0.1
+        float,
+        Field(gt=0, le=1, description="displacement of the price beyond which orders are not filled (our choice)", json_schema_extra={"unit": "1"}),
+    ] = 0.03
     interest_rate: Annotated[
         float, Field(ge=-0.01, le=0.01, description="interest component of funding", json_schema_extra={"unit": "per 8 h", "source": "Binance, BitMEX"})
     ] = 1e-4
@@ -72,6 +74,7 @@ class Market:
         basis: shape (M,), log, averaged premium in the mark.
         depth: shape (2, M), USD within ten basis points: bids, asks.
         volatility: shape (M,), annualised, exponentially weighted from the index.
+        momentum: shape (M,), log, how far the index has moved of late, with an hour's memory.
     """
 
     def __init__(self, parameters: MarketParameters, prices: Floats, depth: Floats, volatility: Floats) -> None:
@@ -82,6 +85,7 @@ class Market:
         self.pressure, self.skew, self.basis, self.flow = zero.copy(), zero.copy(), zero.copy(), zero.copy()
         self.depth: Floats = np.vstack([depth, depth]).astype(float)
         self.volatility: Floats = np.array(volatility, dtype=float)
+        self.momentum: Floats = zero.copy()
         self._curve = 1.0 / parameters.depth_exponent
         self._replenish = parameters.replenish_seconds / 3600.0
         self._averaging = parameters.mark_seconds / 3600.0
@@ -116,6 +120,11 @@ class Market:
     def premium(self) -> Floats:
         """Shape (M,): the book's price over the index, less one."""
         return self.skew + self.displacement(self.pressure)
+
+    @property
+    def alarm(self) -> Floats:
+        """Shape (M,), annualised: the larger of measured volatility and the last hour's move as if it were one standard deviation."""
+        return np.maximum(self.volatility, np.abs(self.momentum) * np.sqrt(HOURS_PER_YEAR))
 
     # -- order flow -----------------------------------------------------------------------------------------------------------------
 
@@ -220,6 +229,7 @@ class Market:
 
     def advance(self, dlog: Floats, hours: float) -> Floats:
         """One increment: news moves the index, flow and replenishing move the book, the mark follows. Returns the marks, (M,)."""
+        self.momentum = self.momentum * float(np.exp(-hours)) + dlog
         if hours > 0.0:
             decay = float(np.exp(-hours / self._replenish))
             self.pressure = self.pressure * decay + self.flow * (self._replenish * (1.0 - decay))
@@ -234,9 +244,9 @@ class Market:
 
     def project(self, dlog: Floats, hours: Floats) -> Floats:
         """Shape (M, K): marks at the end of each increment if nobody else trades; changes nothing."""
-        kept = self.log_index, self.pressure, self.basis, self._premium_time.copy(), self._hours
+        kept = self.log_index, self.pressure, self.basis, self.momentum, self._premium_time.copy(), self._hours
         marks = np.column_stack([self.advance(dlog[:, k], float(h)) for k, h in enumerate(hours)])
-        self.log_index, self.pressure, self.basis, self._premium_time, self._hours = kept
+        self.log_index, self.pressure, self.basis, self.momentum, self._premium_time, self._hours = kept
         return marks
 
     def funding_rate(self, hours: float) -> Floats:
@@ -252,8 +262,9 @@ class Market:
         return capped * (hours / 8.0)
 
     def trade_spot(self, market: int, usd: float) -> None:
-        """Buying (> 0) or selling of the underlying, USD: it moves the index as order flow does."""
-        self._impact(market, usd)
+        """Buying (> 0) or selling of the underlying, USD: it moves the index as order flow does, at once by no more than the price band."""
+        band, slope = self.parameters.price_band, float(self.impact_per_usd()[market])
+        self.log_index[market] += min(max(slope * usd, -band), band)
 
     def snapshot(self) -> tuple[Floats, Floats]:
         """Book and index, to come back to."""

@@ -15,7 +15,7 @@ from agents.trader import (
     fundamentalist_share,
     leaves,
     pay_in_or_out,
-    strategies,
+    strategy_rules,
     truncated_pareto,
 )
 from model.ledger import OUTSIDE, Flow, Ledger, Role, Rows, Status
@@ -26,6 +26,8 @@ type Floats = NDArray[np.float64]
 
 _BLOCK = 1024
 """Members of a group are drawn in blocks of this many, so that the n-th member is the same whoever came before it and whenever it comes."""
+OPENING = 2**62
+"""The step to which the draws before the first step belong."""
 DUST = 1e-6
 """A market below this part of its opening price is worthless: nobody trades it."""
 
@@ -49,7 +51,7 @@ class Group:
 
     def __init__(self, parameters: TraderGroup, streams: Streams) -> None:
         self.parameters, self._streams = parameters, streams
-        self.rules: list[Strategy] = [strategies.build(p) for p in parameters.strategies]
+        self.rules: list[Strategy] = [strategy_rules.build(p) for p in parameters.strategies]
         self.states = [rule.initial_state() for rule in self.rules]
         self.hedges = any(rule.hedges for rule in self.rules)
         weights = np.array([p.weight for p in parameters.strategies])  # type: ignore[attr-defined]
@@ -144,6 +146,19 @@ class Population:
         """Readiness to pay in, 0 to 1."""
         return float(np.exp(-self.parameters.fear * self._fear))
 
+    def opening(self) -> Orders:
+        """What everybody would hold in calm at the opening marks: the orders of a market that has been open for a while."""
+        calm = np.zeros(len(self.names))
+        ledger, parts = self.venue.ledger, []
+        for group in self.groups:
+            who = np.arange(group.rows.size)
+            view = TraderView(calm, calm, calm, self.venue.market.volatility * np.sqrt(24.0 / HOURS_PER_YEAR), np.empty((calm.size, 0)))
+            stance = group.stances(who, OPENING, self.names, view)
+            parts.append((group.rows, self._orders(group, group.rows, stance, group.leverage)))
+        if not parts:
+            return Orders(np.empty(0, dtype=np.intp), np.empty((ledger.markets, 0)))
+        return Orders(np.concatenate([r for r, _ in parts]), np.concatenate([q for _, q in parts], axis=1))
+
     def decide(self, step: int, hours: float, view: TraderView) -> Orders:
         """Who acts, and the orders that take them to their stances within initial margin."""
         parts: list[tuple[Rows, Floats]] = []
@@ -195,7 +210,8 @@ class Population:
         free = np.maximum(ledger.equity(rows) - 2.0 * held, 0.0)
         cost = (np.maximum(change, 0.0) * index[:, None]).sum(axis=0)
         affordable = np.where(cost > 0.0, np.minimum(free / np.where(cost > 0.0, cost, 1.0), 1.0), 1.0)
-        change = np.where(change > 0.0, change * affordable, change)
+        within = self.venue.within_custody(float((cost * affordable).sum()))
+        change = np.where(change > 0.0, change * affordable * within, change)
         for asset in range(ledger.markets):
             if change[asset].any():
                 ledger.trade_spot(asset, rows, change[asset], float(index[asset]))
@@ -237,9 +253,8 @@ class Population:
         group.leaving[who] |= active & (luck[:, 1] < chance)
         equity = ledger.equity(rows)
         margin = self.venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks)
-        flat = ~ledger.exposure[:, rows].any(axis=0)
         wealth = equity + ledger.marks @ ledger.spot[:, rows] if group.hedges else equity
-        moved = pay_in_or_out(group.parameters, CashView(wealth, equity - margin.initial, group.stake[who], flat, luck[:, 0]), self.confidence)
+        moved = pay_in_or_out(group.parameters, CashView(wealth, equity - margin.initial, group.stake[who], luck[:, 0]), self.confidence)
         moved = np.where(active & ~group.leaving[who], moved, 0.0)
         self._move(rows, moved)
 

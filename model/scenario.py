@@ -14,7 +14,7 @@ from agents.trader import TraderParameters
 from model.market import MarketParameters
 from model.network import CorePeriphery, topologies
 from model.news import DEFAULT_ASSETS, Asset, FactorModel, news_rules
-from model.shocks import shocks
+from model.shocks import shock_rules
 
 
 class VenueParameters(Parameters):
@@ -37,7 +37,7 @@ class Scenario(Parameters):
     hours_per_step: Annotated[float, Field(gt=0, le=24, description="length of a step; every rate scales with it", json_schema_extra={"unit": "h"})] = 1.0
     assets: Annotated[tuple[Asset, ...], Field(min_length=1, description="underlyings; every venue has a perpetual on each")] = DEFAULT_ASSETS
     news: Annotated[RuleParameters, news_rules] = Field(default=FactorModel.Parameters(), description="what moves the indices from outside")
-    shocks: Annotated[tuple[Annotated[RuleParameters, shocks], ...], Field(description="what happens at stated hours")] = ()
+    shocks: Annotated[tuple[Annotated[RuleParameters, shock_rules], ...], Field(description="what happens at stated hours")] = ()
     venues: Annotated[tuple[VenueParameters, ...], Field(min_length=1, max_length=1, description="the exchanges (one, in this version)")] = (VenueParameters(),)
     traders: Annotated[TraderParameters, Field(description="who trades")] = TraderParameters()
     lenders: Annotated[LenderParameters, Field(description="who lends to market makers and liquidators")] = LenderParameters()

@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -159,11 +160,11 @@ def _value(place: Place, data: Any) -> Any:
 def _finding(error: ErrorDetails, data: dict[str, Any]) -> Finding:
     place, kind = _place(error, data), error["type"]
     if kind == "missing" or (error["input"] is None and kind == "rule"):
-        about = settings_at(place[:-1], data).get(place[-1], {}).get("description")
+        about = settings_at(place[:-1], data).get(str(place[-1]), {}).get("description")
         expected = error["msg"].removeprefix("expected ") if kind == "rule" else (f"a value: {about}" if about else "a value")
         return Finding(place, "nothing", expected)
     if kind == "extra_forbidden":
-        return Finding(place, "an unknown setting", _known_settings(str(place[-1]), list(settings_at(place[:-1], data))))
+        return Finding(place, "an unknown setting", known_settings(str(place[-1]), list(settings_at(place[:-1], data))))
     shown = _shown(_value(place, data))
     if kind in _EXPECTED:
         return Finding(place, shown, _EXPECTED[kind].format(**error.get("ctx", {})))
@@ -172,11 +173,16 @@ def _finding(error: ErrorDetails, data: dict[str, Any]) -> Finding:
     return Finding(place, before.rstrip(": ") or shown, after) if says else Finding(place, shown, said)
 
 
-def _known_settings(name: str, known: list[str]) -> str:
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """`; did you mean …?`, or nothing if nothing is close."""
     close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"a known one; did you mean {close[0]}?"
-    return f"one of {', '.join(known)}" if known else "a known one"
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def known_settings(name: str, known: Sequence[str]) -> str:
+    """What was expected where `name` is unknown."""
+    meant = did_you_mean(name, known)
+    return f"a known one{meant}" if meant or not known else f"one of {', '.join(known)}"
 
 
 def _shown(value: Any) -> str:

@@ -4,7 +4,6 @@ A file holds what differs from the defaults. `--set` overrides are applied to th
 """
 
 import copy
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from model.errors import ScenarioError, fault
 from model.prices import _named as named_path
 from model.scenario import Scenario
-from model.scenario_faults import Finding, scenario_schema, validate
+from model.scenario_faults import Finding, did_you_mean, known_settings, scenario_schema, validate
 from model.strict_yaml import Place, dotted, read_scalar, read_yaml, write_yaml
 
 __all__ = ["Override", "dump_scenario", "load_scenario", "parse_override", "scenario_schema"]
@@ -98,7 +97,7 @@ def _locate(path_or_name: str | Path, shipped: Path | None) -> Path:
     known = sorted(file.stem for file in shipped.glob("*.yaml")) if shipped else []
     if shipped is None or path.name not in known:
         expected = f"one of {', '.join(known)}, or a file with a suffix" if known else "a file with a suffix"
-        raise ScenarioError([fault(path_or_name, None, "scenario", "no scenario of that name", expected + _did_you_mean(path.name, known))])
+        raise ScenarioError([fault(path_or_name, None, "scenario", "no scenario of that name", expected + did_you_mean(path.name, known))])
     return shipped / f"{path.name}.yaml"
 
 
@@ -124,7 +123,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
 def _resolve_prices(data: dict[str, Any], folder: Path) -> None:
     """Makes price files relative to the scenario's folder; what is not a path is left for validation to refuse."""
     news = data.get("news")
-    files = news.get("files") if isinstance(news, dict) and news.get("type") == "replay" else None
+    if not isinstance(news, dict) or news.get("type") != "replay":
+        return
+    files = news.get("files")
     if isinstance(files, dict):
         news["files"] = {name: str(folder / path) if isinstance(path, str) else path for name, path in files.items()}
     elif isinstance(files, list):
@@ -191,16 +192,14 @@ def _step(here: Any, name: str, place: Place, override: Override, *, last: bool)
     if not isinstance(here, dict):
         raise ScenarioError([fault(override.text, None, field, f"{name!r} in a single value", f"{dotted(place)} itself")])
     if name not in here and not last:
-        raise ScenarioError([fault(override.text, None, field, "an unknown setting", f"one of {', '.join(here)}{_did_you_mean(name, list(here))}")])
+        raise ScenarioError([fault(override.text, None, field, "an unknown setting", known_settings(name, list(here)))])
     return name
 
 
 def _culprit(place: Place, placed: Sequence[tuple[Place, str]]) -> str:
-    """The override that went nearest to `place`: the last above, at or below it, else the last of all."""
-    related = [text for where, text in placed if where[: len(place)] == place or place[: len(where)] == where or where[:-1] == place[: len(where) - 1]]
-    return (related or [placed[-1][1]])[-1]
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    """The override to blame for a fault at `place`: the last one above, at, below or beside it, else the last of all."""
+    for where, text in reversed(placed):
+        shared = min(len(where), len(place))
+        if where[:shared] == place[:shared] or where[:-1] == place[:-1]:
+            return text
+    return placed[-1][1]

@@ -49,7 +49,7 @@ class Shock(Rule):
         raise NotImplementedError
 
 
-shocks = Family("shock", Shock)
+shock_rules = Family("shock", Shock)
 
 
 def _column(values: tuple[float, ...], markets: int) -> Floats:
@@ -61,7 +61,7 @@ def overlap(view: ShockView, at: float, lasts: float) -> float:
     return max(0.0, min(view.start + view.hours, at + lasts) - max(view.start, at))
 
 
-@shocks.member
+@shock_rules.member
 class PriceMove(Shock):
     """Indices move by a stated simple return, evenly in log over some hours, or at once if it lasts none."""
 
@@ -88,7 +88,7 @@ class PriceMove(Shock):
         return Effect(move * (overlap(view, p.at, p.lasts) / p.lasts), none, np.ones(view.markets)), state
 
 
-@shocks.member
+@shock_rules.member
 class DepthWithdrawal(Shock):
     """Market makers show a stated part of their depth for some hours."""
 

@@ -21,10 +21,14 @@ _SCALARS: Final = (  # tag, what it looks like, what it may begin with
     ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
     ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
     ("int", r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", list("-+0123456789")),
-    ("float", r"^[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", list("-+.0123456789")),
+    (
+        "float",
+        r"^[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        list("-+.0123456789"),
+    ),
 )
 _VALUES: Final[dict[str, Callable[[str], Any]]] = {
-    "null": lambda text: None,
+    "null": lambda _: None,
     "bool": lambda text: text.lower() == "true",
     "int": lambda text: int(text, 0),
     "float": lambda text: float(re.sub(r"\.(?=inf|nan)", "", text.lower())),
@@ -152,7 +156,9 @@ class _Builder:
             return _VALUES[kind](node.value)
         except ValueError:
             clean = re.fullmatch(r"([-+]?)0+(\d+)", node.value)
-            self.refuse(node, place, node.value[:40], f"{clean[1]}{clean[2]}, without leading zeros, or text in quotes" if clean else "a number")
+            self.refuse(
+                node, place, node.value[:40], f"{clean[1]}{clean[2]}, without leading zeros, or text in quotes" if clean else "a number"
+            )
             return int(clean[1] + clean[2]) if clean and len(clean[2]) < 19 else None
 
     def refuse(self, node: yaml.Node, place: Place, found: str, expected: str) -> None:

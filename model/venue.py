@@ -22,6 +22,9 @@ from model.market import Market
 
 type Floats = NDArray[np.float64]
 
+DUST = 1e-6
+"""USD that an account without contracts may be below zero by rounding."""
+
 
 @dataclass
 class Tally:
@@ -115,7 +118,7 @@ class Venue:
         return margin
 
     def at_risk(self, low: Floats, high: Floats) -> Rows:
-        """Rows that could breach somewhere while every mark stays within [low, high], (M,) each: the screen.
+        """Rows that could breach somewhere while every mark stays within [low, high], (M,) each, and accounts without contracts below zero: the screen.
 
         Conservative: each account is valued at the worst corner of the box for it and margined at the box's highest marks; every account that could
         breach is in, some that could not are too.
@@ -134,7 +137,8 @@ class Venue:
                 exact = self.requirement(position[:, large], held, high).by_market.sum(axis=0)
                 flagged[large] = worst < exact
         flagged |= ledger.status[HOUSE_ROWS:] == Status.CLOSING
-        flagged &= (exposure[0] > 0.0) | exposure[1:].any(axis=0)
+        holds = (exposure[0] > 0.0) | exposure[1:].any(axis=0)
+        flagged = np.where(holds, flagged, cash < -DUST)
         rows: Rows = np.flatnonzero(flagged) + HOUSE_ROWS
         return rows
 
@@ -159,7 +163,7 @@ class Venue:
             initial_margin=self.requirement(position, exposure, ledger.marks).initial,
             inventory=position * ledger.marks[:, None],
             able=self.able(ledger, rows, breached),
-            volatility=market.volatility,
+            volatility=market.alarm,
             reference=self.reference_volatility,
             depth=market.reference_depth * self.depth_multiplier,
         )
@@ -170,7 +174,7 @@ class Venue:
         """What liquidators bid now."""
         rows = self.liquidators
         view = LiquidatorView(
-            ledger.equity(rows), ledger.marks @ ledger.exposure[:, rows], self.able(ledger, rows, breached), self.market.volatility
+            ledger.equity(rows), ledger.marks @ ledger.exposure[:, rows], self.able(ledger, rows, breached), self.market.alarm
         )
         return bid(self.liquidator_parameters, view)
 

@@ -1,0 +1,92 @@
+"""What the commands do. The command line reads this module for its options alone, so that everything heavy is imported inside."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+type Lines = list[str]
+
+
+def run(  # noqa: PLR0913 - one an option
+    scenario: str = "baseline",
+    /,
+    *,
+    seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
+    steps: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    prices: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
+    out: Path | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    check_laws: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Run a scenario and write what came of it into a folder.
+
+    Args:
+        scenario: A scenario file, or the name of a shipped scenario.
+        seed: Of all draws; same seed, same scenario, same numbers.
+        steps: How many; the scenario's own number by default, with --prices one for each row.
+        prices: CSV files of recorded prices to replay: NAME=FILE for one market, FILE for the first market or with a column market.
+        out: A new folder; results/<scenario>-seed<seed> by default.
+        set_: A setting to change, such as venues.0.clearinghouse.fund=5e7; can be given again.
+        overwrite: Replace an earlier run in that folder.
+        check_laws: Assert the model's laws after every step.
+        quiet: Print nothing but faults.
+    """
+    import logging  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from experiments import runner, shipped, store  # noqa: PLC0415
+    from experiments.progress import reported  # noqa: PLC0415
+    from experiments.replay import replayed, rows  # noqa: PLC0415
+    from experiments.summary import show  # noqa: PLC0415
+
+    logging.basicConfig(format="%(message)s", level=logging.ERROR if quiet else logging.WARNING)
+    world = shipped.load(scenario, [*([replayed(prices)] if prices else []), *(set_ or [])])
+    folder = out or store.default_folder(world, seed)
+    store.check_target(folder, overwrite=overwrite)
+    with reported(Console(stderr=True), world.name, quiet=quiet) as progress:
+        length = rows(world) if prices and steps is None else steps
+        done = runner.run(world, seed=seed, steps=length, check_laws=check_laws, progress=progress)
+    store.write(done, folder, overwrite=overwrite)
+    if not quiet:
+        console = Console()
+        show(done, console)
+        console.print(f"look at {folder / 'figures'}; the numbers are in {folder}", highlight=False, markup=False, soft_wrap=True)
+
+
+def check(file: str, /) -> None:
+    """Say what is wrong with a scenario file, a line a fault.
+
+    Args:
+        file: A scenario file, or the name of a shipped scenario.
+    """
+    from experiments import shipped  # noqa: PLC0415
+    from model.news import NewsSource  # noqa: PLC0415
+    from model.randomness import Streams  # noqa: PLC0415
+
+    world = shipped.load(file)
+    NewsSource(world.news, world.assets, Streams(0), world.hours_per_step)  # reads price files, and compares assets with the news
+    print(f"{file}: sound")  # noqa: T201
+
+
+def schema() -> None:
+    """Print the JSON Schema of scenario files."""
+    import json  # noqa: PLC0415
+
+    from model.scenario_file import scenario_schema  # noqa: PLC0415
+
+    print(json.dumps(scenario_schema(), indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def listing() -> None:
+    """List the scenarios that come with the project."""
+    from experiments import shipped  # noqa: PLC0415
+
+    known = shipped.scenarios()
+    width = max(map(len, known), default=0)
+    for name, world in known.items():
+        print(f"{name:<{width}}  {world.description.strip().partition('\n')[0]}".rstrip())  # noqa: T201

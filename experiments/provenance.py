@@ -1,0 +1,149 @@
+"""Where a result comes from: the code, the scenario, the data, the machine; and an id that is the same wherever the same run is made."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from model.errors import ScenarioError, fault
+from model.news import Replay
+from model.prices import _named as named_path
+from model.scenario import Scenario
+
+ROOT: Final = Path(__file__).parent.parent
+SOURCES: Final = ("agents", "model")
+"""The packages that decide a run's numbers."""
+PACKAGES: Final = ("backstop", "mesa", "networkx", "numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "scipy", "matplotlib", "seaborn")
+THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def manifest(scenario: Scenario, seed: int, seconds: float) -> dict[str, Any]:
+    """What made a run, as plain data; names no user, machine or private folder."""
+    return {
+        "run_id": run_id(scenario, seed),
+        "scenario": scenario.name,
+        "seed": seed,
+        "steps": scenario.steps,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "source": {"blake2b": source_digest(), **_commit()},
+        "own_rules": {kind: _digest_of_rule(kind) for kind in _own_rules(scenario)},
+        "prices": [{"file": path.name, "sha256": _sha256(path)} for path in price_files(scenario)],
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "threads": {name: os.environ.get(name) for name in THREADS},
+    }
+
+
+def run_id(scenario: Scenario, seed: int) -> str:
+    """BLAKE2b-128 of the model's source, own rules, resolved scenario, price files' contents and seed: 32 hexadecimal digits."""
+    content = {
+        "source": source_digest(),
+        "own_rules": {kind: _digest_of_rule(kind) for kind in _own_rules(scenario)},
+        "scenario": without_folders(scenario).model_dump(mode="json", by_alias=True),
+        "prices": [_sha256(path) for path in price_files(scenario)],
+        "seed": seed,
+    }
+    return _blake2b(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
+
+
+def source_digest() -> str:
+    """BLAKE2b-128 of the packages that decide a run's numbers, each file with its name."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(file for package in SOURCES for file in (ROOT / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def price_files(scenario: Scenario) -> list[Path]:
+    """The files that a replay reads, in order."""
+    news = scenario.news
+    if not isinstance(news, Replay.Parameters):
+        return []
+    if isinstance(news.files, dict):
+        return [Path(path) for path in news.files.values()]
+    return [Path(named_path(entry)[1]) for entry in news.files]
+
+
+def without_folders(scenario: Scenario) -> Scenario:
+    """The scenario with price files named without their folders, fit to be shown to others."""
+    news = scenario.news
+    if not isinstance(news, Replay.Parameters):
+        return scenario
+    files: dict[str, str] | tuple[str, ...]
+    if isinstance(news.files, dict):
+        files = {market: Path(path).name for market, path in news.files.items()}
+    else:
+        parts = [named_path(entry) for entry in news.files]
+        files = tuple(Path(path).name if market is None else f"{market}={Path(path).name}" for market, path in parts)
+    return scenario.model_copy(update={"news": news.model_copy(update={"files": files})})
+
+
+def _own_rules(scenario: Scenario) -> list[str]:
+    """Every `package.module:Class` that the scenario names."""
+
+    def walk(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            kind = value.get("type")
+            if isinstance(kind, str) and ":" in kind:
+                yield kind
+            for item in value.values():
+                yield from walk(item)
+        elif isinstance(value, list):
+            for item in value:
+                yield from walk(item)
+
+    return sorted(set(walk(scenario.model_dump(mode="json"))))
+
+
+def _digest_of_rule(kind: str) -> str:
+    """BLAKE2b-128 of the module that a user's own rule stands in."""
+    spec = importlib.util.find_spec(kind.partition(":")[0])
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        return ""
+    return _blake2b(Path(spec.origin).read_bytes())
+
+
+def _blake2b(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ScenarioError([fault(path, None, "file", (error.strerror or "an error").lower(), "a readable file")]) from None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> dict[str, Any]:
+    """The commit and whether the packages differ from it; nothing if this is not a checkout of the project itself."""
+    if not (ROOT / ".git").exists():
+        return {}
+    commit = _git("rev-parse", "--verify", "--quiet", "HEAD")
+    changed = _git("status", "--porcelain", "--", "agents", "model", "experiments")
+    return {"commit": commit or None, "changed": None if changed is None else bool(changed)}
+
+
+def _git(*words: str) -> str | None:
+    """What git answers, None if it cannot."""
+    try:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

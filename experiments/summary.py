@@ -1,0 +1,125 @@
+"""A run in a few numbers, and how a person reads them."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from experiments.store import Run
+
+_UNITS = ((1e12, "tn"), (1e9, "bn"), (1e6, "m"), (1e3, "k"))
+
+
+def summary(run: "Run") -> dict[str, Any]:
+    """The run in plain numbers: USD unless a name says otherwise; None where a number does not exist."""
+    series = run.series
+    fund = series["fund"].to_numpy(np.float64)
+    flows: pd.Series[float] = run.statement.groupby("flow")["amount"].sum()
+    peak = np.maximum.accumulate(fund)
+    fall = np.divide(peak - fund, peak, out=np.zeros_like(fund), where=peak > 0.0)
+    deepest = int(fall.argmax())
+    insolvent = series["insolvent"].to_numpy() > 0
+    return {
+        "scenario": run.scenario.name,
+        "seed": run.seed,
+        "steps": run.steps,
+        "hours": float(series["hours"].iloc[-1]),
+        "fund": {
+            "opening": float(fund[0]),
+            "flows": {str(name): float(amount) for name, amount in flows.items()},
+            "closing": float(fund[-1]),
+            "lowest": float(fund.min()),
+            "largest_fall": float(fall[deepest]),
+            "largest_fall_at_hours": float(series["hours"].iloc[deepest]) if fall[deepest] > 0.0 else None,
+        },
+        "deficits": float(series["deficits"].sum()),
+        "absorbed": {layer: float(series[f"absorbed_{layer}"].sum()) for layer in _waterfall(run)},
+        "residual_loss": float(series["residual_loss"].sum()),
+        "liquidated": float(series["liquidated"].sum()),
+        "liquidations": int(series["liquidations"].sum()),
+        "deleveraged": float(series["deleveraged"].sum()),
+        "bankruptcies": int(series["bankruptcies"].sum()),
+        "defaults": int(series["defaults"].sum()),
+        "contagious_defaults": int(series["contagious_defaults"].sum()),
+        "default_waves": int(series["default_waves"].max()),
+        "network_loss": float(series["network_loss"].sum()),
+        "insolvent_at_hours": float(series["hours"].iloc[int(insolvent.argmax())]) if insolvent.any() else None,
+        "unfinished_increments": int(series["unfinished"].sum()),
+    }
+
+
+def _waterfall(run: "Run") -> list[str]:
+    """Layers in the scenario's order, as far as the series has them."""
+    kinds = dict.fromkeys(layer.type for layer in run.scenario.venues[0].clearinghouse.waterfall)
+    return [kind for kind in kinds if f"absorbed_{kind}" in run.series]
+
+
+def show(run: "Run", console: Console) -> None:
+    """Prints the run as a short table."""
+    told = summary(run)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
+    for what, amount, remark in _lines(told):
+        table.add_row(what, amount, remark)
+    console.print(f"{told['scenario']}, seed {told['seed']}: {told['steps']:,} steps, {span(told['hours'])}", highlight=False, markup=False)
+    console.print(table, highlight=False, markup=False)
+
+
+def _lines(told: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Rows: what, how much, remark."""
+    fund = told["fund"]
+    yield "backstop fund, opening", usd(fund["opening"]), ""
+    for flow, amount in sorted(fund["flows"].items(), key=lambda item: -item[1]):
+        if usd(amount) not in ("$0", "-$0"):
+            yield f"  {_words(flow)}", usd(amount, signed=True), ""
+    yield "backstop fund, closing", usd(fund["closing"]), ""
+    when = fund["largest_fall_at_hours"]
+    yield "  largest fall from a peak", f"{fund['largest_fall']:.1%}", "" if when is None else f"reached after {span(when)}"
+    yield (
+        "liquidated",
+        usd(told["liquidated"]),
+        f"in {told['liquidations']:,} liquidations; {told['bankruptcies']:,} accounts went bankrupt",
+    )
+    yield "deficits", usd(told["deficits"]), "who paid, in order:" if told["deficits"] > 0.0 else "nobody had to pay"
+    if told["deficits"] > 0.0:
+        for layer, amount in told["absorbed"].items():
+            yield f"  {_words(layer)}", usd(amount), f"{amount / told['deficits']:.0%}"
+    spread = told["contagious_defaults"]
+    first = told["defaults"] - spread
+    remark = f"{first} alone, {spread} by contagion; creditors lost {usd(told['network_loss'])}" if told["defaults"] else ""
+    yield "defaults of institutions", f"{told['defaults']}", remark
+    gone = told["insolvent_at_hours"]
+    yield "exchange", "solvent" if gone is None else "insolvent", "" if gone is None else f"claims written down after {span(gone)}"
+
+
+def usd(amount: float, *, signed: bool = False) -> str:
+    """Three significant digits and a unit: `$1.23m`, `-$45.6k`."""
+    if not math.isfinite(amount):
+        return "n/a"
+    size = float(f"{abs(amount):.3g}")
+    divisor, unit = next(((scale, name) for scale, name in _UNITS if size >= scale), (1.0, ""))
+    shown = size / divisor
+    digits = 0 if shown >= 100 or (not unit and shown >= 1) or shown == 0 else (1 if shown >= 10 else 2)
+    sign = "-" if amount < 0 else ("+" if signed else "")
+    return f"{sign}${shown:.{digits}f}{unit}"
+
+
+def span(hours: float) -> str:
+    """A length of time in the unit a person would use."""
+    if hours < 1.0:
+        return f"{hours * 60:.3g} minutes"
+    if hours < 72.0:
+        return f"{hours:.3g} hours"
+    return f"{hours / 24:.3g} days" if hours < 2 * 8760.0 else f"{hours / 8760:.3g} years"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

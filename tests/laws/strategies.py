@@ -1,0 +1,224 @@
+"""Scenarios nobody tuned, for Hypothesis: sizes, leverage, rules and shocks of every kind, missing roles included."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from agents.clearinghouse.margin import PRESETS
+from model.network import topologies
+from model.scenario import Scenario
+
+type Block = dict[str, Any]
+
+STAGES = ("book", "liquidators", "takeover")
+MARKETS = 3
+
+
+def usd(largest: float) -> st.SearchStrategy[float]:
+    """Nothing, or an amount within five orders of magnitude of `largest` whose order of magnitude is anyone's guess."""
+    return st.one_of(st.just(0.0), st.floats(-5.0, 0.0).map(lambda power: largest * 10.0 ** power))
+
+
+def rates(least: float, most: float) -> st.SearchStrategy[float]:
+    return st.floats(least, most, allow_nan=False)
+
+
+def columns(value: st.SearchStrategy[float]) -> st.SearchStrategy[list[float]]:
+    return st.lists(value, min_size=1, max_size=MARKETS)
+
+
+@st.composite
+def tiers(draw: st.DrawFn) -> list[Block]:
+    bounds = [0.0, *sorted(draw(st.lists(rates(1e3, 1e8), max_size=3, unique=True)))]
+    initial = sorted(draw(st.lists(rates(0.005, 1.0), min_size=len(bounds), max_size=len(bounds))))
+    part = draw(rates(0.1, 1.0))
+    return [{"notional": bound, "initial": rate, "maintenance": part * rate} for bound, rate in zip(bounds, initial, strict=True)]
+
+
+@st.composite
+def ramp(draw: st.DrawFn) -> Block:
+    initial, part = draw(rates(0.005, 0.5)), draw(rates(0.1, 1.0))
+    slope = draw(st.one_of(st.just(0.0), rates(1e-8, 1e-3)))
+    return {"type": "linear_ramp", "initial": [initial], "maintenance": [part * initial], "slope": [slope]}
+
+
+@st.composite
+def fixed(draw: st.DrawFn) -> Block:
+    initial = draw(rates(0.005, 1.0))
+    return {"type": "fixed_leverage", "initial": initial, "maintenance": initial * draw(rates(0.1, 1.0))}
+
+
+margins = st.one_of(
+    st.builds(
+        lambda schedules, cap: {"type": "tiered", "schedules": schedules, "leverage_cap": cap},
+        st.lists(st.one_of(st.sampled_from(sorted(PRESETS)), tiers()), min_size=1, max_size=MARKETS),
+        st.one_of(st.none(), rates(1.0, 100.0)),
+    ),
+    ramp(),
+    fixed(),
+)
+
+liquidations = st.one_of(
+    st.builds(
+        lambda part, small, below: {"type": "partial_then_full", "slice": part, "small": small, "full_below": below},
+        rates(0.01, 1.0),
+        usd(1e7),
+        rates(0.0, 1.0),
+    ),
+    st.builds(lambda keeps: {"type": "full", "keeps": keeps}, rates(0.0, 1.0)),
+)
+
+deleveraging = st.builds(
+    lambda rule, price: {"type": "deleveraging", "rule": rule, "price": price},
+    st.one_of(
+        st.builds(lambda score: {"type": "queue", "score": score}, st.sampled_from(["bitmex", "binance", "hyperliquid", "profit_leverage"])),
+        st.builds(lambda by: {"type": "pro_rata", "by": by}, st.sampled_from(["contracts", "equity", "profit"])),
+    ),
+    st.sampled_from(["bankruptcy", "mark"]),
+)
+
+house_layers = st.one_of(
+    st.builds(lambda share: {"type": "fund", "share": share}, rates(0.01, 1.0)),
+    st.builds(lambda share: {"type": "exchange_capital", "share": share}, rates(0.01, 1.0)),
+)
+
+socialised = st.builds(
+    lambda by, cap: {"type": "socialised_loss", "by": by, "cap": cap}, st.sampled_from(["gains", "equity", "open_interest"]), rates(0.01, 1.0)
+)
+
+
+@st.composite
+def waterfalls(draw: st.DrawFn) -> list[Block]:
+    """House layers and deleveraging in any order and any part of them, then layers that take from accounts, then the write-down."""
+    first = draw(st.lists(st.one_of(house_layers, deleveraging), max_size=3, unique_by=lambda layer: layer["type"]))
+    order = draw(st.permutations(first))
+    return [*order, *draw(st.lists(socialised, max_size=2)), {"type": "write_down"}]
+
+
+accruals = st.lists(
+    st.one_of(
+        st.builds(lambda share: {"type": "trading_fees", "share": share}, rates(0.0, 1.0)),
+        st.builds(lambda rate, power: {"type": "open_interest", "rate": rate, "exponent": power}, rates(0.0, 1.0), rates(0.0, 2.0)),
+        st.builds(lambda share: {"type": "liquidation_fees", "share": share}, rates(0.0, 1.0)),
+        st.builds(lambda share: {"type": "surplus", "share": share}, rates(0.0, 1.0)),
+    ),
+    max_size=4,
+)
+
+
+@st.composite
+def clearinghouses(draw: st.DrawFn) -> Block:
+    taker = draw(rates(0.0, 0.01))
+    return {
+        "fund": draw(usd(1e9)),
+        "capital": draw(usd(1e9)),
+        "fees": {"taker": taker, "maker": draw(rates(-taker, 0.01)), "liquidation": draw(rates(0.0, 0.1))},
+        "margin": draw(margins),
+        "liquidation": draw(liquidations),
+        "rounds": draw(st.integers(1, 6)),
+        "route": {
+            "order": draw(st.lists(st.sampled_from(STAGES), min_size=1, max_size=3, unique=True)),
+            "book_slippage": draw(rates(1e-4, 0.5)),
+            "takeover_limit": draw(st.one_of(st.just(0.0), rates(0.0, 20.0))),
+            "unwind_rate": draw(rates(0.0, 5.0)),
+        },
+        "accrual": draw(accruals),
+        "waterfall": draw(waterfalls()),
+    }
+
+
+@st.composite
+def venues(draw: st.DrawFn) -> Block:
+    return {
+        "clearinghouse": draw(clearinghouses()),
+        "market": {
+            "depth_exponent": draw(rates(0.25, 2.0)),
+            "replenish_seconds": draw(rates(1.0, 86400.0)),
+            "mark_seconds": draw(rates(1.0, 86400.0)),
+            "pass_through": draw(st.one_of(st.just(0.0), rates(0.0, 1.0))),
+            "price_band": draw(rates(0.001, 1.0)),
+        },
+        "market_makers": {
+            "count": draw(st.integers(0, 4)),
+            "capital": draw(usd(1e9)),
+            "depth": draw(columns(usd(1e8))),
+            "risk_aversion": draw(rates(0.0, 100.0)),
+            "inventory_limit": draw(rates(0.1, 50.0)),
+        },
+        "liquidators": {
+            "count": draw(st.integers(0, 4)),
+            "capital": draw(usd(1e8)),
+            "appetite": draw(rates(0.0, 20.0)),
+            "discount": draw(rates(0.0, 0.2)),
+        },
+    }
+
+
+STRATEGIES = ("fundamentalist", "chartist", "noise", "hedger")
+
+
+@st.composite
+def groups(draw: st.DrawFn, name: str) -> Block:
+    leverage = draw(rates(0.1, 200.0))
+    return {
+        "name": name,
+        "count": draw(st.integers(1, 30)),
+        "equity": draw(rates(3.0, 10.0)).__rpow__(10.0),
+        "tail": draw(rates(0.5, 3.0)),
+        "leverage": leverage,
+        "leverage_spread": draw(rates(0.0, 1.5)),
+        "leverage_max": leverage * draw(rates(1.0, 2.0)),
+        "activity": draw(rates(0.0, 3.0)),
+        "strategies": [{"type": kind} for kind in draw(st.lists(st.sampled_from(STRATEGIES), min_size=1, max_size=3, unique=True))],
+        "redeposit": draw(rates(0.0, 1.0)),
+        "exit_rate": draw(st.one_of(st.just(0.0), rates(0.0, 2000.0))),
+        "entry_rate": draw(st.one_of(st.just(0.0), rates(0.0, 2000.0))),
+        "churn": draw(rates(0.0, 50.0)),
+    }
+
+
+moves = st.builds(
+    lambda at, lasts, size: {"type": "price_move", "at": at, "lasts": lasts, "size": size},
+    rates(0.0, 20.0),
+    st.one_of(st.just(0.0), rates(0.1, 20.0)),
+    columns(st.one_of(rates(-0.99, 3.0), st.sampled_from([-0.999999999, -0.5, -0.3, 0.3]))),
+)
+
+withdrawals = st.builds(
+    lambda at, lasts, remains: {"type": "depth_withdrawal", "at": at, "lasts": lasts, "remains": remains},
+    rates(0.0, 20.0),
+    rates(0.1, 20.0),
+    columns(rates(0.0, 1.0)),
+)
+
+lenders = st.builds(
+    lambda count, capital, deposits, interbank, lent: {
+        "count": count, "capital": capital, "deposits": deposits, "interbank": interbank, "loan_to_capital": lent,
+    },
+    st.integers(0, 5),
+    usd(1e9),
+    rates(0.0, 50.0),
+    rates(0.0, 5.0),
+    rates(0.0, 20.0),
+)  # fmt: skip
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> Scenario:
+    """A world that nobody tuned."""
+    names = draw(st.sampled_from([("retail",), ("retail", "funds")]))
+    hours = draw(st.sampled_from([0.1, 0.5, 1.0, 4.0, 8.0]))
+    news = draw(st.sampled_from(["constant", "factor_model"]))
+    world = {
+        "schema": 1,
+        "hours_per_step": hours,
+        "news": {"type": news, **({"volatility_scale": draw(rates(0.0, 5.0))} if news == "factor_model" else {})},
+        "shocks": draw(st.lists(st.one_of(moves, withdrawals), max_size=4)),
+        "venues": [draw(venues())],
+        "traders": {"groups": [draw(groups(name)) for name in names], "markets": draw(columns(rates(0.01, 1.0)))},
+        "lenders": draw(lenders),
+        "network": {"type": draw(st.sampled_from(sorted(topologies.members)))},
+        "recovery": draw(rates(0.05, 1.0)),
+        "interbank_recovery": draw(rates(0.05, 1.0)),
+    }
+    return Scenario.model_validate(world)
