@@ -27,7 +27,7 @@ class LiquidatorParameters(Parameters):
     ] = 0.004
     volatility_loading: Annotated[
         float, Field(ge=0, le=10, description="further discount for each unit of hourly volatility (our choice)", json_schema_extra={"unit": "1"})
-    ] = 0.5
+    ] = 0.15
     inventory_loading: Annotated[
         float, Field(ge=0, le=1, description="further discount when capacity is used up (our choice)", json_schema_extra={"unit": "1"})
     ] = 0.01

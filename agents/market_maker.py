@@ -30,7 +30,7 @@ class MarketMakerParameters(Parameters):
     risk_aversion: Annotated[
         float,
         Field(ge=0, le=100, description="gamma in the reservation price (our choice)", json_schema_extra={"unit": "1"}),
-    ] = 2.0
+    ] = 0.5
     margin_use_limit: Annotated[
         float, Field(gt=0, le=1, description="initial margin over equity at which quoting stops (our choice)", json_schema_extra={"unit": "1"})
     ] = 0.8

@@ -6,6 +6,7 @@ Exit codes: 0 complete, 2 bad input, 3 a run failed, 130 interrupted.
 import os
 import signal
 import sys
+import traceback
 from importlib import metadata
 from typing import Any, Final, NoReturn
 
@@ -21,7 +22,10 @@ THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def _version() -> str:
-    return metadata.version("backstop")
+    try:
+        return metadata.version("backstop")
+    except metadata.PackageNotFoundError:
+        return "not installed: run from its source"
 
 
 app = App(
@@ -56,7 +60,7 @@ def _code(words: list[str] | None) -> int:
         answer: Any = app(words, exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except CycloptsError as error:
-        return _tell(BAD_INPUT, _one_line(str(error)))
+        return _tell(BAD_INPUT, _said(error))
     except KeyboardInterrupt:
         return _tell(INTERRUPTED, "interrupted; nothing was written")
     except BrokenPipeError:  # whoever read our output has gone
@@ -78,7 +82,8 @@ def _told(error: Exception) -> int:
         return _tell(FAILED, str(error))
     if isinstance(error, OSError):
         return _tell(FAILED, f"{error.filename or 'output'}: {error.strerror or error}")
-    raise error
+    traceback.print_exception(error)
+    return FAILED
 
 
 def _tell(code: int, *lines: str) -> int:
@@ -87,5 +92,9 @@ def _tell(code: int, *lines: str) -> int:
     return code
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _said(error: CycloptsError) -> str:
+    """The error on one line."""
+    try:
+        return " ".join(str(error).split())
+    except ImportError:  # its suggestions need every command's module, and one of them wants a package that is not installed
+        return " ".join(("unknown:", *(error.unused_tokens or ())))

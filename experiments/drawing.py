@@ -86,6 +86,7 @@ def new_figure(run: "Run", what: str, height: float) -> Figure:
 def save(drawing: Drawing, folder: Path, name: str) -> list[Path]:
     """Writes a figure as PDF, SVG and PNG and its tables as CSV; returns the files. Equal drawings give equal bytes: dates are left out."""
     figure, tables = drawing
+    _settle(figure)
     written = [folder / f"{name}.{extension}" for extension in FORMATS]
     for path in written:
         figure.savefig(path, **FORMATS[path.suffix[1:]])
@@ -93,6 +94,15 @@ def save(drawing: Drawing, folder: Path, name: str) -> list[Path]:
         written.append(folder / f"{name}{suffix}.csv")
         table.to_csv(written[-1], index=False, lineterminator="\n")
     return written
+
+
+def _settle(figure: Figure) -> None:
+    """Lays a figure out once, for all formats; rounded, for the last bits of the solver's answer differ from one time to the next."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axis in figure.axes:
+        left, bottom, width, height = (round(float(value), 6) for value in axis.get_position(original=True).bounds)
+        axis.set_position((left, bottom, width, height))
 
 
 @contextmanager
@@ -258,7 +268,7 @@ def draw_incidents(axes: Sequence[Axes], clock: Clock, series: pd.DataFrame) -> 
 def legend(axis: Axes) -> None:
     """A legend beside the axes; what is stacked is listed as it stands, the topmost first."""
     handles, labels = axis.get_legend_handles_labels()
-    order = -1 if axis.containers else 1
+    order = -1 if axis.containers and axis.get_ylim()[1] > 0 else 1
     axis.legend(handles[::order], labels[::order], loc="upper left", bbox_to_anchor=(1.0, 1.03))
 
 

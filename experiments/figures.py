@@ -98,7 +98,7 @@ def prices(run: "Run") -> Drawing:
 def fund(run: "Run") -> Drawing:
     """The fund and its target, what flowed into it and out of it, and its adequacy."""
     clock, series = Clock.of(run), run.series
-    figure, axes = d.panels(run, "the backstop fund and its flows", (1.7, 1.3, 1.3, 0.9), clock)
+    figure, axes = d.panels(run, "the backstop fund and its flows (inflows and draws on scales of their own)", (1.7, 1.3, 1.3, 0.9), clock)
     level, target = d.finite(series["fund"]), d.finite(series["fund_target"])
     divisor, unit = d.scale(level, target)
     look = {"color": BLACK, "linestyle": DASHES[1]}
@@ -231,7 +231,7 @@ def network(run: "Run") -> Drawing:
     if nodes.empty:
         d.say(axis, "no institutions in this run")
         return figure, {"": edges, "_nodes": nodes}
-    axis.set_aspect("equal")
+    axis.set_aspect("equal", anchor="W")
     axis.set(xlim=(-1.12, 1.12), ylim=(-1.12, 1.12))
     nodes = nodes.assign(**_places(nodes), area=_area(nodes["assets"]))
     failed = nodes["status"] == "defaulted"

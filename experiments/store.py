@@ -67,12 +67,14 @@ def check_target(folder: Path, *, overwrite: bool = False) -> None:
     Raises:
         ScenarioError: one line.
     """
-    where = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not where.is_dir():
-        raise ScenarioError([fault(where, None, "out", "a file", "a folder")])
-    if where != folder and not os.access(where, os.W_OK | os.X_OK):
-        raise ScenarioError([fault(where, None, "out", "a folder that may not be written to", "one that may")])
-    if where == folder and any(folder.iterdir()):
+    parent = next(place for place in folder.absolute().parents if place.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        raise ScenarioError([fault(folder, None, "out", f"{parent.name}, which cannot be written to", "a folder that can")])
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ScenarioError([fault(folder, None, "out", "a file", "a folder")])
+    if any(folder.iterdir()):
         ours = (folder / "manifest.json").is_file()
         if not (ours and overwrite):
             expected = "another folder, or --overwrite to replace it" if ours else "a new or an empty folder"

@@ -407,8 +407,22 @@ class Walk:
             loss -= paid
             venue.tally.absorbed[layer.name] = venue.tally.absorbed.get(layer.name, 0.0) + paid
             venue.events.add("absorbed", venue.name, account=SETTLEMENT, amount=paid, layer=layer.name)
+        if loss > TIE * cause:
+            self._exhaust(loss, kind)
         if venue.write_down > 0.0 and not venue.insolvent:
             self._fail()
+
+    def _exhaust(self, loss: float, kind: Flow) -> None:
+        """What claims cannot bear is borne by what the exchange still has, whatever its waterfall keeps back."""
+        part, absorbed = self.part, self.venue.tally.absorbed
+        assert part is not None
+        own = min(loss, max(part.treasury, 0.0))
+        drawn = min(loss - own, max(part.fund, 0.0))
+        for layer, flow, row, paid in (("exchange_capital", Flow.EXCHANGE_CAPITAL, TREASURY, own), ("fund", kind, FUND, drawn)):
+            if paid > 0.0:
+                part.transfer(flow, row, SETTLEMENT, paid)
+                absorbed[layer] = absorbed.get(layer, 0.0) + paid
+                self.venue.events.add("absorbed", self.venue.name, account=SETTLEMENT, amount=paid, layer=layer)
 
     def _layer_view(self, loss: float, part: Ledger, accounts: bool) -> LayerView:
         fund, treasury = max(part.fund, 0.0), max(part.treasury, 0.0)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from agents.clock import HOURS_PER_YEAR
 from agents.participants import Accounts, Clearinghouse, Lender, Liquidator, MarketMaker, Trader
 from agents.trader import TraderView
 from model.clearing import Walk, walk
@@ -31,6 +32,8 @@ type Floats = NDArray[np.float64]
 
 TREND_HOURS = 24.0
 """Chartists look at a day."""
+FUNDING_HOURS = 72.0
+"""Basis traders look at funding over three days."""
 VOLATILITY_HOURS = 168.0
 """The exchange's volatility estimate remembers a week."""
 
@@ -83,6 +86,7 @@ class Ecosystem(mesa.Model):
         self.funding: Floats = np.zeros(len(self.names))
         self.defaults = Outcome()
         self._trend: Floats = np.zeros(len(self.names))
+        self._funding_trend: Floats = np.zeros(len(self.names))
         self._value: Floats = self.news.log_value.copy()
         self._log_index: Floats = self.venue.market.log_index.copy()
         self._create_agents(0)
@@ -194,9 +198,9 @@ class Ecosystem(mesa.Model):
     def _decide(self) -> Orders:
         """Traders decide; institutions add what they want to get rid of."""
         venue, market = self.venue, self.venue.market
-        daily = market.volatility * np.sqrt(24.0 / 8760.0)
+        daily = market.volatility * np.sqrt(24.0 / HOURS_PER_YEAR)
         misalignment = np.log(np.maximum(market.marks, 1e-300)) - self._value
-        view = TraderView(misalignment, self._trend, self.funding * (8760.0 / self.hours_per_step), daily, np.empty((len(self.names), 0)))
+        view = TraderView(misalignment, self._trend, self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step), daily, np.empty((len(self.names), 0)))
         orders = self.population.decide(self.tick, self.hours_per_step, view)
         unwinding, quantity = self._unwind()
         venue.requote(venue.ledger)
@@ -311,7 +315,8 @@ class Ecosystem(mesa.Model):
         market = self.venue.market
         moved = market.log_index - self._log_index
         self._trend += moved - (1.0 - np.exp(-self.hours_per_step / TREND_HOURS)) * self._trend
-        fresh = moved**2 * (8760.0 / self.hours_per_step)
+        self._funding_trend += (1.0 - np.exp(-self.hours_per_step / FUNDING_HOURS)) * (self.funding - self._funding_trend)
+        fresh = moved**2 * (HOURS_PER_YEAR / self.hours_per_step)
         weight = 1.0 - float(np.exp(-self.hours_per_step / VOLATILITY_HOURS))
         market.volatility = np.sqrt((1.0 - weight) * market.volatility**2 + weight * fresh)
         self.tick += 1

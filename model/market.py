@@ -33,7 +33,7 @@ class MarketParameters(Parameters):
     ] = 0.67
     replenish_seconds: Annotated[
         float, Field(gt=0, le=86400, description="time in which all but 1/e of the depth taken comes back (our choice)", json_schema_extra={"unit": "s"})
-    ] = 120.0
+    ] = 60.0
     mark_seconds: Annotated[
         float,
         Field(gt=0, le=86400, description="averaging time of the premium in the mark price", json_schema_extra={"unit": "s", "source": "Hyperliquid, robust price indices"}),
@@ -74,6 +74,7 @@ class Market:
         basis: shape (M,), log, averaged premium in the mark.
         depth: shape (2, M), USD within ten basis points: bids, asks.
         volatility: shape (M,), annualised, exponentially weighted from the index.
+        average_premium: shape (M,), premium of the last eight hours, exponentially weighted, for funding.
         momentum: shape (M,), log, how far the index has moved of late, with an hour's memory.
     """
 
@@ -86,6 +87,7 @@ class Market:
         self.depth: Floats = np.vstack([depth, depth]).astype(float)
         self.volatility: Floats = np.array(volatility, dtype=float)
         self.momentum: Floats = zero.copy()
+        self.average_premium: Floats = zero.copy()
         self._curve = 1.0 / parameters.depth_exponent
         self._replenish = parameters.replenish_seconds / 3600.0
         self._averaging = parameters.mark_seconds / 3600.0
@@ -197,11 +199,19 @@ class Market:
         if size >= FULL * abs(quantity) * index:
             size = abs(quantity) * index
         stop = start + sign * size
-        average = (self._integral(market, stop) - self._integral(market, start)) / (stop - start)
+        average = self._average(market, start, stop)
         self.pressure[market] = stop
         self._impact(market, sign * size)
         filled = quantity if size == abs(quantity) * index else sign * size / index
         return filled, index * (1.0 + float(self.skew[market]) + average)
+
+    def _average(self, market: int, start: float, stop: float) -> float:
+        """Displacement on average from one pressure to another; at their middle where the integral's difference would be all rounding."""
+        if abs(stop - start) > 1e-6 * abs(start):
+            return (self._integral(market, stop) - self._integral(market, start)) / (stop - start)
+        middle = self.pressure.copy()
+        middle[market] = 0.5 * (start + stop)
+        return float(self.displacement(middle)[market])
 
     def _integral(self, market: int, pressure: float) -> float:
         """Antiderivative of the displacement in the pressure; depth differs by side, so each side integrates from zero."""
@@ -250,14 +260,15 @@ class Market:
         return marks
 
     def funding_rate(self, hours: float) -> Floats:
-        """Shape (M,): what longs pay shorts on their notional for `hours`.
+        """Shape (M,): what longs pay shorts on their notional for `hours`; called once a step, at its close.
 
-        F = P + clamp(I - P, -0.05 %, +0.05 %) per eight hours, P the average premium (BitMEX, Binance; Hyperliquid pays F / 8 each hour),
-        accrued in proportion to time and capped.
+        F = P + clamp(I - P, -0.05 %, +0.05 %) per eight hours, P the average premium of the last eight hours, exponentially weighted (BitMEX, Binance;
+        Hyperliquid pays F / 8 each hour), accrued in proportion to time and capped.
         """
         p = self.parameters
-        average = self._premium_time / self._hours if self._hours > 0.0 else self.basis
-        rate = average + np.clip(p.interest_rate - average, -p.funding_clamp, p.funding_clamp)
+        latest = self._premium_time / self._hours if self._hours > 0.0 else self.basis
+        self.average_premium = self.average_premium + (1.0 - float(np.exp(-hours / 8.0))) * (latest - self.average_premium)
+        rate = self.average_premium + np.clip(p.interest_rate - self.average_premium, -p.funding_clamp, p.funding_clamp)
         capped: Floats = np.clip(rate, -p.funding_cap, p.funding_cap)
         return capped * (hours / 8.0)
 

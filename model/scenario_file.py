@@ -68,9 +68,7 @@ def load_scenario(path_or_name: str | Path, overrides: Sequence[str | Override] 
     scenario, findings = validate(data)
     if scenario is None or findings:
         raise ScenarioError([*(_in_file(path, lines, finding) for finding in findings), *faults])
-    if faults:
-        raise ScenarioError(faults)
-    return _overridden(scenario, parsed) if parsed else scenario
+    return _overridden(scenario, parsed, faults) if overrides else scenario
 
 
 def dump_scenario(scenario: Scenario) -> str:
@@ -148,11 +146,10 @@ def _by_line(faults: list[str]) -> list[str]:
     return sorted(faults, key=lambda text: int(digits) if (digits := text.partition(": ")[0].rpartition(":")[2]).isdigit() else 0)
 
 
-def _overridden(base: Scenario, overrides: Sequence[Override]) -> Scenario:
+def _overridden(base: Scenario, overrides: Sequence[Override], faults: list[str]) -> Scenario:
     """The scenario with overrides applied and validated; the base being sound, every fault is an override's."""
     data = base.model_dump(mode="json", by_alias=True)
     placed: list[tuple[Place, str]] = []
-    faults: list[str] = []
     for override in overrides:
         try:
             placed.append((_put(data, override), override.text))

@@ -16,11 +16,11 @@ MARKETS = 3
 
 def usd(largest: float) -> st.SearchStrategy[float]:
     """Nothing, or an amount within five orders of magnitude of `largest` whose order of magnitude is anyone's guess."""
-    return st.one_of(st.just(0.0), st.floats(-5.0, 0.0).map(lambda power: largest * 10.0 ** power))
+    return st.one_of(st.just(0.0), st.integers(-50, 0).map(lambda power: largest * 10.0 ** (power / 10)))
 
 
 def rates(least: float, most: float) -> st.SearchStrategy[float]:
-    return st.floats(least, most, allow_nan=False)
+    return st.integers(0, 1000).map(lambda part: least + (most - least) * part / 1000)
 
 
 def columns(value: st.SearchStrategy[float]) -> st.SearchStrategy[list[float]]:
@@ -38,7 +38,7 @@ def tiers(draw: st.DrawFn) -> list[Block]:
 @st.composite
 def ramp(draw: st.DrawFn) -> Block:
     initial, part = draw(rates(0.005, 0.5)), draw(rates(0.1, 1.0))
-    slope = draw(st.one_of(st.just(0.0), rates(1e-8, 1e-3)))
+    slope = draw(st.one_of(st.just(0.0), st.integers(-80, -30).map(lambda power: 10.0 ** (power / 10))))
     return {"type": "linear_ramp", "initial": [initial], "maintenance": [part * initial], "slope": [slope]}
 
 
@@ -163,7 +163,7 @@ def groups(draw: st.DrawFn, name: str) -> Block:
     return {
         "name": name,
         "count": draw(st.integers(1, 30)),
-        "equity": draw(rates(3.0, 10.0)).__rpow__(10.0),
+        "equity": 10.0 ** draw(rates(3.0, 10.0)),
         "tail": draw(rates(0.5, 3.0)),
         "leverage": leverage,
         "leverage_spread": draw(rates(0.0, 1.5)),

@@ -1,0 +1,195 @@
+"""Those who have an account: what they own, and what market makers and liquidators decide."""
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import mesa
+
+from agents.clock import HOURS_PER_YEAR
+from experiments.twin.market import clamp
+
+if TYPE_CHECKING:
+    from agents.liquidator import LiquidatorParameters
+    from agents.market_maker import MarketMakerParameters
+    from experiments.twin.margin import Margin
+
+type Status = Literal["active", "bankrupt", "gone", "closing"]
+type Role = Literal["market_maker", "liquidator", "trader"]
+
+
+@dataclass
+class Balance:
+    """An account as it stands: USD after variation margin, contracts, entry prices and units of the underlying by market."""
+
+    cash: float
+    position: list[float]
+    entry: list[float]
+    spot: list[float]
+    status: Status = "active"
+    role: Role = "trader"
+
+
+class Account(mesa.Agent):
+    """A margin account.
+
+    Attributes:
+        number: in the exchange's books.
+        cash: USD, after variation margin up to `marks`; with contracts settled at every mark it is all that the account is worth.
+        position: contracts by market, long > 0; entry: USD, average price of the open contracts.
+        spot: units of the underlying by market, outside the margin account's equity.
+        marks: prices at which the contracts were settled last.
+        haircut: share of equity lost in the step to deleveraging and socialised loss.
+    """
+
+    def __init__(self, model: Any, number: int, marks: list[float], balance: Balance) -> None:
+        super().__init__(model)
+        self.number, self.marks = number, marks
+        self.cash, self.status = balance.cash, balance.status
+        self.position, self.entry, self.spot = list(balance.position), list(balance.entry), list(balance.spot)
+        self.haircut = 0.0
+
+    def settle(self, marks: list[float]) -> None:
+        """Variation margin: gains and losses since the last mark are paid in cash."""
+        for market, held in enumerate(self.position):
+            if held:
+                self.cash += held * (marks[market] - self.marks[market])
+        self.marks = marks
+
+    def trade(self, market: int, quantity: float, price: float) -> None:
+        """Buys (> 0) or sells contracts at `price`; they are settled to the mark at once. Entry: averaged on adding, kept on reducing, new on turning."""
+        old = self.position[market]
+        new = old + quantity
+        if new == 0.0:
+            self.entry[market] = 0.0
+        elif old * quantity >= 0.0:
+            self.entry[market] = (self.entry[market] * abs(old) + price * abs(quantity)) / abs(new)
+        elif old * new < 0.0:
+            self.entry[market] = price
+        self.position[market] = new
+        self.cash += quantity * (self.marks[market] - price)
+
+    def trade_spot(self, asset: int, units: float, price: float) -> None:
+        """Buys (> 0) or sells the underlying."""
+        self.spot[asset] += units
+        self.cash -= units * price
+
+    def tear_up(self) -> None:
+        """Ends all contracts at the last mark, to which they are settled."""
+        self.position = [0.0] * len(self.position)
+        self.entry = [0.0] * len(self.entry)
+
+    @property
+    def flat(self) -> bool:
+        """Whether it holds no contracts."""
+        return not any(self.position)
+
+    @property
+    def notional(self) -> float:
+        """USD, gross."""
+        return sum(abs(held) * mark for held, mark in zip(self.position, self.marks, strict=True))
+
+    def profit(self, market: int) -> float:
+        """USD gained since entry in one market."""
+        return self.position[market] * (self.marks[market] - self.entry[market])
+
+    def gains(self) -> float:
+        """USD of gains since entry, losing markets left out."""
+        return sum(max(self.profit(market), 0.0) for market in range(len(self.position)))
+
+    def initial(self, margin: "Margin") -> float:
+        """USD of initial margin."""
+        return sum(margin.initial(market, held, self.marks[market]) for market, held in enumerate(self.position) if held)
+
+    def maintenance(self, margin: "Margin") -> list[float]:
+        """USD of maintenance margin by market."""
+        return [margin.maintenance(market, held, self.marks[market]) for market, held in enumerate(self.position)]
+
+    def cut(self, share: float) -> None:
+        """Notes a haircut of `share` of what it had."""
+        self.haircut = 1.0 - (1.0 - self.haircut) * (1.0 - min(share, 1.0))
+
+
+@dataclass
+class Statement:
+    """The fund's itemised flows of a step: USD by kind."""
+
+    flows: dict[str, float] = field(default_factory=dict)
+
+    def add(self, kind: str, usd: float) -> None:
+        """Adds to a kind."""
+        self.flows[kind] = self.flows.get(kind, 0.0) + usd
+
+
+class Fund(Account):
+    """The backstop fund; what it gains or loses on contracts it has taken over is its inventory result."""
+
+    def __init__(self, model: Any, number: int, marks: list[float], balance: Balance) -> None:
+        super().__init__(model, number, marks, balance)
+        self.statement = Statement()
+
+    def settle(self, marks: list[float]) -> None:
+        """Variation margin, itemised."""
+        before = self.cash
+        super().settle(marks)
+        self.statement.add("inventory_result", self.cash - before)
+
+    def trade(self, market: int, quantity: float, price: float) -> None:
+        """A trade, its gap to the mark itemised."""
+        before = self.cash
+        super().trade(market, quantity, price)
+        self.statement.add("inventory_result", self.cash - before)
+
+    def receive(self, kind: str, usd: float) -> None:
+        """Money in (> 0) or out."""
+        self.cash += usd
+        self.statement.add(kind, usd)
+
+
+class MarketMaker(Account):
+    """A market maker.
+
+    Attributes:
+        opening: USD, own and borrowed capital at the start.
+        bids, asks: USD it shows within ten basis points, by market.
+    """
+
+    def __init__(self, model: Any, number: int, marks: list[float], balance: Balance) -> None:
+        super().__init__(model, number, marks, balance)
+        self.opening = balance.cash
+        self.bids, self.asks = [0.0] * len(marks), [0.0] * len(marks)
+
+    def quote(self, p: "MarketMakerParameters", margin: "Margin", calm: list[float], capital: float, *, able: bool) -> None:
+        """Shows depth in proportion to the capital it has left, less with margin use, and less on the side that adds to its inventory.
+
+        Args:
+            p: of all market makers.
+            margin: the exchange's rule.
+            calm: USD that all show together in each market at present volatility if nobody has lost anything.
+            capital: USD, all makers' opening capital.
+            able: whether it may quote.
+        """
+        equity = max(self.cash, 0.0)
+        use = self.initial(margin) / max(equity, 1e-9)
+        room = clamp(1.0 - use / p.margin_use_limit, 0.0, 1.0) * min(equity, self.opening) if able else 0.0
+        for market, depth in enumerate(calm):
+            stretch = self.position[market] * self.marks[market] / max(p.inventory_limit * equity, 1e-9)
+            self.bids[market] = depth / capital * room * clamp(1.0 - stretch, 0.0, 1.0)
+            self.asks[market] = depth / capital * room * clamp(1.0 + stretch, 0.0, 1.0)
+
+
+class Liquidator(Account):
+    """A liquidator."""
+
+    def capacity(self, p: "LiquidatorParameters", *, able: bool) -> float:
+        """USD that it will still take: appetite x equity, less what it holds."""
+        return max(p.appetite * max(self.cash, 0.0) - self.notional, 0.0) if able else 0.0
+
+    def discount(self, p: "LiquidatorParameters", volatility: float) -> float:
+        """What it asks below mark: more with volatility and with how much of its appetite is used."""
+        used = clamp(self.notional / max(p.appetite * max(self.cash, 0.0), 1e-9), 0.0, 1.0)
+        return p.discount + p.volatility_loading * volatility / math.sqrt(HOURS_PER_YEAR) + p.inventory_loading * used
+
+
+class Trader(Account):
+    """A trader. It decides outside the clearing core; see `world`."""

@@ -1,0 +1,120 @@
+"""What the exchange and its fund take: fees, funding, the levy on open interest; and what they will take in the coming step."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agents.clock import HOURS_PER_YEAR
+from experiments.twin.accounts import Account
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from experiments.twin.exchange import Exchange
+
+
+@dataclass
+class Levies:
+    """What the fund takes: shares of fees, of surplus and of funding; a charge on open positions, share of notional an hour; USD from exchange capital."""
+
+    trading_fees: float = 0.0
+    liquidation_fees: float = 0.0
+    surplus: float = 0.0
+    open_interest: float = 0.0
+    funding: float = 0.0
+    injection: float = 0.0
+
+
+def charge_trading(exchange: "Exchange", ordered: "Mapping[Account, float]", made: "Mapping[Account, float]") -> None:
+    """Trading fees on USD ordered and made, at most what an account has, shared by fund and exchange; rebates come out of exchange capital."""
+    fees, share = exchange.rules.fees, exchange.levies.trading_fees
+    for rate, traded in ((fees.taker, ordered), (fees.maker, made)):
+        for account, usd in traded.items():
+            fee = min(max(rate, 0.0) * usd, max(account.cash, 0.0))
+            account.cash -= fee
+            exchange.fund.receive("trading_fee", share * fee)
+            exchange.treasury += (1.0 - share) * fee
+            exchange.fees += fee
+    owed = max(-fees.maker, 0.0) * sum(made.values())
+    if owed > 0.0:
+        able = min(1.0, max(exchange.treasury, 0.0) / owed)
+        exchange.treasury -= owed * able
+        for account, usd in made.items():
+            account.cash += -fees.maker * usd * able
+        exchange.fees -= owed * able
+
+
+def pay_funding(exchange: "Exchange", hours: float) -> None:
+    """Longs pay shorts, or the other way round; the fund takes its share of what receivers get."""
+    rates = [market.funding_rate(hours) for market in exchange.markets]
+    due: dict[Account, float] = {}
+    for account in (exchange.fund, *exchange.accounts.values()):
+        due[account] = sum(rate * mark * held for rate, mark, held in zip(rates, exchange.marks, account.position, strict=True))
+    received = collect(exchange, "funding", due)
+    for account, usd in received.items():
+        if account is not exchange.fund:
+            part = min(exchange.levies.funding * usd, max(account.cash, 0.0))
+            account.cash -= part
+            exchange.fund.receive("funding_share", part)
+
+
+def charge_open_interest(exchange: "Exchange", hours: float) -> None:
+    """Every open position pays the fund by its size."""
+    rate = exchange.levies.open_interest * hours
+    due: dict[Account, float] = {account: rate * account.notional for account in exchange.accounts.values() if not account.flat}
+    due[exchange.fund] = -sum(due.values())
+    collect(exchange, "open_interest_levy", due)
+
+
+def collect(exchange: "Exchange", kind: str, due: dict[Account, float]) -> dict[Account, float]:
+    """Charges (> 0) and credits (< 0), USD: nobody pays more than it has, receivers share what was paid. Returns what each receiver got."""
+    paid, short = {}, False
+    for account, usd in due.items():
+        if usd > 0.0:
+            paid[account] = min(usd, max(account.cash, 0.0))
+            short |= paid[account] < usd
+    owed = -sum(usd for usd in due.values() if usd < 0.0)
+    share = sum(paid.values()) / owed if short and owed > 0.0 else 1.0
+    received = {account: -usd * share for account, usd in due.items() if usd < 0.0}
+    for account, usd in received.items():
+        _credit(exchange, kind, account, usd)
+    for account, usd in paid.items():
+        _credit(exchange, kind, account, -usd)
+    return received
+
+
+def _credit(exchange: "Exchange", kind: str, account: Account, usd: float) -> None:
+    if account is exchange.fund:
+        exchange.fund.receive(kind, usd)
+    else:
+        account.cash += usd
+
+
+def set_levies(exchange: "Exchange") -> Levies:
+    """What the scenario's accrual rules take in the coming step; several add up."""
+    total = Levies()
+    for p in exchange.rules.accrual:
+        rule: Any = p
+        match rule.type:
+            case "trading_fees":
+                total.trading_fees = min(total.trading_fees + rule.share, 1.0)
+            case "liquidation_fees":
+                total.liquidation_fees = min(total.liquidation_fees + rule.share, 1.0)
+            case "surplus":
+                total.surplus = min(total.surplus + rule.share, 1.0)
+            case "open_interest":
+                total.open_interest += rule.rate / HOURS_PER_YEAR * (_volatility(exchange, rule.reference) / rule.reference) ** rule.exponent
+            case unknown:
+                raise NotImplementedError(f"the twin has no accrual rule {unknown!r}")
+    return total
+
+
+def _volatility(exchange: "Exchange", otherwise: float) -> float:
+    """Weighted by open interest."""
+    open_interest = [
+        sum(abs(account.position[at]) for account in (exchange.fund, *exchange.accounts.values())) * mark
+        for at, mark in enumerate(exchange.marks)
+    ]
+    weight = sum(open_interest)
+    if weight <= 0.0:
+        return otherwise
+    return sum(usd * market.volatility for usd, market in zip(open_interest, exchange.markets, strict=True)) / weight

@@ -1,0 +1,183 @@
+"""Contracts that leave against the other side: by rank or pro rata at bankruptcy price, or at mark."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from experiments.twin import waterfall
+from experiments.twin.accounts import Account
+from experiments.twin.market import FULL
+
+if TYPE_CHECKING:
+    from experiments.twin.exchange import Exchange
+    from experiments.twin.liquidation import Case
+
+TIE = 1e-9
+
+
+@dataclass
+class Winner:
+    """Somebody on the other side of bankrupt contracts: `room` is what it can give without losing more than min(profit since entry, equity)."""
+
+    account: Account
+    room: float
+    size: float
+    profit: float
+    equity: float
+    maintenance: float
+    entry: float
+
+
+def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Account]) -> None:
+    """Closes all contracts of bankrupt accounts: what the house can still pay for at mark, the rest at bankruptcy price against winners."""
+    losses = [-case.account.cash for case in bankrupt]
+    covered = 1.0
+    layer: Any = waterfall.deleveraging_layer(exchange)
+    if layer.price == "bankruptcy":
+        covered = min(waterfall.house_capacity(exchange) / sum(losses), 1.0)
+    if covered < 1.0 - TIE:
+        for market in range(len(exchange.markets)):
+            for sign in (1.0, -1.0):
+                lost = [case.shares[market] * loss for case, loss in zip(bankrupt, losses, strict=True)]
+                against_winners(exchange, market, sign, [case.account for case in bankrupt], lost, 1.0 - covered, excluded)
+    close_out(exchange, [case.account for case in bankrupt])
+
+
+def against_winners(
+    exchange: "Exchange", market: int, sign: float, bankrupt: list[Account], lost: list[float], part: float, excluded: set[Account]
+) -> None:
+    """Part of the bankrupt longs (`sign` 1) or shorts (-1) of a market against winners; `lost` is each one's loss, USD, that belongs to this market.
+
+    A bankrupt account trades at the price that brings what leaves to zero, winners all at the average of those prices.
+    """
+    mine = [(account, loss) for account, loss in zip(bankrupt, lost, strict=True) if account.position[market] * sign > 0.0]
+    wanted = sum(abs(account.position[market]) for account, _ in mine) * part
+    if wanted <= 0.0:
+        return
+    given = sum(loss for _, loss in mine) * part
+    haircut, mark = given / wanted, exchange.marks[market]
+    winners = find_winners(exchange, market, sign, haircut, excluded)
+    contracts = choose(exchange, winners, wanted, mark, long=sign < 0.0)
+    contracts = [min(contract, winner.room) for contract, winner in zip(contracts, winners, strict=True)]
+    placed = sum(contracts)
+    if placed <= 0.0:
+        return
+    filled = 1.0 if placed >= FULL * wanted else placed / wanted
+    for account, loss in mine:
+        quantity = abs(account.position[market]) * part
+        account.trade(market, -sign * quantity * filled, mark + sign * loss * part / quantity)
+    for winner, contract in zip(winners, contracts, strict=True):
+        if contract > 0.0:
+            quantity = contract * wanted * filled / placed
+            winner.account.trade(market, sign * quantity, mark + sign * haircut)
+            winner.account.cut(quantity * haircut / max(winner.equity, 1e-300))
+    exchange.deficits += given * filled
+    exchange.absorbed["deleveraging"] = exchange.absorbed.get("deleveraging", 0.0) + given * filled
+
+
+def find_winners(exchange: "Exchange", market: int, sign: float, haircut: float, excluded: set[Account]) -> list[Winner]:
+    """Those on the other side who are not being liquidated themselves."""
+    winners = []
+    for account in exchange.everyone():
+        if account.position[market] * sign >= 0.0 or account in excluded:
+            continue
+        size, profit = abs(account.position[market]), account.profit(market)
+        room = min(size, max(min(profit, account.cash), 0.0) / haircut) if haircut > 0.0 else size
+        winners.append(
+            Winner(account, room, size, profit, account.cash, sum(account.maintenance(exchange.margin)), account.entry[market])
+        )
+    return winners
+
+
+def choose(exchange: "Exchange", winners: list[Winner], wanted: float, mark: float, *, long: bool) -> list[float]:
+    """Contracts each winner gives, by the exchange's rule."""
+    layer: Any = waterfall.deleveraging_layer(exchange)
+    rooms = [winner.room for winner in winners]
+    if layer.rule.type == "pro_rata":
+        weigh: dict[str, Callable[[Winner], float]] = {
+            "contracts": lambda w: w.size,
+            "equity": lambda w: w.equity,
+            "profit": lambda w: w.profit,
+        }
+        return fill_pro_rata([max(weigh[layer.rule.by](winner), 0.0) for winner in winners], rooms, wanted)
+    return fill_by_score([score(layer.rule.score, winner, mark, long=long) for winner in winners], rooms, wanted)
+
+
+def score(formula: str, w: Winner, mark: float, *, long: bool) -> float:
+    """A venue's ranking: with leverage = notional / equity and return = gain since entry / entry value."""
+    equity = max(w.equity, 1e-9)
+    leverage = w.size * mark / equity
+    match formula:
+        case "bitmex":
+            gain = w.profit / (w.size * w.entry) if w.entry > 0.0 else 0.0
+            return gain * leverage if gain > 0.0 else gain / max(leverage, 1e-12)
+        case "binance":
+            return max(w.profit, 0.0) / max(w.equity - w.profit, 1.0) * (w.maintenance / equity if w.equity > 0.0 else 0.0)
+        case "hyperliquid":
+            if w.entry <= 0.0:
+                return leverage
+            return (mark / w.entry if long else w.entry / max(mark, 1e-300)) * leverage
+        case _:
+            return w.profit * leverage
+
+
+def fill_by_score(scores: list[float], rooms: list[float], quantity: float) -> list[float]:
+    """The highest score gives first; equal scores (to ten digits) share in proportion to their room."""
+    groups: dict[tuple[float, int], list[int]] = {}
+    for at, value in enumerate(scores):
+        mantissa, exponent = math.frexp(value)
+        groups.setdefault((round(mantissa, 10), exponent), []).append(at)
+    filled, left = [0.0] * len(rooms), quantity
+    for mantissa, exponent in sorted(groups, key=lambda key: math.ldexp(*key), reverse=True):
+        members = groups[mantissa, exponent]
+        room = sum(rooms[at] for at in members)
+        share = min(max(left / room, 0.0), 1.0) if room > 0.0 else 0.0
+        for at in members:
+            filled[at] = share * rooms[at]
+        left -= room
+    return filled
+
+
+def fill_pro_rata(weights: list[float], rooms: list[float], quantity: float) -> list[float]:
+    """In proportion to weight; who reaches its room gives all of it, and the others share what is left, again in proportion."""
+    filled, left = [0.0] * len(rooms), quantity
+    sharing = [at for at, weight in enumerate(weights) if weight > 0.0 and rooms[at] > 0.0]
+    while sharing and left > 0.0:
+        total = sum(weights[at] for at in sharing)
+        full = [at for at in sharing if rooms[at] < left * weights[at] / total]
+        if not full:
+            for at in sharing:
+                filled[at] = left * weights[at] / total
+            break
+        for at in full:
+            filled[at] = rooms[at]
+        left -= sum(rooms[at] for at in full)
+        sharing = [at for at in sharing if at not in full]
+    return filled
+
+
+def close_at_mark(exchange: "Exchange", accounts: list[Account]) -> None:
+    """Ends contracts of `accounts` at mark against everybody on the other side, the fund included, in proportion to size."""
+    everyone: list[Account] = [exchange.fund, *exchange.everyone()]
+    for market, mark in enumerate(exchange.marks):
+        for sign in (1.0, -1.0):
+            mine = [account for account in accounts if account.position[market] * sign > 0.0]
+            wanted = sum(abs(account.position[market]) for account in mine)
+            if wanted <= 0.0:
+                continue
+            others = [account for account in everyone if account.position[market] * sign < 0.0]
+            sizes = [abs(account.position[market]) for account in others]
+            contracts = fill_pro_rata(sizes, sizes, wanted)
+            filled = sum(contracts) / wanted
+            filled = 1.0 if filled >= FULL else filled
+            for account in mine:
+                account.trade(market, -account.position[market] * filled, mark)
+            for account, quantity in zip(others, contracts, strict=True):
+                account.trade(market, sign * quantity, mark)
+
+
+def close_out(exchange: "Exchange", bankrupt: list[Account]) -> None:
+    """Closes bankrupt accounts at mark; what they are then short of goes down the waterfall."""
+    close_at_mark(exchange, bankrupt)
+    waterfall.cover(exchange, [(account, -account.cash) for account in bankrupt if account.cash < 0.0], 0.0, "draw_close_out")

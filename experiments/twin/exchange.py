@@ -1,0 +1,281 @@
+"""The exchange and its step: open, walk the price path, close."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import mesa
+
+from experiments.twin import accrual, deleveraging, liquidation, waterfall
+from experiments.twin.accounts import Account, Balance, Fund, Liquidator, MarketMaker, Status, Trader
+from experiments.twin.accrual import Levies
+from experiments.twin.margin import Margin
+from experiments.twin.market import Market, clamp
+
+if TYPE_CHECKING:
+    from model.scenario import Scenario
+
+TIE = 1e-9
+"""Relative tolerance of thresholds: an account is breached when its equity is below maintenance by more than this share of it."""
+FUND = 1
+"""The fund's number in orders."""
+
+
+@dataclass
+class Quoting:
+    """A market as it opens: USD and logs, see `market.Market`."""
+
+    index: float
+    depth: float
+    volatility: float
+    basis: float = 0.0
+    pressure: float = 0.0
+
+
+@dataclass
+class Opening:
+    """The state from which the twin starts: markets, accounts by number, the fund, exchange capital (USD), and what accrues in the first step."""
+
+    markets: list[Quoting]
+    accounts: dict[int, Balance]
+    fund: Balance
+    treasury: float
+    levies: Levies = field(default_factory=Levies)
+
+
+@dataclass
+class Inputs:
+    """What reaches the exchange from outside in a step.
+
+    Attributes:
+        orders: number of an account (or FUND) and contracts wanted by market, buy > 0.
+        spot_orders: asset, number, units, bought (> 0) or sold after the auction at the index.
+        path: log index return of each market and hours, by increment.
+        hours: length of the step.
+        volatility: annualised by market, as the exchange measures it.
+        depth: factor on what market makers show, by market.
+    """
+
+    orders: list[tuple[int, list[float]]]
+    spot_orders: list[tuple[int, int, float]]
+    path: list[tuple[list[float], float]]
+    hours: float
+    volatility: list[float]
+    depth: list[float]
+
+
+@dataclass
+class Visits:
+    """What comes from elsewhere between two steps: USD paid in (> 0) or taken out by number, new accounts, whose contracts end, who has left or failed."""
+
+    money: dict[int, float]
+    entered: dict[int, Balance]
+    ended: list[int]
+    status: dict[int, Status]
+    treasury: float = 0.0
+
+
+class Exchange(mesa.Model):
+    """One exchange.
+
+    Attributes:
+        accounts: by number; makers, liquidators, traders: the same by role. All are Mesa agents.
+        fund, treasury: the backstop fund and the exchange's own capital, USD.
+        marks: USD, to which contracts are settled.
+        watched: accounts that the walk settles and checks: all of them.
+        deficits: USD of losses beyond accounts' equity in the step; absorbed: the same by the layer that bore it.
+        insolvent: whether claims on the exchange have been written down.
+    """
+
+    def __init__(self, scenario: "Scenario", opening: Opening, *, rng: Any = None) -> None:
+        super().__init__(rng=rng)
+        self.world = scenario
+        venue = scenario.venues[0]
+        self.rules, self.maker_rules, self.liquidator_rules = venue.clearinghouse, venue.market_makers, venue.liquidators
+        replayed = scenario.news.type == "replay"
+        self.markets = [Market(venue.market, m.index, m.depth, m.volatility, replayed=replayed) for m in opening.markets]
+        for market, quoting in zip(self.markets, opening.markets, strict=True):
+            market.basis, market.pressure = quoting.basis, quoting.pressure
+        self.marks = [market.mark for market in self.markets]
+        self.margin = Margin(self.rules.margin, len(self.markets))
+        self.accounts: dict[int, Account] = {}
+        self.makers: list[MarketMaker] = []
+        self.liquidators: list[Liquidator] = []
+        self.traders: list[Trader] = []
+        self.fund = Fund(self, FUND, self.marks, opening.fund)
+        self.treasury, self.levies = opening.treasury, opening.levies
+        for number, balance in opening.accounts.items():
+            self.enter(number, balance)
+        self.watched = list(self.accounts.values())
+        self.depth = [1.0] * len(self.markets)
+        self.insolvent = False
+        self.begin()
+
+    def enter(self, number: int, balance: Balance) -> Account:
+        """Opens an account."""
+        kind = {"market_maker": MarketMaker, "liquidator": Liquidator, "trader": Trader}[balance.role]
+        account = kind(self, number, self.marks, balance)
+        self.accounts[number] = account
+        for role, members in ((MarketMaker, self.makers), (Liquidator, self.liquidators), (Trader, self.traders)):
+            if isinstance(account, role):
+                members.append(account)  # type: ignore[attr-defined]
+        return account
+
+    # -- the step -------------------------------------------------------------------------------------------------------------------
+
+    def clear(self, inputs: Inputs) -> None:
+        """One step of the clearing core, from the auction to the levies."""
+        self.begin(inputs)
+        if not self.insolvent:
+            self.requote()
+            self.auction(inputs.orders, inputs.hours)
+            self.trade_spot(inputs.spot_orders)
+        self.walk(inputs.path)
+        if not self.insolvent:
+            accrual.pay_funding(self, inputs.hours)
+            accrual.charge_open_interest(self, inputs.hours)
+
+    def begin(self, inputs: Inputs | None = None) -> None:
+        """Clears what is counted by step, and takes in what the exchange is told."""
+        self.fund.statement.flows.clear()
+        self.deficits = self.write_down = self.fees = self.liquidated = 0.0
+        self.absorbed: dict[str, float] = {}
+        for account in self.accounts.values():
+            account.haircut = 0.0
+        for market in self.markets:
+            market.begin_step()
+            if self.insolvent:
+                market.flow = 0.0
+        if inputs is not None:
+            self.depth = inputs.depth
+            for market, volatility in zip(self.markets, inputs.volatility, strict=True):
+                market.volatility = volatility
+
+    def visit(self, visits: Visits) -> None:
+        """What comes from elsewhere after the close."""
+        if visits.ended:
+            deleveraging.close_at_mark(self, [self.accounts[number] for number in visits.ended])
+        for number, balance in visits.entered.items():
+            self.enter(number, balance)
+        for number, usd in visits.money.items():
+            self.accounts[number].cash += usd
+        for number, status in visits.status.items():
+            self.accounts[number].status = status
+        self.treasury += visits.treasury
+
+    # -- open -----------------------------------------------------------------------------------------------------------------------
+
+    def able(self, account: Account, breached: set[Account] | None) -> bool:
+        """Whether a market maker or liquidator may trade: active, and not being liquidated."""
+        return account.status == "active" and (breached is None or account not in breached)
+
+    def requote(self, breached: set[Account] | None = None) -> None:
+        """Market makers quote. Depth falls with volatility; the centre is the reservation price r = s - q gamma sigma^2 (a day) of Avellaneda & Stoikov."""
+        p, capital = self.maker_rules, sum(maker.opening for maker in self.makers)
+        if capital <= 0.0:
+            for market in self.markets:
+                market.quote(0.0, 0.0, 0.0)
+            return
+        calm = [m.calm_depth * more * max(self._calmness(m), p.stress_floor) for m, more in zip(self.markets, self.depth, strict=True)]
+        for maker in self.makers:
+            maker.quote(p, self.margin, calm, capital, able=self.able(maker, breached))
+        equity = max(sum(max(maker.cash, 0.0) for maker in self.makers), 0.01 * capital)
+        for at, market in enumerate(self.markets):
+            inventory = sum(maker.position[at] * self.marks[at] for maker in self.makers) / equity
+            skew = clamp(-p.risk_aversion * market.volatility**2 * (1.0 / 365.0) * inventory, -0.02, 0.02)
+            market.quote(sum(maker.bids[at] for maker in self.makers), sum(maker.asks[at] for maker in self.makers), skew)
+
+    def _calmness(self, market: Market) -> float:
+        if market.volatility <= 0.0:
+            return 1.0
+        return min((market.calm_volatility / market.volatility) ** self.maker_rules.volatility_exponent, 1.0)
+
+    def auction(self, orders: list[tuple[int, list[float]]], hours: float) -> None:
+        """Orders clear at one price a market; makers take the rest in proportion to the depth they show. Then fees."""
+        ordered = {number: 0.0 for number, _ in orders}
+        made = dict.fromkeys(self.makers, 0.0)
+        for at, market in enumerate(self.markets):
+            buys = sum(max(contracts[at], 0.0) for _, contracts in orders)
+            sells = sum(max(-contracts[at], 0.0) for _, contracts in orders)
+            price, filled_buys, filled_sells, taken = market.auction(buys, sells, hours)
+            for number, contracts in orders:
+                quantity = contracts[at] * (filled_buys if contracts[at] > 0.0 else filled_sells)
+                if quantity:
+                    self._holder(number).trade(at, quantity, price)
+                    ordered[number] += abs(quantity) * price
+            shown = sum(maker.bids[at] if taken > 0.0 else maker.asks[at] for maker in self.makers)
+            if taken and shown > 0.0:
+                for maker in self.makers:
+                    quantity = taken * (maker.bids[at] if taken > 0.0 else maker.asks[at]) / shown
+                    if quantity:
+                        maker.trade(at, quantity, price)
+                        made[maker] += abs(quantity) * price
+        accrual.charge_trading(self, {self._holder(number): usd for number, usd in ordered.items() if number != FUND}, made)
+
+    def _holder(self, number: int) -> Account:
+        return self.fund if number == FUND else self.accounts[number]
+
+    def trade_spot(self, orders: list[tuple[int, int, float]]) -> None:
+        """Holders of spot trade at the index, which moves asset by asset with the sum of what they did."""
+        indices = [market.index for market in self.markets]
+        totals = [0.0] * len(self.markets)
+        for asset, number, units in orders:
+            self.accounts[number].trade_spot(asset, units, indices[asset])
+            totals[asset] += units * indices[asset]
+        for market, usd in zip(self.markets, totals, strict=True):
+            market.trade_spot(usd)
+
+    # -- walk -----------------------------------------------------------------------------------------------------------------------
+
+    def walk(self, path: list[tuple[list[float], float]]) -> None:
+        """The price path, increment by increment."""
+        self.watched = self.watch(path)
+        for news, hours in path:
+            for market, moved in zip(self.markets, news, strict=True):
+                market.advance(moved, hours)
+            if self.insolvent:
+                continue
+            self.marks = [market.mark for market in self.markets]
+            self.settle()
+            self.increment()
+        self.marks = [market.mark for market in self.markets]
+        self.everyone()
+
+    def watch(self, path: list[tuple[list[float], float]]) -> list[Account]:
+        """Accounts to be settled and checked in every increment of `path`: all."""
+        return list(self.accounts.values())
+
+    def settle(self) -> None:
+        """Variation margin at a new mark."""
+        self.fund.settle(self.marks)
+        for account in self.watched:
+            account.settle(self.marks)
+
+    def everyone(self) -> list[Account]:
+        """All accounts, settled to the mark; all are watched from here on."""
+        self.watched = list(self.accounts.values())
+        self.settle()
+        return self.watched
+
+    def increment(self) -> None:
+        """Margin calls, rounds of liquidation, the fund's own deficit; the mark stands still."""
+        for at in range(self.rules.rounds):
+            breached = self.breached()
+            if breached and at == 0 and liquidation.call_margin(self, breached):
+                breached = self.breached()
+            if not breached:
+                break
+            liquidation.one_round(self, breached)
+            if self.insolvent:
+                return
+        waterfall.recover_fund(self)
+
+    def breached(self) -> list[Account]:
+        """Accounts with contracts whose equity is below maintenance margin."""
+        found = []
+        for account in self.watched:
+            if account.flat:
+                continue
+            required = sum(account.maintenance(self.margin))
+            if account.status == "closing" or account.cash < required - TIE * abs(required):
+                found.append(account)
+        return found

@@ -1,0 +1,238 @@
+"""A round of liquidation: which slices, who takes them, and what they leave."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from experiments.twin import deleveraging, waterfall
+from experiments.twin.accounts import Account
+from experiments.twin.market import FULL
+
+if TYPE_CHECKING:
+    from experiments.twin.exchange import Exchange
+
+TIE = 1e-9
+
+
+@dataclass
+class Case:
+    """A breached account in a round.
+
+    Attributes:
+        held: contracts by market at the round's start; equity: USD then.
+        shares: each market's part of its maintenance margin.
+        fraction: part of each position to close; keeps: part of what a slice leaves that stays with the account.
+    """
+
+    account: Account
+    held: list[float]
+    equity: float
+    shares: list[float]
+    fraction: float
+    keeps: float
+
+
+@dataclass
+class Side:
+    """All slices of one market on one side, filled pro rata at one average price. `sign` is 1 when longs are sold.
+
+    Attributes:
+        wanted: contracts; ratio: part of them filled; price: USD, average.
+        fills: who takes how many contracts at what price; taken: contracts among them that the fund takes over.
+    """
+
+    market: int
+    sign: float
+    wanted: float
+    ratio: float = 0.0
+    price: float = 0.0
+    fills: list[tuple[Account, float, float]] = field(default_factory=list)
+    taken: float = 0.0
+
+    @property
+    def filled(self) -> float:
+        """Contracts."""
+        return sum(contracts for _, contracts, _ in self.fills)
+
+    def closes(self, case: Case) -> float:
+        """Contracts of an account that leave here, signed as held."""
+        held = case.held[self.market]
+        return held * case.fraction * self.ratio if held * self.sign > 0.0 else 0.0
+
+
+def call_margin(exchange: "Exchange", breached: list[Account]) -> bool:
+    """Margin calls: who holds spot sells of it what restores maintenance twice over; the sales move the index. True if anybody did."""
+    orders = []
+    for account in breached:
+        if account.status != "active" or not any(units > 0.0 for units in account.spot):
+            continue
+        value = sum(units * market.index for units, market in zip(account.spot, exchange.markets, strict=True))
+        needed = max(2.0 * sum(account.maintenance(exchange.margin)) - account.cash, 0.0)
+        share = min(needed / value, 1.0)
+        orders += [(asset, account.number, -units * share) for asset, units in enumerate(account.spot)]
+    exchange.trade_spot(orders)
+    return bool(orders)
+
+
+def one_round(exchange: "Exchange", breached: list[Account]) -> None:
+    """Liquidates slices of all breached accounts at once; what the house cannot pay for is deleveraged instead, if the exchange does that."""
+    excluded = set(breached)
+    exchange.requote(excluded)
+    cases = [make_case(exchange, account) for account in breached]
+    before = [market.snapshot() for market in exchange.markets]
+    sides = route(exchange, cases, excluded)
+    deleverages = waterfall.deleveraging_layer(exchange) is not None
+    if deleverages:
+        capacity = waterfall.house_capacity(exchange)
+        if projected(exchange, cases, sides) > capacity * (1.0 + TIE) + TIE:
+            for market, snapshot in zip(exchange.markets, before, strict=True):
+                market.restore(snapshot)
+            exhausted(exchange, cases, excluded)
+            return
+    commit(exchange, cases, sides)
+    stranded = [case.account for case in cases if case.equity < 0.0]
+    if deleverages and not exchange.insolvent and any(not account.flat for account in stranded):
+        deleveraging.close_out(exchange, stranded)
+
+
+def make_case(exchange: "Exchange", account: Account) -> Case:
+    """Which part of its positions a breached account must close now, by the exchange's rule."""
+    p, maintenance = exchange.rules.liquidation, account.maintenance(exchange.margin)
+    required = sum(maintenance)
+    if p.type == "full":
+        fraction, keeps = 1.0, p.keeps  # type: ignore[attr-defined]
+    else:
+        whole = account.cash < p.full_below * required  # type: ignore[attr-defined]
+        small = account.notional <= p.small  # type: ignore[attr-defined]
+        fraction = 1.0 if whole or small else p.slice  # type: ignore[attr-defined]
+        keeps = 0.0 if whole else 1.0
+    if account.status == "closing":
+        fraction = 1.0
+    shares = [margin / required if required > 0.0 else 0.0 for margin in maintenance]
+    return Case(account, list(account.position), account.cash, shares, fraction, keeps)
+
+
+# -- who takes it -------------------------------------------------------------------------------------------------------------------
+
+
+def route(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> list[Side]:
+    """Asks book, liquidators and fund in the scenario's order to take the slices. The book moves, accounts do not yet."""
+    rules = exchange.liquidator_rules
+    capacity = {one: one.capacity(rules, able=exchange.able(one, excluded)) for one in exchange.liquidators}
+    room = exchange.rules.route.takeover_limit * max(exchange.fund.cash, 0.0) - exchange.fund.notional
+    sides = []
+    for at, mark in enumerate(exchange.marks):
+        for sign in (1.0, -1.0):
+            wanted = sum(max(case.held[at] * sign, 0.0) * case.fraction for case in cases)
+            if wanted <= 0.0 or mark <= 0.0:
+                continue
+            side = Side(at, sign, wanted)
+            for stage in exchange.rules.route.order:
+                left = wanted - side.filled
+                if left <= wanted * (1.0 - FULL):
+                    break
+                if stage == "book":
+                    to_book(exchange, side, left)
+                elif stage == "liquidators":
+                    to_liquidators(exchange, side, left, capacity)
+                elif room > 0.0:
+                    side.taken = min(left, room / mark)
+                    side.fills.append((exchange.fund, side.taken, mark))
+                    room -= side.taken * mark
+            if side.filled > 0.0:
+                side.ratio = 1.0 if side.filled >= FULL * wanted else side.filled / wanted
+                side.price = sum(contracts * price for _, contracts, price in side.fills) / side.filled
+                sides.append(side)
+    return sides
+
+
+def to_book(exchange: "Exchange", side: Side, left: float) -> None:
+    """A market order against the makers, who share it by the depth they show."""
+    shown = [(maker, maker.bids[side.market] if side.sign > 0.0 else maker.asks[side.market]) for maker in exchange.makers]
+    total = sum(depth for _, depth in shown)
+    if total <= 0.0:
+        return
+    filled, price = exchange.markets[side.market].execute(-side.sign * left, exchange.rules.route.book_slippage)
+    side.fills += [(maker, abs(filled) * depth / total, max(price, 0.0)) for maker, depth in shown if filled and depth > 0.0]
+
+
+def to_liquidators(exchange: "Exchange", side: Side, left: float, capacity: dict["Account", float]) -> None:
+    """The cheapest bids first, each as far as its capacity goes."""
+    mark, volatility = exchange.marks[side.market], exchange.markets[side.market].volatility
+    discounts = [one.discount(exchange.liquidator_rules, volatility) for one in exchange.liquidators]
+    rooms = [capacity[one] / mark for one in exchange.liquidators]
+    took = deleveraging.fill_by_score([-discount for discount in discounts], rooms, left)
+    for one, contracts, discount in zip(exchange.liquidators, took, discounts, strict=True):
+        if contracts > 0.0:
+            capacity[one] -= contracts * mark
+            side.fills.append((one, contracts, mark * (1.0 - side.sign * discount)))
+
+
+# -- what it leaves -----------------------------------------------------------------------------------------------------------------
+
+
+def projected(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> float:
+    """USD of deficits if `sides` were executed, and bankrupt contracts that nobody takes were closed at mark."""
+    total = 0.0
+    for case in cases:
+        after, left = case.equity, 0.0
+        for side in sides:
+            closed = side.closes(case)
+            if closed:
+                after -= closed * (exchange.marks[side.market] - side.price)
+                left += case.shares[side.market] * case.fraction * side.ratio
+        total += max(-after, 0.0) * (1.0 if case.equity < 0.0 else min(left, 1.0))
+    return total
+
+
+def commit(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> None:
+    """Books the executed slices with bankruptcy-price accounting: fee, surplus, deficit of each account; then the waterfall."""
+    executed, taken_over, left = ({id(case): 0.0 for case in cases} for _ in range(3))
+    for side in sides:
+        mark = exchange.marks[side.market]
+        for case in cases:
+            closed = side.closes(case)
+            if closed:
+                case.account.trade(side.market, -closed, side.price)
+                size = abs(closed) * mark
+                executed[id(case)] += size
+                taken_over[id(case)] += size * side.taken / side.filled
+                left[id(case)] += case.shares[side.market] * case.fraction * side.ratio
+                exchange.liquidated += size
+        for taker, contracts, price in side.fills:
+            taker.trade(side.market, side.sign * contracts, price)
+    deficits, by_takeover = [], 0.0
+    for case in cases:
+        deficit = settle_slices(exchange, case, executed[id(case)], left[id(case)])
+        if deficit > 0.0:
+            deficits.append((case.account, deficit))
+            by_takeover += deficit * taken_over[id(case)] / executed[id(case)]
+    waterfall.cover(exchange, deficits, by_takeover, "draw_execution")
+
+
+def settle_slices(exchange: "Exchange", case: Case, executed: float, left: float) -> float:
+    """A round's slices have the part of the account's equity that they have of its maintenance margin; their bankruptcy price is where it is used up.
+
+    The fee is at most what they leave; of the rest the exchange takes what the account does not keep. Returns the deficit, USD.
+    """
+    account, levies = case.account, exchange.levies
+    share = 1.0 if account.flat else min(left, 1.0)
+    leaves = share * max(account.cash, 0.0)
+    deficit = share * max(-account.cash, 0.0)
+    fee = min(exchange.rules.fees.liquidation * executed, leaves)
+    surplus = (1.0 - case.keeps) * (leaves - fee)
+    account.cash -= fee + surplus
+    for kind, usd, part in (("liquidation_fee", fee, levies.liquidation_fees), ("surplus", surplus, levies.surplus)):
+        exchange.fund.receive(kind, part * usd)
+        exchange.treasury += (1.0 - part) * usd
+    return deficit
+
+
+def exhausted(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> None:
+    """The house cannot pay for this round: solvent accounts go the usual route, bankrupt ones are deleveraged."""
+    exchange.everyone()
+    solvent = [case for case in cases if case.equity >= 0.0]
+    if solvent:
+        commit(exchange, solvent, route(exchange, solvent, excluded))
+    bankrupt = [case for case in cases if case.equity < 0.0]
+    if bankrupt and not exchange.insolvent:
+        deleveraging.deleverage(exchange, bankrupt, excluded)

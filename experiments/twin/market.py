@@ -1,0 +1,177 @@
+"""One market: an index that news moves, a book that order flow empties and market makers refill, and the mark that follows."""
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model.market import MarketParameters
+
+TEN_BASIS_POINTS = 0.001
+FULL = 1.0 - 1e-9
+"""A fill this close to the whole order is the whole order."""
+
+# Gauss-Legendre abscissas and weights for n = 8 on [-1, 1] (Abramowitz & Stegun, table 25.4), moved to [0, 1].
+_HALF = (
+    (0.1834346424956498, 0.3626837833783620),
+    (0.5255324099163290, 0.3137066458778873),
+    (0.7966664774136267, 0.2223810344533745),
+    (0.9602898564975363, 0.1012285362903763),
+)
+GAUSS = tuple((0.5 * (1.0 + sign * x), 0.5 * w) for x, w in _HALF for sign in (-1.0, 1.0))
+
+
+def clamp(value: float, low: float, high: float) -> float:
+    """`value`, not below `low` nor above `high`."""
+    return min(max(value, low), high)
+
+
+class Market:
+    """One perpetual's index, book and mark.
+
+    Attributes:
+        log_index: log of the index price, USD.
+        pressure: USD of net buying that the book has taken and not yet replenished.
+        bids, asks: USD resting within ten basis points.
+        skew: where makers centre their quotes against the index, log.
+        basis: averaged premium of the book over the index.
+        flow: USD an hour of net buying that arrives evenly over the step.
+        calm_depth: USD within ten basis points in calm; Kyle's lambda is stated against it.
+        volatility, calm_volatility: annualised, as the exchange measures it, and at the start.
+    """
+
+    def __init__(self, parameters: "MarketParameters", price: float, depth: float, volatility: float, *, replayed: bool = False) -> None:
+        self.parameters = parameters
+        self.log_index = math.log(price)
+        self.calm_depth = self.bids = self.asks = depth
+        self.volatility = self.calm_volatility = volatility
+        self.pressure = self.skew = self.basis = self.flow = 0.0
+        self.premium_hours = self.hours = 0.0
+        self.replenish = parameters.replenish_seconds / 3600.0
+        self.averaging = parameters.mark_seconds / 3600.0
+        # A recorded path already contains what order flow did to the index.
+        pass_through = 0.0 if replayed else parameters.pass_through
+        self.impact = pass_through * TEN_BASIS_POINTS / depth if depth > 0.0 else 0.0
+
+    @property
+    def index(self) -> float:
+        """USD."""
+        return math.exp(self.log_index)
+
+    @property
+    def mark(self) -> float:
+        """USD: the index times one plus the averaged premium."""
+        return self.index * (1.0 + self.basis)
+
+    # -- the book -------------------------------------------------------------------------------------------------------------------
+
+    def depth(self, sign: float) -> float:
+        """USD within ten basis points on the side that buying (`sign` > 0) or selling meets."""
+        return self.asks if sign > 0.0 else self.bids
+
+    def displacement(self, pressure: float) -> float:
+        """Depth within a distance grows as distance ** exponent, so pressure Q moves the price by 10 bp x (|Q| / depth) ** (1 / exponent)."""
+        depth = self.depth(pressure)
+        if depth <= 0.0 or pressure == 0.0:
+            return 0.0
+        distance = TEN_BASIS_POINTS * (abs(pressure) / depth) ** (1.0 / self.parameters.depth_exponent)
+        return math.copysign(min(distance, self.parameters.price_band), pressure)
+
+    def limit(self, sign: float, distance: float) -> float:
+        """USD of pressure at which the displacement is `distance`."""
+        return self.depth(sign) * (distance / TEN_BASIS_POINTS) ** self.parameters.depth_exponent
+
+    def quote(self, bids: float, asks: float, skew: float) -> None:
+        """Makers' new quotes; the displacement that there is stays, so the pressure scales with the depth."""
+        before = self.depth(self.pressure)
+        self.bids, self.asks, self.skew = bids, asks, skew
+        self.pressure *= self.depth(self.pressure) / before if before > 0.0 else 0.0
+
+    def auction(self, buys: float, sells: float, hours: float) -> tuple[float, float, float, float]:
+        """Clears a step's orders, `buys` and `sells` in contracts: orders meet each other, the rest meets the book, evenly over the step.
+
+        Returns:
+            Price, shares of the buys and of the sells that are filled, contracts the makers take (signed).
+        """
+        index, net = self.index, buys - sells
+        room = 0.0
+        if net != 0.0 and self.depth(net) > 0.0 and index > 0.0:
+            decay = math.exp(-hours / self.replenish)
+            left = max(self.limit(net, self.parameters.price_band) - math.copysign(1.0, net) * self.pressure * decay, 0.0)
+            room = left / (self.replenish / hours * (1.0 - decay)) / index
+        taken = clamp(net, -room, room)
+        short = abs(net) - abs(taken)
+        filled_buys = 1.0 - short / buys if net > 0.0 else 1.0
+        filled_sells = 1.0 - short / sells if net < 0.0 else 1.0
+        self.flow = taken * index / hours
+        ultimate, average = self.flow * self.replenish, 0.0
+        for node, weight in GAUSS:
+            decay = math.exp(-node * hours / self.replenish)
+            average += weight * self.displacement(self.pressure * decay + ultimate * (1.0 - decay))
+        return index * (1.0 + self.skew + average), filled_buys, filled_sells, -taken
+
+    def execute(self, quantity: float, band: float) -> tuple[float, float]:
+        """Trades `quantity` contracts (buy > 0) at once, as far as the price is within `band` of the quotes' centre.
+
+        Returns:
+            Contracts filled, signed, and their average price: the integral of the depth curve over the flow.
+        """
+        sign, index = math.copysign(1.0, quantity), self.index
+        if self.depth(sign) <= 0.0 or index <= 0.0:
+            return 0.0, index
+        whole = abs(quantity) * index
+        size = min(whole, max(self.limit(sign, min(band, self.parameters.price_band)) - sign * self.pressure, 0.0))
+        if size <= 0.0:
+            return 0.0, index
+        if size >= FULL * whole:
+            size = whole
+        start, stop = self.pressure, self.pressure + sign * size
+        average = (self._integral(stop) - self._integral(start)) / (stop - start)
+        self.pressure = stop
+        self.trade_spot(sign * size)
+        return (quantity if size == whole else sign * size / index), index * (1.0 + self.skew + average)
+
+    def _integral(self, pressure: float) -> float:
+        """Of the displacement, from 0 to `pressure`: 10 bp x depth x (|Q| / depth) ** (1 / e + 1) / (1 / e + 1)."""
+        depth = self.depth(pressure)
+        if depth <= 0.0:
+            return 0.0
+        power = 1.0 / self.parameters.depth_exponent + 1.0
+        return TEN_BASIS_POINTS * depth * (abs(pressure) / depth) ** power / power
+
+    def trade_spot(self, usd: float) -> None:
+        """Buying (> 0) or selling moves the index, linearly and for good."""
+        self.log_index += self.impact * usd
+
+    # -- time -----------------------------------------------------------------------------------------------------------------------
+
+    def begin_step(self) -> None:
+        """Starts the averaging of the premium for funding."""
+        self.premium_hours = self.hours = 0.0
+
+    def advance(self, news: float, hours: float) -> None:
+        """One increment: a log return from outside, order flow, replenishing, the mark. A jump takes no time."""
+        self.log_index += news
+        if hours <= 0.0:
+            return
+        self.trade_spot(self.flow * hours)
+        decay = math.exp(-hours / self.replenish)
+        self.pressure = self.pressure * decay + self.flow * self.replenish * (1.0 - decay)
+        premium = self.skew + self.displacement(self.pressure)
+        self.basis += (1.0 - math.exp(-hours / self.averaging)) * (premium - self.basis)
+        self.premium_hours += premium * hours
+        self.hours += hours
+
+    def funding_rate(self, hours: float) -> float:
+        """What longs pay on their notional for `hours`: F = P + clamp(I - P, +-0.05 %) per eight hours, capped."""
+        p = self.parameters
+        premium = self.premium_hours / self.hours if self.hours > 0.0 else self.basis
+        rate = premium + clamp(p.interest_rate - premium, -p.funding_clamp, p.funding_clamp)
+        return clamp(rate, -p.funding_cap, p.funding_cap) * hours / 8.0
+
+    def snapshot(self) -> tuple[float, float]:
+        """Book and index, to come back to."""
+        return self.pressure, self.log_index
+
+    def restore(self, snapshot: tuple[float, float]) -> None:
+        """Undoes what was executed since."""
+        self.pressure, self.log_index = snapshot

@@ -1,0 +1,138 @@
+"""Who bears a deficit, layer by layer, down to the write-down of claims on the exchange."""
+
+from typing import TYPE_CHECKING, Any
+
+from experiments.twin import deleveraging
+from experiments.twin.accounts import Account
+
+if TYPE_CHECKING:
+    from experiments.twin.exchange import Exchange
+
+TIE = 1e-9
+
+
+def deleveraging_layer(exchange: "Exchange") -> Any:
+    """The scenario's deleveraging layer; None if the exchange does not deleverage."""
+    return next((layer for layer in exchange.rules.waterfall if layer.type == "deleveraging"), None)
+
+
+def house_capacity(exchange: "Exchange") -> float:
+    """USD that the layers before deleveraging would pay."""
+    total = 0.0
+    for layer in exchange.rules.waterfall:
+        if layer.type == "deleveraging":
+            break
+        held = {"fund": exchange.fund.cash, "exchange_capital": exchange.treasury}[layer.type]
+        total += layer.share * max(held, 0.0)  # type: ignore[attr-defined]
+    return total
+
+
+def cover(exchange: "Exchange", deficits: list[tuple[Account, float]], by_takeover: float, kind: str) -> None:
+    """Brings accounts with a deficit to zero; the sum goes down the waterfall. Who has no contracts left is bankrupt.
+
+    Args:
+        exchange: whose accounts they are.
+        deficits: accounts and USD.
+        by_takeover: USD of it that the fund's takeovers at mark caused.
+        kind: of draw on the fund, for the rest.
+    """
+    total = sum(usd for _, usd in deficits)
+    if total <= 0.0:
+        return
+    for account, usd in deficits:
+        account.cash += usd
+        if account.flat:
+            account.status = "bankrupt"
+    exchange.deficits += total
+    absorb(exchange, total, min(by_takeover / total, 1.0), kind)
+
+
+def absorb(exchange: "Exchange", loss: float, by_takeover: float, kind: str, *, after_fund: bool = False) -> None:
+    """Sends a loss, USD, down the layers; `by_takeover` is the part of it that takeovers caused. Deleveraging has had its turn before."""
+    whole = loss
+    for layer in exchange.rules.waterfall:
+        if loss <= TIE * whole:
+            break
+        if layer.type == "deleveraging" or (after_fund and layer.type == "fund"):
+            continue
+        paid = charge(exchange, layer, loss, by_takeover, kind)
+        loss -= paid
+        exchange.absorbed[layer.type] = exchange.absorbed.get(layer.type, 0.0) + paid
+    if exchange.write_down > 0.0 and not exchange.insolvent:
+        fail(exchange)
+
+
+def charge(exchange: "Exchange", layer: Any, loss: float, by_takeover: float, kind: str) -> float:
+    """What one layer pays, USD."""
+    if layer.type == "fund":
+        paid = min(loss, layer.share * max(exchange.fund.cash, 0.0))
+        exchange.fund.receive("draw_takeover", -paid * by_takeover)
+        exchange.fund.receive(kind, -paid * (1.0 - by_takeover))
+        return paid
+    if layer.type == "exchange_capital":
+        paid = min(loss, layer.share * max(exchange.treasury, 0.0))
+        exchange.treasury -= paid
+        return paid
+    holders = [account for account in exchange.everyone() if account.cash > 0.0]
+    charges = [min(usd, account.cash) for account, usd in zip(holders, _charges(layer, holders, loss), strict=True)]
+    for account, usd in zip(holders, charges, strict=True):
+        if usd > 0.0:
+            take(account, usd)
+    if layer.type == "write_down":
+        exchange.write_down += sum(charges)
+    return sum(charges)
+
+
+def _charges(layer: Any, holders: list[Account], loss: float) -> list[float]:
+    """USD by holder: in proportion to gains since entry, to balances, or to open positions, each up to the layer's cap."""
+    by = "equity" if layer.type == "write_down" else layer.by
+    cap = 1.0 if layer.type == "write_down" else layer.cap
+    if by == "open_interest":
+        return deleveraging.fill_pro_rata([one.notional for one in holders], [cap * one.cash for one in holders], loss)
+    base = [min(one.gains(), one.cash) if by == "gains" else one.cash for one in holders]
+    haircut = min(cap, loss / sum(base)) if sum(base) > 0.0 else 0.0
+    return [haircut * usd for usd in base]
+
+
+def take(account: Account, usd: float) -> None:
+    """Takes from an account. Gains that are given are gains no longer: entry prices of winning positions move towards the mark."""
+    gains = account.gains()
+    given = min(usd / gains, 1.0) if gains > 0.0 else 0.0
+    for market, mark in enumerate(account.marks):
+        if account.profit(market) > 0.0:
+            account.entry[market] += given * (mark - account.entry[market])
+    account.cut(usd / account.cash)
+    account.cash -= usd
+
+
+def fail(exchange: "Exchange") -> None:
+    """The exchange is insolvent: contracts are torn up at mark, deficits still open are written down too, trading ends."""
+    exchange.insolvent = True
+    everyone: list[Account] = [exchange.fund, *exchange.everyone()]
+    deficit = max(-exchange.treasury, 0.0)
+    exchange.treasury += deficit
+    for account in everyone:
+        account.tear_up()
+        if account.cash >= 0.0:
+            continue
+        deficit -= account.cash
+        if account is exchange.fund:
+            exchange.fund.receive("deficit", -account.cash)
+        else:
+            account.cash, account.status = 0.0, "bankrupt"
+    if deficit > 0.0:
+        exchange.deficits += deficit
+        absorb(exchange, deficit, 0.0, "draw_close_out")
+
+
+def recover_fund(exchange: "Exchange") -> None:
+    """A fund that its own contracts have brought below zero: they are closed at mark, and the layers after it pay."""
+    fund = exchange.fund
+    if -fund.cash <= TIE * (abs(fund.cash) + fund.notional + 1.0):
+        return
+    if deleveraging_layer(exchange) is not None:
+        deleveraging.close_at_mark(exchange, [fund])
+    short = -fund.cash
+    exchange.deficits += short
+    fund.receive("deficit", short)
+    absorb(exchange, short, 0.0, "draw_close_out", after_fund=True)
