@@ -64,19 +64,39 @@ class Walk:
         self.part: Ledger | None = None
         self.whole = False
         ledger = venue.ledger
-        marks = venue.market.project(path.dlog, path.hours)
+        marks, self._undisturbed = venue.market.project(path.dlog, path.hours)
         self.low = np.minimum(marks.min(axis=1), ledger.marks) * (1.0 - BOX)
         self.high = np.maximum(marks.max(axis=1), ledger.marks) * (1.0 + BOX)
-        self._admit(venue.at_risk(self.low, self.high))
+        rows = venue.at_risk(self.low, self.high)
+        self.first = self._first_breach(rows, marks)
+        if self.first < path.hours.size:
+            self._admit(rows)
 
     # -- who is walked --------------------------------------------------------------------------------------------------------------
+
+    def _first_breach(self, rows: Rows, marks: Floats) -> int:
+        """The first increment, K if none, at which one of `rows` is breached or the fund below zero while nobody is liquidated.
+
+        Up to there nothing happens but that marks, (M, K), move.
+        """
+        venue, ledger = self.venue, self.venue.ledger
+        increments = marks.shape[1]
+        holding = bool(ledger.exposure[:, FUND].any())
+        if not rows.size and not holding:
+            return increments
+        cash, position, exposure, status = ledger.cash[rows], ledger.position[:, rows], ledger.exposure[:, rows], ledger.status[rows]
+        if ((cash < -DUST) & ~exposure.any(axis=0)).any() or (status == Status.CLOSING).any():
+            return 0
+        below = ledger.cash[FUND] + ledger.position[:, FUND] @ marks < 0.0
+        for k in range(increments):
+            required = venue.requirement(position, exposure, marks[:, k]).by_market.sum(axis=0)
+            if below[k] or is_breached(cash + marks[:, k] @ position, required).any():
+                return k
+        return increments
 
     def _admit(self, rows: Rows) -> None:
         """Takes rows into the walk; the institutions are always in it."""
         ledger = self.venue.ledger
-        holding_fund = bool(ledger.exposure[:, FUND].any())
-        if self.part is None and not rows.size and not holding_fund:
-            return
         if self.part is not None:
             ledger.put(self.rows, self.part)
         everyone = np.union1d(np.union1d(np.arange(self.venue.institutions), self.rows), rows)
@@ -110,8 +130,10 @@ class Walk:
     def increment(self, k: int) -> None:
         """One increment: the mark moves, breached accounts are liquidated, losses are absorbed."""
         venue = self.venue
+        if self.part is None:
+            return
         marks = venue.market.advance(self.path.dlog[:, k], float(self.path.hours[k]))
-        if self.part is None or venue.insolvent:
+        if k < self.first or venue.insolvent:
             return
         self.part.mark(marks)
         self._rescreen(marks)
@@ -136,7 +158,9 @@ class Walk:
     def finish(self) -> None:
         """Writes the walked accounts back and leaves the ledger at the step's last marks."""
         ledger = self.venue.ledger
-        if self.part is not None and not self.whole:
+        if self.part is None:
+            self.venue.market.adopt(self._undisturbed)
+        elif not self.whole:
             ledger.put(self.rows, self.part)
         ledger.mark(self.venue.market.marks)
         self.venue.events.increment = self.venue.events.round = -1
@@ -159,7 +183,7 @@ class Walk:
         equity = part.equity()
         margin = self.venue.requirement(part.position, part.exposure, part.marks).by_market
         required = margin.sum(axis=0)
-        breached = equity < required - TIE * np.abs(required)
+        breached = is_breached(equity, required)
         breached |= part.status == Status.CLOSING
         breached &= part.exposure.any(axis=0)
         breached[:HOUSE_ROWS] = False
@@ -599,6 +623,12 @@ class Walk:
         part = self._widen()
         close_at_mark(self.venue, part, bankrupt)
         self._cover(bankrupt, np.maximum(-part.equity(bankrupt), 0.0), 0.0, Flow.DRAW_CLOSE_OUT)
+
+
+def is_breached(equity: Floats, required: Floats) -> Flags:
+    """Whether equity, (n,), is below maintenance margin, (n,), by more than a tie."""
+    breached: Flags = equity < required - TIE * np.abs(required)
+    return breached
 
 
 def walk(walks: list[Walk]) -> None:

@@ -20,6 +20,7 @@ REFERENCE_DISTANCE = 1e-3
 """Depth is stated as USD resting within ten basis points of the mid price."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 _NODES, _WEIGHTS = 0.5 * (_NODES + 1.0), 0.5 * _WEIGHTS
+_NO_DEPTH = 1e-300
 FULL = 1.0 - 1e-9
 """A fill this close to the whole order is the whole order, so that no dust is left in a position."""
 
@@ -64,6 +65,17 @@ class Cleared(NamedTuple):
     makers: Floats
 
 
+class Projection(NamedTuple):
+    """Where a market stands at the end of a step in which nobody is liquidated: its state, and what the step adds to the premium's average."""
+
+    log_index: Floats
+    pressure: Floats
+    basis: Floats
+    momentum: Floats
+    premium_time: Floats
+    hours: float
+
+
 class Market:
     """Books, index and mark of M markets.
 
@@ -72,6 +84,7 @@ class Market:
         pressure: shape (M,), USD, net buying taken from the book and not yet replenished.
         skew: shape (M,), log, makers' quotes against the index, from their inventory.
         basis: shape (M,), log, averaged premium in the mark.
+        impact: shape (M,), Kyle's lambda: log index move for each USD of net buying, pass-through x 10 bp / calm depth.
         depth: shape (2, M), USD within ten basis points: bids, asks.
         volatility: shape (M,), annualised, exponentially weighted from the index.
         average_premium: shape (M,), premium of the last eight hours, exponentially weighted, for funding.
@@ -91,6 +104,8 @@ class Market:
         self._curve = 1.0 / parameters.depth_exponent
         self._replenish = parameters.replenish_seconds / 3600.0
         self._averaging = parameters.mark_seconds / 3600.0
+        slope = REFERENCE_DISTANCE / np.maximum(self.reference_depth, _NO_DEPTH) * (self.reference_depth > 0.0)
+        self.impact: Floats = parameters.pass_through * slope
         self._premium_time = np.zeros(prices.size)
         self._hours = 0.0
 
@@ -112,10 +127,8 @@ class Market:
     def displacement(self, pressure: Floats) -> Floats:
         """Log distance from the quotes' centre: 10 bp x (|Q| / depth)^(1 / exponent), signed, inside the price band."""
         depth = self._side(pressure)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(depth > 0.0, np.abs(pressure) / depth, 0.0)
-        band = self.parameters.price_band
-        moved: Floats = np.sign(pressure) * np.minimum(REFERENCE_DISTANCE * ratio**self._curve, band)
+        ratio = np.abs(pressure) / np.maximum(depth, _NO_DEPTH) * (depth > 0.0)
+        moved: Floats = np.sign(pressure) * np.minimum(REFERENCE_DISTANCE * ratio**self._curve, self.parameters.price_band)
         return moved
 
     @property
@@ -222,13 +235,7 @@ class Market:
         return REFERENCE_DISTANCE * depth * (abs(pressure) / depth) ** (power + 1.0) / (power + 1.0)
 
     def _impact(self, market: int, usd: float) -> None:
-        self.log_index[market] += self.impact_per_usd()[market] * usd
-
-    def impact_per_usd(self) -> Floats:
-        """Shape (M,): Kyle's lambda, log index move for each USD of net buying: pass-through x 10 bp / calm depth."""
-        with np.errstate(divide="ignore"):
-            slope = np.where(self.reference_depth > 0.0, REFERENCE_DISTANCE / self.reference_depth, 0.0)
-        return self.parameters.pass_through * slope
+        self.log_index[market] += self.impact[market] * usd
 
     # -- time -----------------------------------------------------------------------------------------------------------------------
 
@@ -243,7 +250,7 @@ class Market:
         if hours > 0.0:
             decay = float(np.exp(-hours / self._replenish))
             self.pressure = self.pressure * decay + self.flow * (self._replenish * (1.0 - decay))
-            self.log_index = self.log_index + dlog + self.impact_per_usd() * self.flow * hours
+            self.log_index = self.log_index + dlog + self.impact * self.flow * hours
             premium = self.premium
             self.basis = self.basis + (1.0 - float(np.exp(-hours / self._averaging))) * (premium - self.basis)
             self._premium_time += premium * hours
@@ -252,12 +259,31 @@ class Market:
             self.log_index = self.log_index + dlog
         return self.marks
 
-    def project(self, dlog: Floats, hours: Floats) -> Floats:
-        """Shape (M, K): marks at the end of each increment if nobody else trades; changes nothing."""
-        kept = self.log_index, self.pressure, self.basis, self.momentum, self._premium_time.copy(), self._hours
-        marks = np.column_stack([self.advance(dlog[:, k], float(h)) for k, h in enumerate(hours)])
-        self.log_index, self.pressure, self.basis, self.momentum, self._premium_time, self._hours = kept
-        return marks
+    def project(self, dlog: Floats, hours: Floats) -> tuple[Floats, "Projection"]:
+        """Marks at the end of each increment, (M, K), if nobody is liquidated, and the state in which that would leave the market.
+
+        Constant flow makes every increment's pressure a point on one exponential; only the mark's averaging is a recursion.
+        """
+        clock = np.cumsum(hours)
+        decay = np.exp(-clock / self._replenish)
+        ultimate = self.flow * self._replenish
+        pressure = self.pressure[:, None] * decay + ultimate[:, None] * (1.0 - decay)
+        log_index = self.log_index[:, None] + np.cumsum(dlog, axis=1) + (self.impact * self.flow)[:, None] * clock
+        premium = (self.skew[:, None] + self.displacement(pressure.T).T).T
+        weights = -np.expm1(-hours / self._averaging)
+        basis, at = np.empty_like(premium), self.basis
+        for k, weight in enumerate(weights.tolist()):
+            at = basis[k] = at + weight * (premium[k] - at)
+        marks = np.exp(log_index) * (1.0 + basis.T)
+        total = float(clock[-1])
+        momentum = self.momentum * float(np.exp(-total)) + dlog @ np.exp(clock - total)
+        return marks, Projection(log_index[:, -1], pressure[:, -1], at, momentum, hours @ premium, total)
+
+    def adopt(self, projection: "Projection") -> None:
+        """Moves to the end of a step in which nobody was liquidated."""
+        self.log_index, self.pressure, self.basis, self.momentum = projection[:4]
+        self._premium_time = self._premium_time + projection.premium_time
+        self._hours += projection.hours
 
     def funding_rate(self, hours: float) -> Floats:
         """Shape (M,): what longs pay shorts on their notional for `hours`; called once a step, at its close.
@@ -274,7 +300,7 @@ class Market:
 
     def trade_spot(self, market: int, usd: float) -> None:
         """Buying (> 0) or selling of the underlying, USD: it moves the index as order flow does, at once by no more than the price band."""
-        band, slope = self.parameters.price_band, float(self.impact_per_usd()[market])
+        band, slope = self.parameters.price_band, float(self.impact[market])
         self.log_index[market] += min(max(slope * usd, -band), band)
 
     def snapshot(self) -> tuple[Floats, Floats]:

@@ -99,16 +99,28 @@ PRESETS: dict[str, tuple[Tier, ...]] = {
 
 
 class _Schedule:
-    """A tiered schedule as the maximum of straight lines, rate x notional - deduction, which makes it continuous and convex."""
+    """Tiered schedules of several markets, each the maximum of straight lines, rate x notional - deduction: continuous and convex.
 
-    def __init__(self, bounds: Floats, rates: Floats) -> None:
-        self.rates = rates
-        steps = bounds[1:] * np.diff(rates)
-        self.deductions = np.concatenate(([0.0], np.cumsum(steps)))
+    Args:
+        tiers: each market's tiers as (bounds, rates).
+    """
+
+    def __init__(self, tiers: list[tuple[Floats, Floats]]) -> None:
+        lines = max(bounds.size for bounds, _ in tiers)
+        self.rates = np.zeros((lines, len(tiers), 1))
+        self.deductions = np.zeros_like(self.rates)
+        for market, (bounds, rates) in enumerate(tiers):
+            self.rates[: rates.size, market, 0] = rates
+            self.deductions[1 : rates.size, market, 0] = np.cumsum(bounds[1:] * np.diff(rates))
 
     def __call__(self, notional: Floats) -> Floats:
-        required: Floats = self.rates[0] * notional
-        for rate, deduction in zip(self.rates[1:], self.deductions[1:], strict=True):
+        """Shape (M, n), USD, of notionals of that shape; the last schedule serves any further market."""
+        rates, deductions = self.rates, self.deductions
+        if rates.shape[1] != notional.shape[0]:
+            at = np.minimum(np.arange(notional.shape[0]), rates.shape[1] - 1)
+            rates, deductions = rates[:, at], deductions[:, at]
+        required: Floats = rates[0] * notional
+        for rate, deduction in zip(rates[1:], deductions[1:], strict=True):
             np.maximum(required, rate * notional - deduction, out=required)
         return required
 
@@ -157,26 +169,19 @@ class Tiered(MarginRule):
         given = [PRESETS[s] if isinstance(s, str) else s for s in self.parameters.schedules]
         bounds = [np.array([t.notional for t in tiers]) for tiers in given]
         self._limits = np.array([b[1] if b.size > 1 else np.inf for b in bounds])
-        self._initial = [_Schedule(b, np.array([t.initial for t in g])) for b, g in zip(bounds, given, strict=True)]
-        self._maintenance = [_Schedule(b, np.array([t.maintenance for t in g])) for b, g in zip(bounds, given, strict=True)]
-
-    def _of(self, market: int) -> int:
-        return min(market, len(self._maintenance) - 1)
+        self._initial = _Schedule([(b, np.array([t.initial for t in g])) for b, g in zip(bounds, given, strict=True)])
+        self._maintenance = _Schedule([(b, np.array([t.maintenance for t in g])) for b, g in zip(bounds, given, strict=True)])
 
     def rule(self, view: MarginView, state: Any, rng: Any) -> tuple[Margin, Any]:
-        notional, cap = view.notional, self.parameters.leverage_cap
-        initial = np.zeros(notional.shape[1])
-        by_market = np.empty_like(notional)
-        for market, size in enumerate(notional):
-            at = self._of(market)
-            needed = self._initial[at](size)
-            initial += needed if cap is None else np.maximum(needed, size / cap)
-            by_market[market] = self._maintenance[at](size)
-        return Margin(initial, by_market), state
+        cap = self.parameters.leverage_cap
+        initial = self._initial(view.notional)
+        if cap is not None:
+            np.maximum(initial, view.notional / cap, out=initial)
+        return Margin(initial.sum(axis=0), self._maintenance(view.notional)), state
 
     def flat_region(self, marks: Floats) -> tuple[Floats, Floats]:
-        at = [self._of(market) for market in range(marks.size)]
-        return np.array([self._maintenance[a].rates[0] for a in at]), self._limits[at]
+        at = np.minimum(np.arange(marks.size), self._limits.size - 1)
+        return self._maintenance.rates[0, at, 0], self._limits[at]
 
 
 @margin_rules.member

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from agents.market_maker import MarketMakerParameters
     from experiments.twin.margin import Margin
 
+DUST = 1e-9
+"""A position that a trade leaves this small against the trade is closed: what is left is rounding."""
+
 type Status = Literal["active", "bankrupt", "gone", "closing"]
 type Role = Literal["market_maker", "liquidator", "trader"]
 
@@ -28,6 +31,8 @@ class Balance:
     spot: list[float]
     status: Status = "active"
     role: Role = "trader"
+    opening: float = 0.0
+    """USD, a market maker's own and borrowed capital at the start."""
 
 
 class Account(mesa.Agent):
@@ -60,8 +65,8 @@ class Account(mesa.Agent):
         """Buys (> 0) or sells contracts at `price`; they are settled to the mark at once. Entry: averaged on adding, kept on reducing, new on turning."""
         old = self.position[market]
         new = old + quantity
-        if new == 0.0:
-            self.entry[market] = 0.0
+        if abs(new) <= DUST * abs(quantity):
+            new = self.entry[market] = 0.0
         elif old * quantity >= 0.0:
             self.entry[market] = (self.entry[market] * abs(old) + price * abs(quantity)) / abs(new)
         elif old * new < 0.0:
@@ -156,7 +161,7 @@ class MarketMaker(Account):
 
     def __init__(self, model: Any, number: int, marks: list[float], balance: Balance) -> None:
         super().__init__(model, number, marks, balance)
-        self.opening = balance.cash
+        self.opening = balance.opening
         self.bids, self.asks = [0.0] * len(marks), [0.0] * len(marks)
 
     def quote(self, p: "MarketMakerParameters", margin: "Margin", calm: list[float], capital: float, *, able: bool) -> None:

@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Levies:
-    """What the fund takes: shares of fees, of surplus and of funding; a charge on open positions, share of notional an hour; USD from exchange capital."""
+    """What the fund takes: shares of fees, of surplus and of funding; a charge on open positions, share of notional an hour."""
 
     trading_fees: float = 0.0
     liquidation_fees: float = 0.0
     surplus: float = 0.0
     open_interest: float = 0.0
     funding: float = 0.0
-    injection: float = 0.0
 
 
 def charge_trading(exchange: "Exchange", ordered: "Mapping[Account, float]", made: "Mapping[Account, float]") -> None:

@@ -33,13 +33,12 @@ class Quoting:
 
 @dataclass
 class Opening:
-    """The state from which the twin starts: markets, accounts by number, the fund, exchange capital (USD), and what accrues in the first step."""
+    """The state from which the twin starts: markets, accounts by number, the fund, exchange capital (USD)."""
 
     markets: list[Quoting]
     accounts: dict[int, Balance]
     fund: Balance
     treasury: float
-    levies: Levies = field(default_factory=Levies)
 
 
 @dataclass
@@ -53,6 +52,7 @@ class Inputs:
         hours: length of the step.
         volatility: annualised by market, as the exchange measures it.
         depth: factor on what market makers show, by market.
+        levies: what the fund takes.
     """
 
     orders: list[tuple[int, list[float]]]
@@ -61,17 +61,26 @@ class Inputs:
     hours: float
     volatility: list[float]
     depth: list[float]
+    levies: Levies = field(default_factory=Levies)
 
 
 @dataclass
 class Visits:
-    """What comes from elsewhere between two steps: USD paid in (> 0) or taken out by number, new accounts, whose contracts end, who has left or failed."""
+    """What comes from elsewhere between two steps.
+
+    Attributes:
+        money: USD paid in (> 0) or taken out by number; treasury: the same of exchange capital; injection: USD from there to the fund.
+        entered: new accounts by number.
+        ended: numbers of accounts whose contracts end at mark, for they failed elsewhere.
+        status: of those whose status changed.
+    """
 
     money: dict[int, float]
     entered: dict[int, Balance]
     ended: list[int]
     status: dict[int, Status]
     treasury: float = 0.0
+    injection: float = 0.0
 
 
 class Exchange(mesa.Model):
@@ -102,7 +111,7 @@ class Exchange(mesa.Model):
         self.liquidators: list[Liquidator] = []
         self.traders: list[Trader] = []
         self.fund = Fund(self, FUND, self.marks, opening.fund)
-        self.treasury, self.levies = opening.treasury, opening.levies
+        self.treasury, self.levies = opening.treasury, Levies()
         for number, balance in opening.accounts.items():
             self.enter(number, balance)
         self.watched = list(self.accounts.values())
@@ -146,12 +155,15 @@ class Exchange(mesa.Model):
             if self.insolvent:
                 market.flow = 0.0
         if inputs is not None:
-            self.depth = inputs.depth
+            self.depth, self.levies = inputs.depth, inputs.levies
             for market, volatility in zip(self.markets, inputs.volatility, strict=True):
                 market.volatility = volatility
 
     def visit(self, visits: Visits) -> None:
         """What comes from elsewhere after the close."""
+        injection = min(visits.injection, max(self.treasury, 0.0))
+        self.treasury -= injection
+        self.fund.receive("injection", injection)
         if visits.ended:
             deleveraging.close_at_mark(self, [self.accounts[number] for number in visits.ended])
         for number, balance in visits.entered.items():

@@ -107,7 +107,7 @@ def test_a_broken_law_is_told_with_its_step_and_leaves_nothing(tmp_path: Path, m
 
 def test_an_error_is_told_with_its_step_and_where_it_was_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     break_at(3, ZeroDivisionError("division by zero"), monkeypatch)
-    with pytest.raises(RunFailed, match=r"^\(3, 'ZeroDivisionError: division by zero \(.*test_runner\.py:\d+\)'\)$|.*") as raised:
+    with pytest.raises(RunFailed) as raised:
         run(SMALL, seed=0, check_laws=True)
     assert raised.value.step == 3
     assert "ZeroDivisionError: division by zero (tests/experiments/test_runner.py:" in raised.value.reason

@@ -126,14 +126,14 @@ def test_a_write_that_is_interrupted_or_fails_leaves_what_was_there(
     before = {path.name: path.read_bytes() for path in earlier.iterdir()}
     monkeypatch.setattr(figures, "draw", fail)
     for folder in (earlier, tmp_path / "new"):
-        with pytest.raises(BaseException, match="disk full|^$"):
+        with pytest.raises(BaseException, match=r"disk full|^$"):
             store.write(small, folder, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["earlier"]
     assert {path.name: path.read_bytes() for path in earlier.iterdir()} == before
 
 
 def test_a_folder_that_is_no_run_is_not_read(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="run: found no manifest.json"):
+    with pytest.raises(ScenarioError, match=r"run: found no manifest\.json"):
         store.read(tmp_path)
 
 

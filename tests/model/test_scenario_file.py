@@ -201,10 +201,16 @@ def test_text_is_never_taken_for_a_number_nor_a_truth_value_for_one(write: Any) 
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(exclude_categories=["Cs"]))
-WORDS = st.sampled_from(["no", "on", "9:30", "1e-4", "010", "1_000", "~", "null", "0x1F", ".5", "=", "2025-10-10", "a\nb\n", " a", "# a", "-"])
+WORDS = st.sampled_from(
+    ["no", "on", "9:30", "1e-4", "010", "1_000", "~", "null", "0x1F", ".5", "=", "2025-10-10", "a\nb\n", " a", "# a", "-"]
+)
 
 
-@given(st.recursive(LEAVES | WORDS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc no", max_size=5), inner, max_size=4)))
+@given(
+    st.recursive(
+        LEAVES | WORDS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc no", max_size=5), inner, max_size=4)
+    )
+)
 def test_what_is_written_reads_back_the_same(data: Any) -> None:
     document = read_yaml(write_yaml({"root": data}), "here")
     assert document.faults == []
@@ -261,7 +267,9 @@ def test_overrides_reach_any_setting_also_of_defaults_that_the_file_leaves_out(w
 
 
 def test_a_new_type_drops_the_old_rules_settings(write: Any) -> None:
-    changed = load_scenario(write("news: {type: factor_model, drift: 0.1}"), ["news.type=replay", "news.files=[a.csv]", "news.max_move=0.01"])
+    changed = load_scenario(
+        write("news: {type: factor_model, drift: 0.1}"), ["news.type=replay", "news.files=[a.csv]", "news.max_move=0.01"]
+    )
     assert changed.news.model_dump() == {"type": "replay", "files": ("a.csv",), "max_move": 0.01, "volatility_half_life": 24.0}
 
 
@@ -276,7 +284,10 @@ def test_a_new_type_drops_the_old_rules_settings(write: Any) -> None:
         ("steps=[1", "YAML: found expected ',' or ']', but got '<stream end>', expected a well-formed document"),
         ("stepz=1", "stepz: found an unknown setting, expected a known one; did you mean steps?"),
         ("trader.fear=1", "trader: found an unknown setting, expected a known one; did you mean traders?"),
-        ("venues.clearinghouse.fund=3", "venues.clearinghouse: found 'clearinghouse' in a list, expected an index from 0 to 0, as in venues.0"),
+        (
+            "venues.clearinghouse.fund=3",
+            "venues.clearinghouse: found 'clearinghouse' in a list, expected an index from 0 to 0, as in venues.0",
+        ),
         ("venues.-1.name=a", "venues.-1: found '-1' in a list, expected an index from 0 to 0, as in venues.0"),
         ("venues.1.name=a", "venues.1: found '1' in a list, expected an index from 0 to 0, as in venues.0"),
         ("shocks.0.at=1", "shocks.0: found '0' in a list, expected another setting, for the list is empty"),
@@ -296,7 +307,9 @@ def test_all_faulty_overrides_are_told_and_a_faulty_file_first(write: Any) -> No
 
 def test_a_fault_of_a_block_is_blamed_on_the_override_inside_it(write: Any) -> None:
     (said,) = faults_of(write("name: a"), "steps=3", "venues.0.clearinghouse.waterfall.4.type=fund", "recovery=0.5")
-    assert said.startswith("--set venues.0.clearinghouse.waterfall.4.type=fund: venues.0.clearinghouse: found impossible waterfall, expected ")
+    assert said.startswith(
+        "--set venues.0.clearinghouse.waterfall.4.type=fund: venues.0.clearinghouse: found impossible waterfall, expected "
+    )
 
 
 # -- schema -----------------------------------------------------------------------------------------------------------------------------
@@ -329,7 +342,9 @@ def test_the_schema_is_sound_and_accepts_the_defaults_and_every_shipped_scenario
         check.validate(read_yaml(path.read_text(encoding="utf-8"), path.name).data)
 
 
-@pytest.mark.parametrize("text", ["stepz: 3", "steps: 0", "shocks: [{type: price_move, at: 1}]", "news: {type: factor_model, drft: 1}", "assets: []"])
+@pytest.mark.parametrize(
+    "text", ["stepz: 3", "steps: 0", "shocks: [{type: price_move, at: 1}]", "news: {type: factor_model, drft: 1}", "assets: []"]
+)
 def test_the_schema_refuses_what_the_loader_refuses(write: Any, text: str) -> None:
     assert faults_of(write(text))
     assert not jsonschema.Draft202012Validator(scenario_schema()).is_valid(read_yaml(text, "here").data)
