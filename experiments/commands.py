@@ -41,7 +41,7 @@ def run(  # noqa: PLR0913 - one an option
 
     from experiments import runner, shipped, store  # noqa: PLC0415
     from experiments.progress import reported  # noqa: PLC0415
-    from experiments.replay import replayed, rows  # noqa: PLC0415
+    from experiments.replay import periods, replayed  # noqa: PLC0415
     from experiments.summary import show  # noqa: PLC0415
 
     logging.basicConfig(format="%(message)s", level=logging.ERROR if quiet else logging.WARNING)
@@ -49,7 +49,7 @@ def run(  # noqa: PLR0913 - one an option
     folder = out or store.default_folder(world, seed)
     store.check_target(folder, overwrite=overwrite)
     with reported(Console(stderr=True), world.name, quiet=quiet) as progress:
-        length = rows(world) if prices and steps is None else steps
+        length = periods(prices, world) if prices and steps is None else steps
         done = runner.run(world, seed=seed, steps=length, check_laws=check_laws, progress=progress)
     store.write(done, folder, overwrite=overwrite)
     if not quiet:
@@ -84,9 +84,11 @@ def schema() -> None:
 
 def listing() -> None:
     """List the scenarios that come with the project."""
+    import textwrap  # noqa: PLC0415
+
     from experiments import shipped  # noqa: PLC0415
 
     known = shipped.scenarios()
     width = max(map(len, known), default=0)
     for name, world in known.items():
-        print(f"{name:<{width}}  {world.description.strip().partition('\n')[0]}".rstrip())  # noqa: T201
+        print(f"{name:<{width}}  {textwrap.shorten(world.description, 110, placeholder=' …')}".rstrip())  # noqa: T201

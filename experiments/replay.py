@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from model.news import NewsSource
-from model.randomness import Streams
+from model.prices import read_prices
 from model.scenario import Scenario
 from model.scenario_file import Override
 
@@ -13,12 +12,10 @@ def replayed(files: Sequence[str]) -> Override:
     return Override(("news",), {"type": "replay", "files": list(files)}, f"--prices {' '.join(files)}")
 
 
-def rows(scenario: Scenario) -> int | None:
-    """How many steps the scenario's news can serve; None if without end.
+def periods(files: Sequence[str], scenario: Scenario) -> int:
+    """How many steps these files can serve in a scenario.
 
     Raises:
-        ScenarioError: faulty price files, or files that do not fit the scenario.
+        ScenarioError: faulty files, or markets that the scenario does not have.
     """
-    source = NewsSource(scenario.news, scenario.assets, Streams(0), scenario.hours_per_step)
-    steps: int | None = source.steps
-    return steps
+    return len(read_prices(files, [asset.name for asset in scenario.assets]).time)

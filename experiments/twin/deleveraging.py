@@ -42,6 +42,9 @@ def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Accou
                 lost = [case.shares[market] * loss for case, loss in zip(bankrupt, losses, strict=True)]
                 against_winners(exchange, market, sign, [case.account for case in bankrupt], lost, 1.0 - covered, excluded)
     close_out(exchange, [case.account for case in bankrupt])
+    for case in bankrupt:
+        if case.account.flat and not exchange.insolvent:
+            case.account.status = "bankrupt"  # also where winners have borne all of its deficit
 
 
 def against_winners(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import mesa
 
+from agents.clock import HOURS_PER_YEAR
 from experiments.twin import accrual, deleveraging, liquidation, waterfall
 from experiments.twin.accounts import Account, Balance, Fund, Liquidator, MarketMaker, Status, Trader
 from experiments.twin.accrual import Levies
@@ -29,6 +30,8 @@ class Quoting:
     volatility: float
     basis: float = 0.0
     pressure: float = 0.0
+    momentum: float = 0.0
+    average_premium: float = 0.0
 
 
 @dataclass
@@ -69,9 +72,10 @@ class Visits:
     """What comes from elsewhere between two steps.
 
     Attributes:
-        money: USD paid in (> 0) or taken out by number; treasury: the same of exchange capital; injection: USD from there to the fund.
+        injection: USD from exchange capital to the fund.
+        ended: numbers of accounts whose contracts end at mark, for they failed elsewhere; what they lack goes down the waterfall.
+        money: USD by which each account has changed after all that; treasury: the same of exchange capital.
         entered: new accounts by number.
-        ended: numbers of accounts whose contracts end at mark, for they failed elsewhere.
         status: of those whose status changed.
     """
 
@@ -104,6 +108,7 @@ class Exchange(mesa.Model):
         self.markets = [Market(venue.market, m.index, m.depth, m.volatility, replayed=replayed) for m in opening.markets]
         for market, quoting in zip(self.markets, opening.markets, strict=True):
             market.basis, market.pressure = quoting.basis, quoting.pressure
+            market.momentum, market.average_premium = quoting.momentum, quoting.average_premium
         self.marks = [market.mark for market in self.markets]
         self.margin = Margin(self.rules.margin, len(self.markets))
         self.accounts: dict[int, Account] = {}
@@ -164,15 +169,17 @@ class Exchange(mesa.Model):
         injection = min(visits.injection, max(self.treasury, 0.0))
         self.treasury -= injection
         self.fund.receive("injection", injection)
-        if visits.ended:
+        before, capital = {number: account.cash for number, account in self.accounts.items()}, self.treasury
+        if visits.ended and not self.insolvent:
             deleveraging.close_at_mark(self, [self.accounts[number] for number in visits.ended])
+            waterfall.settle_flat(self)
+        for number, cash in before.items():
+            self.accounts[number].cash = cash + visits.money.get(number, 0.0)
+        self.treasury = capital + visits.treasury
         for number, balance in visits.entered.items():
             self.enter(number, balance)
-        for number, usd in visits.money.items():
-            self.accounts[number].cash += usd
         for number, status in visits.status.items():
             self.accounts[number].status = status
-        self.treasury += visits.treasury
 
     # -- open -----------------------------------------------------------------------------------------------------------------------
 
@@ -193,13 +200,13 @@ class Exchange(mesa.Model):
         equity = max(sum(max(maker.cash, 0.0) for maker in self.makers), 0.01 * capital)
         for at, market in enumerate(self.markets):
             inventory = sum(maker.position[at] * self.marks[at] for maker in self.makers) / equity
-            skew = clamp(-p.risk_aversion * market.volatility**2 * (1.0 / 365.0) * inventory, -0.02, 0.02)
+            skew = clamp(-p.risk_aversion * market.alarm**2 * (24.0 / HOURS_PER_YEAR) * inventory, -0.02, 0.02)
             market.quote(sum(maker.bids[at] for maker in self.makers), sum(maker.asks[at] for maker in self.makers), skew)
 
     def _calmness(self, market: Market) -> float:
-        if market.volatility <= 0.0:
+        if market.alarm <= 0.0:
             return 1.0
-        return min((market.calm_volatility / market.volatility) ** self.maker_rules.volatility_exponent, 1.0)
+        return min((market.calm_volatility / market.alarm) ** self.maker_rules.volatility_exponent, 1.0)
 
     def auction(self, orders: list[tuple[int, list[float]]], hours: float) -> None:
         """Orders clear at one price a market; makers take the rest in proportion to the depth they show. Then fees."""
@@ -269,7 +276,8 @@ class Exchange(mesa.Model):
         return self.watched
 
     def increment(self) -> None:
-        """Margin calls, rounds of liquidation, the fund's own deficit; the mark stands still."""
+        """Deficits without contracts, margin calls, rounds of liquidation, the fund's own deficit; the mark stands still."""
+        waterfall.settle_flat(self)
         for at in range(self.rules.rounds):
             breached = self.breached()
             if breached and at == 0 and liquidation.call_margin(self, breached):

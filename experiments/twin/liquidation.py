@@ -21,6 +21,7 @@ class Case:
         held: contracts by market at the round's start; equity: USD then.
         shares: each market's part of its maintenance margin.
         fraction: part of each position to close; keeps: part of what a slice leaves that stays with the account.
+        bankrupt: whether equity is below zero, by more than rounding: exactly zero is not a default.
     """
 
     account: Account
@@ -29,6 +30,7 @@ class Case:
     shares: list[float]
     fraction: float
     keeps: float
+    bankrupt: bool
 
 
 @dataclass
@@ -89,7 +91,7 @@ def one_round(exchange: "Exchange", breached: list[Account]) -> None:
             exhausted(exchange, cases, excluded)
             return
     commit(exchange, cases, sides)
-    stranded = [case.account for case in cases if case.equity < 0.0]
+    stranded = [case.account for case in cases if case.bankrupt]
     if deleverages and not exchange.insolvent and any(not account.flat for account in stranded):
         deleveraging.close_out(exchange, stranded)
 
@@ -108,7 +110,8 @@ def make_case(exchange: "Exchange", account: Account) -> Case:
     if account.status == "closing":
         fraction = 1.0
     shares = [margin / required if required > 0.0 else 0.0 for margin in maintenance]
-    return Case(account, list(account.position), account.cash, shares, fraction, keeps)
+    bankrupt = account.cash < -TIE * (account.notional + 1.0)
+    return Case(account, list(account.position), account.cash, shares, fraction, keeps, bankrupt)
 
 
 # -- who takes it -------------------------------------------------------------------------------------------------------------------
@@ -157,7 +160,7 @@ def to_book(exchange: "Exchange", side: Side, left: float) -> None:
 
 def to_liquidators(exchange: "Exchange", side: Side, left: float, capacity: dict["Account", float]) -> None:
     """The cheapest bids first, each as far as its capacity goes."""
-    mark, volatility = exchange.marks[side.market], exchange.markets[side.market].volatility
+    mark, volatility = exchange.marks[side.market], exchange.markets[side.market].alarm
     discounts = [one.discount(exchange.liquidator_rules, volatility) for one in exchange.liquidators]
     rooms = [capacity[one] / mark for one in exchange.liquidators]
     took = deleveraging.fill_by_score([-discount for discount in discounts], rooms, left)
@@ -180,7 +183,7 @@ def projected(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> flo
             if closed:
                 after -= closed * (exchange.marks[side.market] - side.price)
                 left += case.shares[side.market] * case.fraction * side.ratio
-        total += max(-after, 0.0) * (1.0 if case.equity < 0.0 else min(left, 1.0))
+        total += max(-after, 0.0) * (1.0 if case.bankrupt else min(left, 1.0))
     return total
 
 
@@ -230,9 +233,9 @@ def settle_slices(exchange: "Exchange", case: Case, executed: float, left: float
 def exhausted(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> None:
     """The house cannot pay for this round: solvent accounts go the usual route, bankrupt ones are deleveraged."""
     exchange.everyone()
-    solvent = [case for case in cases if case.equity >= 0.0]
+    solvent = [case for case in cases if not case.bankrupt]
     if solvent:
         commit(exchange, solvent, route(exchange, solvent, excluded))
-    bankrupt = [case for case in cases if case.equity < 0.0]
+    bankrupt = [case for case in cases if case.bankrupt]
     if bankrupt and not exchange.insolvent:
         deleveraging.deleverage(exchange, bankrupt, excluded)

@@ -3,6 +3,8 @@
 import math
 from typing import TYPE_CHECKING
 
+from agents.clock import HOURS_PER_YEAR
+
 if TYPE_CHECKING:
     from model.market import MarketParameters
 
@@ -37,6 +39,8 @@ class Market:
         flow: USD an hour of net buying that arrives evenly over the step.
         calm_depth: USD within ten basis points in calm; Kyle's lambda is stated against it.
         volatility, calm_volatility: annualised, as the exchange measures it, and at the start.
+        momentum: log, how far news has moved the index of late, with an hour's memory.
+        average_premium: of the last eight hours, exponentially weighted, for funding.
     """
 
     def __init__(self, parameters: "MarketParameters", price: float, depth: float, volatility: float, *, replayed: bool = False) -> None:
@@ -45,6 +49,7 @@ class Market:
         self.calm_depth = self.bids = self.asks = depth
         self.volatility = self.calm_volatility = volatility
         self.pressure = self.skew = self.basis = self.flow = 0.0
+        self.momentum = self.average_premium = 0.0
         self.premium_hours = self.hours = 0.0
         self.replenish = parameters.replenish_seconds / 3600.0
         self.averaging = parameters.mark_seconds / 3600.0
@@ -61,6 +66,11 @@ class Market:
     def mark(self) -> float:
         """USD: the index times one plus the averaged premium."""
         return self.index * (1.0 + self.basis)
+
+    @property
+    def alarm(self) -> float:
+        """Annualised: measured volatility, or the last hour's move as if it were one standard deviation, whichever is larger."""
+        return max(self.volatility, abs(self.momentum) * math.sqrt(HOURS_PER_YEAR))
 
     # -- the book -------------------------------------------------------------------------------------------------------------------
 
@@ -125,9 +135,12 @@ class Market:
         if size >= FULL * whole:
             size = whole
         start, stop = self.pressure, self.pressure + sign * size
-        average = (self._integral(stop) - self._integral(start)) / (stop - start)
+        if abs(stop - start) > 1e-6 * abs(start):
+            average = (self._integral(stop) - self._integral(start)) / (stop - start)
+        else:  # the difference of the integrals would be all rounding
+            average = self.displacement(0.5 * (start + stop))
         self.pressure = stop
-        self.trade_spot(sign * size)
+        self.log_index += self.impact * sign * size
         return (quantity if size == whole else sign * size / index), index * (1.0 + self.skew + average)
 
     def _integral(self, pressure: float) -> float:
@@ -139,8 +152,8 @@ class Market:
         return TEN_BASIS_POINTS * depth * (abs(pressure) / depth) ** power / power
 
     def trade_spot(self, usd: float) -> None:
-        """Buying (> 0) or selling moves the index, linearly and for good."""
-        self.log_index += self.impact * usd
+        """Buying (> 0) or selling of the underlying moves the index, linearly and for good, at once by no more than the price band."""
+        self.log_index += clamp(self.impact * usd, -self.parameters.price_band, self.parameters.price_band)
 
     # -- time -----------------------------------------------------------------------------------------------------------------------
 
@@ -151,9 +164,10 @@ class Market:
     def advance(self, news: float, hours: float) -> None:
         """One increment: a log return from outside, order flow, replenishing, the mark. A jump takes no time."""
         self.log_index += news
+        self.momentum = self.momentum * math.exp(-hours) + news
         if hours <= 0.0:
             return
-        self.trade_spot(self.flow * hours)
+        self.log_index += self.impact * self.flow * hours
         decay = math.exp(-hours / self.replenish)
         self.pressure = self.pressure * decay + self.flow * self.replenish * (1.0 - decay)
         premium = self.skew + self.displacement(self.pressure)
@@ -162,9 +176,11 @@ class Market:
         self.hours += hours
 
     def funding_rate(self, hours: float) -> float:
-        """What longs pay on their notional for `hours`: F = P + clamp(I - P, +-0.05 %) per eight hours, capped."""
+        """What longs pay on their notional for `hours`: F = P + clamp(I - P, +-0.05 %) per eight hours, capped; to be called once a step."""
         p = self.parameters
-        premium = self.premium_hours / self.hours if self.hours > 0.0 else self.basis
+        latest = self.premium_hours / self.hours if self.hours > 0.0 else self.basis
+        self.average_premium += (1.0 - math.exp(-hours / 8.0)) * (latest - self.average_premium)
+        premium = self.average_premium
         rate = premium + clamp(p.interest_rate - premium, -p.funding_clamp, p.funding_clamp)
         return clamp(rate, -p.funding_cap, p.funding_cap) * hours / 8.0
 

@@ -19,6 +19,8 @@ type Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-9
 """Relative: of an account's equity and of the gross sums that make it up."""
+FLOOR = 1e3
+"""USD against which the tolerance is taken at least: a millionth of a dollar."""
 STATUS: tuple[Status, ...] = ("active", "bankrupt", "gone", "closing")
 ROLES: dict[int, Role] = {1: "market_maker", 2: "liquidator", 3: "trader"}
 
@@ -56,7 +58,7 @@ class RecordedEcosystem(Ecosystem):
         """Accounts as they stand."""
         ledger, tally = self.venue.ledger, self.venue.tally
         equity = ledger.equity()
-        gross = np.abs(ledger.cash) + ledger.marks @ ledger.exposure + 1.0
+        gross = np.abs(ledger.cash) + ledger.marks @ ledger.exposure + FLOOR
         return State(
             equity,
             gross,
@@ -94,6 +96,7 @@ class RecordedEcosystem(Ecosystem):
         """The state from which the twin starts."""
         market, ledger = self.venue.market, self.venue.ledger
         columns = (market.index, market.reference_depth, self.venue.reference_volatility, market.basis, market.pressure)
+        columns = (*columns, market.momentum, market.average_premium)
         quoting = [Quoting(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
         return Opening(
             quoting, self.balances(range(HOUSE_ROWS, ledger.rows)), self.balances(range(FUND, FUND + 1))[FUND], ledger.treasury
@@ -147,7 +150,7 @@ class RecordedEcosystem(Ecosystem):
         ended = np.flatnonzero(core.position[:, : self.venue.institutions].any(axis=0) & ~ledger.exposure[:, : self.venue.institutions].any(axis=0))
         status = [STATUS[code] for code in ledger.status.tolist()]
         changed = {row: status[row] for row in range(HOUSE_ROWS, before) if status[row] != core.status[row]}
-        injection = min(self.venue.levies.injection, max(core.treasury, 0.0)) if not self.venue.insolvent else 0.0
+        injection = min(self.venue.levies.injection, max(core.treasury, 0.0)) if not core.insolvent else 0.0
         return Visits(
             money,
             self.balances(range(before, ledger.rows)),
@@ -158,31 +161,40 @@ class RecordedEcosystem(Ecosystem):
         )
 
 
-def compare(exchange: Exchange, state: State, tolerance: float = TOLERANCE) -> list[str]:
-    """What the twin sees otherwise than the array engine: one line each, nothing if they agree to `tolerance`."""
+def compare(exchange: Exchange, state: State, before: Floats, tolerance: float = TOLERANCE) -> list[str]:
+    """What the twin sees otherwise than the array engine: one line each, nothing if they agree to `tolerance`.
+
+    Args:
+        exchange: the twin.
+        state: of the array engine.
+        before: shape (R,), USD, gross sums that the accounts were made of when the step began: what they have now is a difference of such sums.
+        tolerance: relative.
+    """
     out: list[str] = []
+    gross = state.gross.copy()
+    gross[: before.size] = np.maximum(gross[: before.size], before)
 
     def check(what: str, engine: float, twin: float, scale: float) -> None:
         if not abs(engine - twin) <= tolerance * scale:
             out.append(f"{what}: engine {engine!r}, twin {twin!r}")
 
-    total = float(state.gross[FUND:].sum())
+    total = float(gross[FUND:].sum())
     for market, mark in enumerate(state.marks.tolist()):
         check(f"mark of market {market}", mark, exchange.marks[market], abs(mark))
     for number, account in [(FUND, exchange.fund), *exchange.accounts.items()]:
-        check(f"equity of account {number}", float(state.equity[number]), account.cash, float(state.gross[number]))
+        check(f"equity of account {number}", float(state.equity[number]), account.cash, float(gross[number]))
         for market in range(len(exchange.markets)):
             position, entry = float(state.position[market, number]), float(state.entry[market, number])
-            traded = 1e-6 * float(np.abs(state.position[market]).max(initial=0.0))
-            check(f"position of account {number} in market {market}", position, account.position[market], abs(position) + traded)
-            if abs(position) > tolerance * traded:
+            least = FLOOR / max(float(state.marks[market]), 1e-300)
+            check(f"position of account {number} in market {market}", position, account.position[market], abs(position) + least)
+            if abs(position) > tolerance * least:
                 check(f"entry of account {number} in market {market}", entry, account.entry[market], abs(entry))
             check(f"spot of account {number}, asset {market}", float(state.spot[market, number]), account.spot[market], 1.0)
         if number != FUND and state.status[number] != account.status:
             out.append(f"status of account {number}: engine {state.status[number]}, twin {account.status}")
     check("exchange capital", state.treasury, exchange.treasury, total)
     for kind in sorted(state.statement.keys() | exchange.fund.statement.flows.keys()):
-        check(f"fund: {kind}", state.statement.get(kind, 0.0), exchange.fund.statement.flows.get(kind, 0.0), float(state.gross[FUND]) + state.deficits)
+        check(f"fund: {kind}", state.statement.get(kind, 0.0), exchange.fund.statement.flows.get(kind, 0.0), float(gross[FUND]) + state.deficits)
     check("deficits", state.deficits, exchange.deficits, total)
     for layer in sorted(state.absorbed.keys() | exchange.absorbed.keys()):
         check(f"absorbed by {layer}", state.absorbed.get(layer, 0.0), exchange.absorbed.get(layer, 0.0), total)
@@ -192,12 +204,19 @@ def compare(exchange: Exchange, state: State, tolerance: float = TOLERANCE) -> l
 
 
 def run_both(scenario: Any, steps: int, seed: int = 0) -> Iterator[tuple[RecordedEcosystem, Exchange, list[str]]]:
-    """Steps both engines side by side; after each clearing yields them and their disagreements."""
+    """Steps both engines side by side; yields them and their disagreements, after the clearing and after what comes from elsewhere.
+
+    A disagreement does not correct itself: whoever compares stops at the first.
+    """
     engine = RecordedEcosystem(scenario, rng=seed, record_events=False)
     twin = Exchange(engine.world, engine.opening(), rng=seed)
     for _ in range(steps):
+        before = engine.state().gross
         engine.step()
         twin.clear(engine.inputs)
         assert engine.core is not None
-        yield engine, twin, compare(twin, engine.core)
-        twin.visit(engine.visits())
+        lines = compare(twin, engine.core, before)
+        if not lines:
+            twin.visit(engine.visits())
+            lines = compare(twin, engine.state(), before)
+        yield engine, twin, lines

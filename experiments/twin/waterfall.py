@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from experiments.twin.exchange import Exchange
 
 TIE = 1e-9
+CENT = 1e-6
+"""USD that an account without contracts may be below zero by rounding."""
 
 
 def deleveraging_layer(exchange: "Exchange") -> Any:
@@ -58,8 +60,26 @@ def absorb(exchange: "Exchange", loss: float, by_takeover: float, kind: str, *, 
         paid = charge(exchange, layer, loss, by_takeover, kind)
         loss -= paid
         exchange.absorbed[layer.type] = exchange.absorbed.get(layer.type, 0.0) + paid
+    if loss > TIE * whole:
+        pay_with_everything(exchange, loss, kind)
     if exchange.write_down > 0.0 and not exchange.insolvent:
         fail(exchange)
+
+
+def pay_with_everything(exchange: "Exchange", loss: float, kind: str) -> None:
+    """What claims cannot bear is borne by what the exchange still has, whatever its waterfall keeps back: capital, then fund."""
+    own = min(loss, max(exchange.treasury, 0.0))
+    drawn = min(loss - own, max(exchange.fund.cash, 0.0))
+    exchange.treasury -= own
+    exchange.fund.receive(kind, -drawn)
+    for layer, paid in (("exchange_capital", own), ("fund", drawn)):
+        exchange.absorbed[layer] = exchange.absorbed.get(layer, 0.0) + paid
+
+
+def settle_flat(exchange: "Exchange") -> None:
+    """Accounts that have closed their last contract at a loss beyond their equity: the waterfall pays."""
+    below = [(account, -account.cash) for account in exchange.watched if account.cash < -CENT and account.flat]
+    cover(exchange, below, 0.0, "draw_execution")
 
 
 def charge(exchange: "Exchange", layer: Any, loss: float, by_takeover: float, kind: str) -> float:
