@@ -142,6 +142,10 @@ class TraderGroup(Parameters):
     leverage: Annotated[float, Field(gt=0, le=500, description="median of the traders' largest leverage (our choice)", json_schema_extra={"unit": "1"})] = 5.0
     leverage_spread: Annotated[float, Field(ge=0, le=3, description="standard deviation of its logarithm (our choice)", json_schema_extra={"unit": "1"})] = 0.8
     leverage_max: Annotated[float, Field(gt=0, le=500, description="cap on it", json_schema_extra={"unit": "1"})] = 50.0
+    leverage_by_size: Annotated[
+        float,
+        Field(ge=0, le=1, description="leverage falls as deposits above the mean to this power (our choice)", json_schema_extra={"unit": "1"}),
+    ] = 0.25
     activity: Annotated[float, Field(ge=0, description="rate at which a trader reconsiders", json_schema_extra={"unit": "per hour"})] = 1 / 48
     strategies: Annotated[tuple[Annotated[RuleParameters, strategy_rules], ...], Field(min_length=1, description="what they do")] = (
         Fundamentalist.Parameters(weight=0.3),

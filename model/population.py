@@ -80,7 +80,8 @@ class Group:
         stake = p.equity / max(p.count, 1) * truncated_pareto(draws[:, 0], p.tail, p.span)
         self.rows = np.concatenate((self.rows, rows))
         self.stake = np.concatenate((self.stake, stake))
-        self.leverage = np.concatenate((self.leverage, np.minimum(p.leverage * np.exp(p.leverage_spread * normal), p.leverage_max)))
+        modest = np.maximum(stake * max(p.count, 1) / p.equity, 1.0) ** -p.leverage_by_size
+        self.leverage = np.concatenate((self.leverage, np.minimum(p.leverage * np.exp(p.leverage_spread * normal), p.leverage_max) * modest))
         kind = np.minimum(np.searchsorted(self._cumulative, draws[:, 1], side="right"), len(self.rules) - 1)
         self.strategy = np.concatenate((self.strategy, kind.astype(np.int8)))
         self.leaving = np.concatenate((self.leaving, np.zeros(count, dtype=bool)))

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from agents.market_maker import MarketMakerParameters
     from experiments.twin.margin import Margin
 
+TIE = 1e-9
+"""Relative tolerance of every threshold on money: an account is breached, or bankrupt, when it is short by more than this share of what is asked."""
+CENT = 1e-6
+"""USD, its least: an account may be short by so much through rounding."""
 DUST = 1e-9
 """A position that a trade leaves this small against the trade is closed: what is left is rounding."""
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from experiments.twin import waterfall
-from experiments.twin.accounts import Account
+from experiments.twin.accounts import TIE, Account
 from experiments.twin.market import FULL
 
 if TYPE_CHECKING:
     from experiments.twin.exchange import Exchange
     from experiments.twin.liquidation import Case
-
-TIE = 1e-9
 
 
 @dataclass

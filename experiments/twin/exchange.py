@@ -7,7 +7,7 @@ import mesa
 
 from agents.clock import HOURS_PER_YEAR
 from experiments.twin import accrual, deleveraging, liquidation, waterfall
-from experiments.twin.accounts import Account, Balance, Fund, Liquidator, MarketMaker, Status, Trader
+from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Status, Trader
 from experiments.twin.accrual import Levies
 from experiments.twin.margin import Margin
 from experiments.twin.market import Market, clamp
@@ -15,8 +15,6 @@ from experiments.twin.market import Market, clamp
 if TYPE_CHECKING:
     from model.scenario import Scenario
 
-TIE = 1e-9
-"""Relative tolerance of thresholds: an account is breached when its equity is below maintenance by more than this share of it."""
 FUND = 1
 """The fund's number in orders."""
 
@@ -296,6 +294,6 @@ class Exchange(mesa.Model):
             if account.flat:
                 continue
             required = sum(account.maintenance(self.margin))
-            if account.status == "closing" or account.cash < required - TIE * abs(required):
+            if account.status == "closing" or account.cash < required - TIE * abs(required) - CENT:
                 found.append(account)
         return found

@@ -4,13 +4,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from experiments.twin import deleveraging, waterfall
-from experiments.twin.accounts import Account
+from experiments.twin.accounts import CENT, TIE, Account
 from experiments.twin.market import FULL
 
 if TYPE_CHECKING:
     from experiments.twin.exchange import Exchange
-
-TIE = 1e-9
 
 
 @dataclass
@@ -110,7 +108,7 @@ def make_case(exchange: "Exchange", account: Account) -> Case:
     if account.status == "closing":
         fraction = 1.0
     shares = [margin / required if required > 0.0 else 0.0 for margin in maintenance]
-    bankrupt = account.cash < -TIE * (account.notional + 1.0)
+    bankrupt = account.cash < -TIE * account.notional - CENT
     return Case(account, list(account.position), account.cash, shares, fraction, keeps, bankrupt)
 
 

@@ -3,14 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from experiments.twin import deleveraging
-from experiments.twin.accounts import Account
+from experiments.twin.accounts import CENT, TIE, Account
 
 if TYPE_CHECKING:
     from experiments.twin.exchange import Exchange
-
-TIE = 1e-9
-CENT = 1e-6
-"""USD that an account without contracts may be below zero by rounding."""
 
 
 def deleveraging_layer(exchange: "Exchange") -> Any:
@@ -30,7 +26,7 @@ def house_capacity(exchange: "Exchange") -> float:
 
 
 def cover(exchange: "Exchange", deficits: list[tuple[Account, float]], by_takeover: float, kind: str) -> None:
-    """Brings accounts with a deficit to zero; the sum goes down the waterfall. Who has no contracts left is bankrupt.
+    """Brings accounts with a deficit, rounding apart, to zero; the sum goes down the waterfall. Who has no contracts left is bankrupt.
 
     Args:
         exchange: whose accounts they are.
@@ -38,6 +34,7 @@ def cover(exchange: "Exchange", deficits: list[tuple[Account, float]], by_takeov
         by_takeover: USD of it that the fund's takeovers at mark caused.
         kind: of draw on the fund, for the rest.
     """
+    deficits = [(account, usd) for account, usd in deficits if usd > CENT]
     total = sum(usd for _, usd in deficits)
     if total <= 0.0:
         return
@@ -78,7 +75,7 @@ def pay_with_everything(exchange: "Exchange", loss: float, kind: str) -> None:
 
 def settle_flat(exchange: "Exchange") -> None:
     """Accounts that have closed their last contract at a loss beyond their equity: the waterfall pays."""
-    below = [(account, -account.cash) for account in exchange.watched if account.cash < -CENT and account.flat]
+    below = [(account, -account.cash) for account in exchange.watched if account.cash < 0.0 and account.flat]
     cover(exchange, below, 0.0, "draw_execution")
 
 

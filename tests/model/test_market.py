@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from model.market import Market, MarketParameters
 
 TAU = 120.0 / 3600.0
-"""Hours of the default replenishing time."""
+"""Hours in which all but 1/e of the depth taken comes back, here."""
 
 
 def of(*given: float) -> np.ndarray:
@@ -20,7 +20,7 @@ def of(*given: float) -> np.ndarray:
 
 def market(price=100.0, depth=1e6, pressure=0.0, **settings) -> Market:
     """One market with 1m USD within ten basis points a side."""
-    one = Market(MarketParameters(**{"price_band": 0.1, **settings}), of(price), of(depth), of(0.5))
+    one = Market(MarketParameters(**{"price_band": 0.1, "replenish_seconds": 120.0, "pass_through": 0.1, **settings}), of(price), of(depth), of(0.5))
     one.pressure = of(pressure)
     return one
 
@@ -61,7 +61,7 @@ def test_orders_meet_each_other_before_they_meet_the_book() -> None:
     assert cleared.makers[0] == -20.0
     assert (cleared.buys[0], cleared.sells[0]) == (1.0, 1.0)
     # Balanced orders trade at the centre of the quotes.
-    assert market().auction(of(50.0), of(50.0), 1.0).price[0] == 100.0
+    assert market().auction(of(50.0), of(50.0), 1.0).price[0] == pytest.approx(100.0, rel=1e-12)
 
 
 def test_what_would_leave_the_price_band_is_not_filled() -> None:
@@ -78,7 +78,8 @@ def test_what_would_leave_the_price_band_is_not_filled() -> None:
 def test_without_depth_orders_meet_each_other_only_and_nothing_moves() -> None:
     one = market(depth=0.0)
     cleared = one.auction(of(30.0), of(50.0), 1.0)
-    assert (cleared.price[0], cleared.makers[0], cleared.buys[0]) == (100.0, 0.0, 1.0)
+    assert (cleared.makers[0], cleared.buys[0]) == (0.0, 1.0)
+    assert cleared.price[0] == pytest.approx(100.0, rel=1e-12)
     assert cleared.sells[0] == pytest.approx(0.6)
     assert one.execute(0, -5.0, 0.02) == (0.0, pytest.approx(100.0))
     one.advance(of(0.0), 1.0)
@@ -128,14 +129,11 @@ def test_an_order_trades_at_the_integral_of_the_curve(start: float, order: float
 
 
 def test_two_halves_of_an_order_cost_what_the_whole_costs() -> None:
-    whole, halves = market(), market()
-    halves.parameters = whole.parameters
-    size = 2e4
-    filled, price = whole.execute(0, size, 0.1)
-    first, second = halves.execute(0, size / 2, 0.1), halves.execute(0, size / 2, 0.1)
-    # Impact on the index between the halves is all that is added: 0.1 x 10 bp / 1m x 1m = 1 bp on the second half.
-    assert filled == first[0] + second[0] == size
-    assert (first[1] + second[1] / np.exp(1e-4)) / 2.0 == pytest.approx(price, rel=1e-9)
+    whole, halves = market(pass_through=0.0), market(pass_through=0.0)
+    filled, price = whole.execute(0, 2e4, 0.1)
+    first, second = halves.execute(0, 1e4, 0.1), halves.execute(0, 1e4, 0.1)
+    assert filled == first[0] + second[0] == 2e4
+    assert 0.5 * (first[1] + second[1]) == pytest.approx(price, rel=1e-12)
 
 
 def test_a_sliver_of_an_order_trades_where_the_book_stands() -> None:
@@ -159,14 +157,14 @@ def test_an_order_stops_at_its_band_and_the_rest_stays() -> None:
 def test_impact_on_the_index_is_kyles_lambda_times_the_flow() -> None:
     # lambda = pass-through x 10 bp / depth = 0.2 x 1e-3 / 2m = 1e-10 a dollar.
     one = market(depth=2e6, pass_through=0.2)
-    assert one.impact_per_usd()[0] == pytest.approx(1e-10)
+    assert one.impact[0] == pytest.approx(1e-10)
     one.execute(0, 5e4, 0.1)
     assert one.log_index[0] - np.log(100.0) == pytest.approx(5e-4)
     one.trade_spot(0, -5e6)
     assert one.index[0] == pytest.approx(100.0)
     # Calm depth counts, whatever makers show now.
     one.quote(np.array([[1e3], [1e3]]), of(0.0))
-    assert one.impact_per_usd()[0] == pytest.approx(1e-10)
+    assert one.impact[0] == pytest.approx(1e-10)
 
 
 def test_a_spot_trade_beyond_all_depth_moves_the_index_by_the_band_at_most() -> None:
@@ -222,20 +220,27 @@ def test_funding_is_the_premium_and_clamped_interest_an_eighth_of_it_each_hour(p
     one = market()
     one.begin_step()
     one.skew = of(premium)
+    one.average_premium = of(premium)
     one.advance(of(0.0), 0.25)
     one.advance(of(0.0), 0.75)
     assert one.funding_rate(8.0)[0] == pytest.approx(rate)
     assert one.funding_rate(1.0)[0] == pytest.approx(rate / 8.0)
 
 
-def test_funding_averages_the_premium_over_the_steps_time() -> None:
-    one = market()
+def test_funding_averages_the_premium_over_the_steps_time_and_then_over_eight_hours() -> None:
+    one = market(funding_clamp=0.0)
     one.begin_step()
-    for premium, hours in ((4e-3, 0.25), (0.0, 0.75)):
+    for premium, hours in ((8e-3, 0.25), (0.0, 0.75)):
         one.skew = of(premium)
         one.advance(of(0.0), hours)
-    # A quarter of 0.4 % is 0.1 %; less the clamp 0.05 %.
-    assert one.funding_rate(8.0)[0] == pytest.approx(5e-4)
+    # A quarter of 0.8 % is 0.2 %; one hour of eight weighs 1 - e^(-1/8).
+    weight = 1.0 - np.exp(-0.125)
+    assert one.funding_rate(1.0)[0] * 8.0 == pytest.approx(2e-3 * weight)
+    # A second such hour: 1 - e^(-2/8) in all.
+    one.begin_step()
+    one.skew = of(2e-3)
+    one.advance(of(0.0), 1.0)
+    assert one.funding_rate(1.0)[0] * 8.0 == pytest.approx(2e-3 * (1.0 - np.exp(-0.25)))
 
 
 def test_looking_ahead_changes_nothing_and_sees_what_comes_if_nobody_else_trades() -> None:
@@ -244,10 +249,15 @@ def test_looking_ahead_changes_nothing_and_sees_what_comes_if_nobody_else_trades
     one.auction(of(2e4), of(0.0), 1.0)
     before = copy.deepcopy(one.__dict__)
     dlog, hours = np.array([[0.01, -0.3, 0.02]]), of(0.5, 0.0, 0.5)
-    seen = one.project(dlog, hours)
+    seen, end = one.project(dlog, hours)
     assert all(np.array_equal(before[name], value) for name, value in one.__dict__.items() if isinstance(value, np.ndarray))
-    came = [one.advance(dlog[:, k], float(hours[k]))[0] for k in range(3)]
-    assert seen[0].tolist() == came
+    jumped = copy.deepcopy(one)
+    jumped.adopt(end)
+    came = [float(one.advance(dlog[:, k], float(hours[k]))[0]) for k in range(3)]
+    assert seen[0].tolist() == pytest.approx(came, rel=1e-12)
+    for name in ("log_index", "pressure", "basis", "momentum"):
+        assert getattr(jumped, name) == pytest.approx(getattr(one, name), rel=1e-12)
+    assert jumped.funding_rate(1.0) == pytest.approx(one.funding_rate(1.0), rel=1e-12)
 
 
 def test_a_snapshot_undoes_what_was_executed() -> None:
