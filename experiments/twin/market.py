@@ -144,12 +144,14 @@ class Market:
         return (quantity if size == whole else sign * size / index), index * (1.0 + self.skew + average)
 
     def _integral(self, pressure: float) -> float:
-        """Of the displacement, from 0 to `pressure`: 10 bp x depth x (|Q| / depth) ** (1 / e + 1) / (1 / e + 1)."""
+        """Of the displacement, from 0 to `pressure`: 10 bp x depth x (|Q| / depth) ** (1 / e + 1) / (1 / e + 1), and the band beyond its limit."""
         depth = self.depth(pressure)
         if depth <= 0.0:
             return 0.0
         power = 1.0 / self.parameters.depth_exponent + 1.0
-        return TEN_BASIS_POINTS * depth * (abs(pressure) / depth) ** power / power
+        within = min(abs(pressure), self.limit(pressure, self.parameters.price_band))
+        curve = TEN_BASIS_POINTS * depth * (within / depth) ** power / power
+        return curve + self.parameters.price_band * (abs(pressure) - within)
 
     def trade_spot(self, usd: float) -> None:
         """Buying (> 0) or selling of the underlying moves the index, linearly and for good, at once by no more than the price band."""

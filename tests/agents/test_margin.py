@@ -14,7 +14,8 @@ def required(rule: MarginRule, *notional: float, marks: tuple[float, ...] | None
     """Margin of one account with these notionals, one a market."""
     column = np.array(notional)[:, None]
     at = np.ones(len(notional)) if marks is None else np.array(marks)
-    return rule.rule(MarginView(column / at[:, None], column, at), rule.initial_state(), None)[0]
+    position = np.divide(column, at[:, None], out=np.zeros_like(column), where=at[:, None] > 0.0)
+    return rule.rule(MarginView(position, column, at), rule.initial_state(), None)[0]
 
 
 def tiered(*schedules, **settings) -> Tiered:

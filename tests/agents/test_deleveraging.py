@@ -1,0 +1,147 @@
+"""Deleveraging rules against published examples; ties and orders that must not matter."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from agents.clearinghouse.deleveraging import DeleveragingView, ProRata, Queue, fill_by_score, fill_pro_rata
+
+
+def of(*given: float) -> np.ndarray:
+    return np.array(given, dtype=float)
+
+
+def view(quantity: float, size, entry, equity, mark=100.0, long=True, room=None, maintenance=None) -> DeleveragingView:
+    size, entry, equity = of(*size), of(*entry), of(*equity)
+    profit = size * (mark - entry) * (1.0 if long else -1.0)
+    room = size if room is None else of(*room)
+    maintenance = 0.01 * size * mark if maintenance is None else of(*maintenance)
+    return DeleveragingView(quantity, room, size, profit, equity, maintenance, mark, entry, long)
+
+
+def test_bitmexs_example_closes_the_highest_rank_first() -> None:
+    # A bankrupt short of 20 at 650: account 2 holds 10 contracts at rank 6, account 5 holds 20 at rank 5: 10 each.
+    assert fill_by_score(of(6.0, 5.0), of(10.0, 20.0), 20.0).tolist() == [10.0, 10.0]
+    assert fill_by_score(of(5.0, 6.0), of(20.0, 10.0), 20.0).tolist() == [10.0, 10.0]
+
+
+def test_a_queue_by_contracts_takes_the_front_whole() -> None:
+    # A bankrupt short of 2 contracts with a deficit of 1,500 USD, longs of 1, 3 and 1: the first two give one each, 750 USD each.
+    contracts = fill_by_score(of(3.0, 2.0, 1.0), of(1.0, 3.0, 1.0), 2.0)
+    assert (contracts * 750.0).tolist() == [750.0, 750.0, 0.0]
+
+
+def test_pro_rata_by_contracts_shares_the_deficit_by_size() -> None:
+    # 1,500 USD over 2 contracts; longs of 1, 3 and 1 give 2/5 of each: 300, 900, 300 USD.
+    rule = ProRata(ProRata.Parameters(by="contracts"))
+    contracts, _ = rule.rule(view(2.0, (1, 3, 1), (50, 50, 50), (1500, 3000, 6000)), None, None)
+    assert contracts * 750.0 == pytest.approx([300.0, 900.0, 300.0])
+
+
+def test_pro_rata_by_equity_is_capped_at_what_each_holds() -> None:
+    # Two contracts by equity 1 : 2 : 4 would ask 8/7 of the last, who holds 1; the other one is shared 1 : 2.
+    rule = ProRata(ProRata.Parameters(by="equity"))
+    contracts, _ = rule.rule(view(2.0, (1, 3, 1), (50, 50, 50), (1500, 3000, 6000)), None, None)
+    assert contracts == pytest.approx([1 / 3, 2 / 3, 1.0])
+
+
+def test_chitras_five_accounts_by_profit_and_by_queue() -> None:
+    # Endowments 8, 4, 0.5 and a budget of 7.5: pro rata haircut 0.6; in the order 2, 1, 3 account 2 gives all, account 1 0.4375.
+    endowment = of(8.0, 4.0, 0.5, 0.0, 0.0)
+    assert fill_pro_rata(endowment, endowment, 7.5) == pytest.approx([4.8, 2.4, 0.3, 0.0, 0.0])
+    assert fill_by_score(of(2.0, 3.0, 1.0, 0.0, 0.0), endowment, 7.5) / np.maximum(endowment, 1.0) == pytest.approx([0.4375, 1.0, 0, 0, 0])
+    rule = ProRata(ProRata.Parameters(by="profit"))
+    contracts, _ = rule.rule(view(2.0, (10, 10), (90, 70), (500, 500)), None, None)
+    # Gains of 100 and 300.
+    assert contracts == pytest.approx([0.5, 1.5])
+
+
+def first(score: str, **seen) -> int:
+    """Who is asked for the first contract."""
+    contracts, _ = Queue(Queue.Parameters(score=score)).rule(view(1.0, **seen), None, None)
+    assert contracts.sum() == pytest.approx(1.0)
+    return int(np.argmax(contracts))
+
+
+def test_each_venue_ranks_the_same_longs_differently() -> None:
+    # Mark 100; a: 10 at 50, equity 2,000; b: 10 at 90, equity 400; c: 100 at 98, equity 9,000.
+    #                return   leverage   gain     bitmex        binance                      hyperliquid     dydx v3
+    # a              1.000    0.5        500      0.500         500 / 1,500 x 5 / 2,000      2.000 x 0.5     250
+    # b              0.111    2.5        100      0.278         100 / 300 x 300 / 400        1.111 x 2.5     250 - 0
+    # c              0.020    1.11       200      0.023         200 / 8,800 x 100 / 9,000    1.020 x 1.11    222
+    longs = {"size": (10, 10, 100), "entry": (50, 90, 98), "equity": (2000, 400, 9000), "maintenance": (5, 300, 100)}
+    assert first("bitmex", **longs) == 0
+    assert first("binance", **longs) == 1
+    assert first("hyperliquid", **longs) == 1
+    assert first("profit_leverage", **{**longs, "equity": (2000, 401, 9000)}) == 0
+
+
+def test_bitmex_ranks_losers_by_loss_over_leverage() -> None:
+    # Both lose 10 %; the one with leverage 5 is -0.02, before -0.10 of leverage 1.
+    assert first("bitmex", size=(10, 10), entry=(111.1, 111.1), equity=(1000, 200)) == 1
+    # Any gain comes before any loss.
+    assert first("bitmex", size=(10, 10), entry=(99.9, 101.0), equity=(10_000, 100)) == 0
+
+
+def test_shorts_gain_when_the_mark_is_below_entry() -> None:
+    # Short at 200 has doubled its money over mark 100; short at 110 has not.
+    for score in ("bitmex", "binance", "hyperliquid", "profit_leverage"):
+        assert first(score, size=(10, 10), entry=(200, 110), equity=(2000, 2000), long=False) == 0
+
+
+amounts = st.lists(st.tuples(st.integers(0, 5), st.floats(0.0, 1e6), st.floats(0.0, 1e6)), min_size=1, max_size=12)
+
+
+@given(amounts, st.floats(0.0, 5e6), st.randoms(use_true_random=False))
+@settings(max_examples=200, deadline=None)
+def test_the_order_of_accounts_never_decides_ties_included(accounts, quantity, random) -> None:
+    order = list(range(len(accounts)))
+    random.shuffle(order)
+    score, weight, room = (np.array(column, dtype=float) for column in zip(*accounts, strict=True))
+    for fill in (lambda at: fill_by_score(score[at], room[at], quantity), lambda at: fill_pro_rata(weight[at], room[at], quantity)):
+        one, other = fill(np.arange(len(order))), fill(np.array(order))
+        np.testing.assert_allclose(one[order], other, rtol=1e-9, atol=1e-6)
+
+
+@given(amounts, st.floats(0.0, 5e6))
+@settings(max_examples=200, deadline=None)
+def test_water_fills_to_one_level_and_never_above_the_rim(accounts, quantity) -> None:
+    _, weight, room = (np.array(column, dtype=float) for column in zip(*accounts, strict=True))
+    filled = fill_pro_rata(weight, room, quantity)
+    able = (weight > 0.0) & (room > 0.0)
+    assert (filled <= room).all()
+    assert filled.sum() == pytest.approx(min(quantity, room[able].sum()), rel=1e-9, abs=1e-6)
+    # Who still has room stands at the highest level of all.
+    level = np.divide(filled, weight, out=np.zeros_like(filled), where=able)
+    for one in np.flatnonzero(able & (filled < room * (1.0 - 1e-9))):
+        assert level[one] >= level.max() * (1.0 - 1e-9)
+
+
+@given(amounts, st.floats(0.0, 5e6))
+@settings(max_examples=200, deadline=None)
+def test_a_queue_serves_nobody_before_those_ahead_are_served_whole(accounts, quantity) -> None:
+    score, _, room = (np.array(column, dtype=float) for column in zip(*accounts, strict=True))
+    filled = fill_by_score(score, room, quantity)
+    assert filled.sum() == pytest.approx(min(quantity, room.sum()), rel=1e-9, abs=1e-6)
+    for one in np.flatnonzero(filled > 1e-6):
+        ahead = score > score[one]
+        np.testing.assert_allclose(filled[ahead], room[ahead], rtol=1e-9, atol=1e-6)
+
+
+def test_scores_equal_but_for_rounding_are_one_rank() -> None:
+    # 0.1 + 0.2 is not 0.3 in binary.
+    assert fill_by_score(of(0.1 + 0.2, 0.3), of(3.0, 1.0), 2.0).tolist() == [1.5, 0.5]
+
+
+def test_nobody_to_ask_gives_nothing() -> None:
+    assert fill_pro_rata(of(0.0, 1.0), of(5.0, 0.0), 3.0).tolist() == [0.0, 0.0]
+    assert fill_by_score(of(1.0), of(0.0), 3.0).tolist() == [0.0]
+    assert fill_pro_rata(np.empty(0), np.empty(0), 3.0).size == 0
+
+
+@pytest.mark.parametrize("settings", [{"score": "okx"}, {"by": "contracts"}])
+def test_unknown_scores_are_refused(settings) -> None:
+    with pytest.raises(ValidationError):
+        Queue.Parameters(**settings)

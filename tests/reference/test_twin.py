@@ -1,0 +1,282 @@
+"""The array engine and the slow twin agree in every account, every position and every flow of the fund, step by step."""
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import experiments.twin
+from experiments.twin.accrual import set_levies
+from experiments.twin.record import RecordedEcosystem, run_both
+from model.scenario import Scenario
+
+FUND, CAPITAL, WRITE_DOWN = {"type": "fund"}, {"type": "exchange_capital"}, {"type": "write_down"}
+SCORES = ("bitmex", "binance", "hyperliquid", "profit_leverage")
+SHARES = ("contracts", "equity", "profit")
+
+
+def deleveraging(rule: str, by: str, price: str = "bankruptcy") -> dict[str, Any]:
+    return {"type": "deleveraging", "rule": {"type": rule, ("score" if rule == "queue" else "by"): by}, "price": price}
+
+
+def socialised(by: str = "gains", cap: float = 1.0) -> dict[str, Any]:
+    return {"type": "socialised_loss", "by": by, "cap": cap}
+
+
+def world(
+    traders: int = 60,
+    leverage: float = 20.0,
+    move: tuple[float, ...] = (),
+    lasts: float = 0.0,
+    house: dict[str, Any] | None = None,
+    venue: dict[str, dict[str, Any]] | None = None,
+    **other: Any,
+) -> Scenario:
+    """A small exchange whose prices move by `move` within `lasts` hours from hour 6 on (0: at once)."""
+    base = Scenario().model_dump(by_alias=True)
+    retail, basis = base["traders"]["groups"]
+    groups = [
+        {**retail, "count": traders, "equity": 1e6 * max(traders, 1), "leverage": leverage, "activity": 1 / 12},
+        {**basis, "count": min(3, traders), "equity": 6e7},
+    ]
+    block = base["venues"][0]
+    sizes = {"clearinghouse": {"fund": 3e6, "capital": 2e6, **(house or {})}, "market_makers": {"capital": 2e7}, "liquidators": {"capital": 4e6}}
+    for name, change in (venue or {}).items():
+        sizes[name] = {**sizes.get(name, {}), **change}
+    shocks = [{"type": "price_move", "at": 6.0, "lasts": lasts, "size": list(move)}] if move else []
+    return Scenario.model_validate(
+        {
+            **base,
+            "traders": {**base["traders"], "groups": groups},
+            "venues": [{**block, **{name: {**block[name], **change} for name, change in sizes.items()}}],
+            "shocks": shocks,
+            **other,
+        }
+    )
+
+
+def losses(scenario: Scenario, steps: int = 14, seed: int = 1) -> dict[str, float]:
+    """Runs both engines, stops at the first disagreement; USD of deficits by the layer that bore them."""
+    borne: dict[str, float] = {}
+    for at, (engine, _, lines) in enumerate(run_both(scenario, steps, seed), start=1):
+        assert not lines, f"step {at}: " + "; ".join(lines[:8])
+        for layer, usd in engine.venue.tally.absorbed.items():
+            borne[layer] = borne.get(layer, 0.0) + usd
+    return borne
+
+
+def test_the_default_scenario_agrees_for_two_days() -> None:
+    assert losses(world(leverage=5.0, house={"fund": 6e7, "capital": 6e7}), steps=48) == {}
+
+
+@pytest.mark.parametrize(
+    ("move", "lasts"),
+    [((-0.3, -0.4, -0.5), 3.0), ((-0.6,), 5.0), ((-0.5, -0.5, -0.7), 0.0), ((-0.9, -0.95, -0.99), 2.0), ((0.5, 0.6, 0.8), 0.0)],
+    ids=["a fall in hours", "a deep fall", "a jump through bankruptcy", "a collapse", "a jump upwards"],
+)
+def test_a_crash_agrees_down_to_the_layers_that_bear_it(move: tuple[float, ...], lasts: float) -> None:
+    assert sum(losses(world(move=move, lasts=lasts)).values()) > 0.0
+
+
+@pytest.mark.parametrize("fund", [0.0, 3e6], ids=["empty fund", "small fund"])
+@pytest.mark.parametrize(
+    "rule",
+    [*(deleveraging("queue", score) for score in SCORES), *(deleveraging("pro_rata", by) for by in SHARES), deleveraging("queue", "bitmex", "mark")],
+    ids=[*SCORES, *SHARES, "at mark"],
+)
+def test_every_deleveraging_rule_agrees(rule: dict[str, Any], fund: float) -> None:
+    layers = [FUND, CAPITAL, rule, socialised(), WRITE_DOWN]
+    borne = losses(world(move=(-0.5, -0.5, -0.7), house={"fund": fund, "waterfall": layers}))
+    assert (borne.get("deleveraging", 0.0) > 0.0) == (rule["price"] == "bankruptcy")
+
+
+WATERFALLS = {
+    "claims alone": [WRITE_DOWN],
+    "half the fund, then claims": [{"type": "fund", "share": 0.5}, WRITE_DOWN],
+    "open positions first": [socialised("open_interest", 0.05), FUND, CAPITAL, WRITE_DOWN],
+    "gains, then balances": [FUND, socialised("gains", 0.5), socialised("equity", 0.2), WRITE_DOWN],
+    "winners before the fund": [deleveraging("queue", "bitmex"), FUND, CAPITAL, socialised("equity"), WRITE_DOWN],
+    "fund after winners": [CAPITAL, deleveraging("pro_rata", "profit"), FUND, socialised("open_interest", 0.5), WRITE_DOWN],
+}
+
+
+@pytest.mark.parametrize("layers", WATERFALLS.values(), ids=WATERFALLS.keys())
+@pytest.mark.parametrize("move", [(-0.5, -0.5, -0.7), (0.5, 0.6, 0.8)], ids=["down", "up"])
+def test_every_order_of_the_waterfall_agrees(layers: list[dict[str, Any]], move: tuple[float, ...]) -> None:
+    assert sum(losses(world(move=move, house={"waterfall": layers})).values()) > 0.0
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [{"market_makers": {"count": 0}}, {"liquidators": {"count": 0}}, {"market_makers": {"count": 0}, "liquidators": {"count": 0}}],
+    ids=["no market makers", "no liquidators", "neither"],
+)
+def test_empty_roles_agree(missing: dict[str, dict[str, Any]]) -> None:
+    losses(world(move=(-0.5, -0.6, -0.7), venue=missing))
+
+
+def test_one_trader_agrees() -> None:
+    losses(world(traders=1, move=(-0.7,)))
+
+
+@pytest.mark.parametrize("order", [("takeover",), ("liquidators", "takeover", "book"), ("takeover", "book"), ("book",)])
+def test_every_route_agrees(order: tuple[str, ...]) -> None:
+    route = {"order": order, "takeover_limit": 3.0}
+    losses(world(move=(-0.4, -0.5, -0.6), lasts=2.0, house={"route": route, "fund": 2e7}))
+
+
+@pytest.mark.parametrize(
+    "margin",
+    [
+        {"type": "tiered", "schedules": ("binance_btc_2021", "dydx_mid"), "leverage_cap": 10.0},
+        {"type": "linear_ramp", "slope": (1e-4, 1e-5, 1e-5)},
+        {"type": "fixed_leverage", "initial": 0.1, "maintenance": 0.08},
+    ],
+    ids=["tiers with a cap", "ramp", "fixed"],
+)
+def test_every_margin_rule_agrees(margin: dict[str, Any]) -> None:
+    losses(world(move=(-0.4, -0.5, -0.6), lasts=1.0, house={"margin": margin, "liquidation": {"type": "full", "keeps": 0.3}}))
+
+
+def test_rebates_a_funding_share_and_an_injection_agree() -> None:
+    scenario = world(house={"fees": {"taker": 5e-4, "maker": -2e-4}, "capital": 1e5})
+    runs = run_both(scenario, 12, 3)
+    for engine, _, lines in runs:
+        assert not lines, lines[:8]
+        engine.venue.levies = replace(engine.venue.levies, funding=0.2)
+
+
+def test_accounts_that_must_close_are_closed_alike() -> None:
+    for at, (engine, twin, lines) in enumerate(run_both(world(), 6, 2)):
+        assert not lines, lines[:8]
+        if at == 2:
+            row = engine.venue.institutions + 5
+            assert engine.venue.ledger.exposure[:, row].any()
+            engine.venue.ledger.status[row], twin.accounts[row].status = 3, "closing"
+    assert not engine.venue.ledger.exposure[:, row].any()
+
+
+def test_accrual_rules_set_the_same_levies() -> None:
+    rules = [
+        {"type": "trading_fees", "share": 0.4},
+        {"type": "open_interest", "rate": 0.01, "exponent": 1.5},
+        {"type": "liquidation_fees", "share": 0.7},
+        {"type": "surplus", "share": 0.6},
+        {"type": "surplus", "share": 0.7},
+    ]
+    for engine, twin, lines in run_both(world(house={"accrual": rules}), 5, 2):
+        assert not lines
+        levies, expected = set_levies(twin), engine.venue.levies
+        # The array engine sets levies before lenders and traders pay in and out, which moves no contracts.
+        assert levies.open_interest == pytest.approx(expected.open_interest, rel=1e-3)
+        assert (levies.trading_fees, levies.liquidation_fees, levies.surplus) == (0.4, 0.7, 1.0)
+
+
+def test_the_twin_borrows_no_rule_from_the_array_engine() -> None:
+    allowed = {"agents.clock", "agents.clearinghouse.margin"}  # hours in a year, and the published tiers that presets name
+    folder = Path(experiments.twin.__file__).parent
+    for file in sorted(folder.glob("*.py")):
+        if file.name == "record.py":
+            continue
+        tree = ast.parse(file.read_text())
+        typing_only = {id(node) for part in tree.body if isinstance(part, ast.If) for node in ast.walk(part)}
+        modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and id(node) not in typing_only}
+        ours = {module for module in modules if module.split(".")[0] in ("model", "agents")}
+        assert ours <= allowed, f"{file.name} imports {ours - allowed}"
+
+
+def test_a_twin_that_forgets_a_fee_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.twin.accrual.charge_trading", lambda *_: None)
+    assert any(lines for _, _, lines in run_both(world(), 3, 1))
+
+
+# -- drawn scenarios ----------------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def waterfalls(draw: st.DrawFn) -> list[dict[str, Any]]:
+    house = draw(st.permutations([{"type": "fund", "share": draw(st.sampled_from([0.3, 1.0]))}, CAPITAL]))[: draw(st.integers(0, 2))]
+    rule = draw(st.sampled_from([("queue", score) for score in SCORES] + [("pro_rata", by) for by in SHARES]))
+    winners = [deleveraging(*rule, draw(st.sampled_from(["bankruptcy", "mark"])))] if draw(st.booleans()) else []
+    bases = draw(st.lists(st.sampled_from(["gains", "equity", "open_interest"]), max_size=2, unique=True))
+    everybody = [socialised(by, draw(st.sampled_from([0.1, 1.0]))) for by in bases]
+    before = draw(st.integers(0, len(house)))
+    return [*house[:before], *winners, *house[before:], *everybody, WRITE_DOWN]
+
+
+@st.composite
+def margins(draw: st.DrawFn) -> dict[str, Any]:
+    kind = draw(st.sampled_from(["tiered", "linear_ramp", "fixed_leverage"]))
+    if kind == "fixed_leverage":
+        return {"type": kind, "initial": 0.05, "maintenance": draw(st.sampled_from([0.01, 0.05]))}
+    cap = draw(st.sampled_from([None, 5.0, 25.0]))
+    if kind == "linear_ramp":
+        return {"type": kind, "slope": (draw(st.sampled_from([0.0, 1e-4])), 1e-5, 1e-6), "leverage_cap": cap}
+    presets = st.sampled_from(["hyperliquid_btc", "hyperliquid_small", "dydx_mid", "binance_btc_2021"])
+    return {"type": kind, "schedules": tuple(draw(st.lists(presets, min_size=1, max_size=3))), "leverage_cap": cap}
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> Scenario:
+    assets = Scenario().model_dump(by_alias=True)["assets"][: draw(st.integers(1, 3))]
+    stages = draw(st.permutations(["book", "liquidators", "takeover"]))[: draw(st.integers(1, 3))]
+    liquidation = draw(
+        st.sampled_from([{"type": "full"}, {"type": "full", "keeps": 0.5}, {"type": "partial_then_full"}, {"type": "partial_then_full", "small": 1e7}])
+    )
+    house = {
+        "fund": draw(st.sampled_from([0.0, 1e5, 3e6, 1e8])),
+        "capital": draw(st.sampled_from([0.0, 1e5, 5e6])),
+        "fees": {"taker": 5e-4, "maker": draw(st.sampled_from([-1e-4, 0.0, 2e-4])), "liquidation": draw(st.sampled_from([0.0, 5e-3, 0.05]))},
+        "margin": draw(margins()),
+        "liquidation": liquidation,
+        "rounds": draw(st.integers(1, 5)),
+        "route": {"order": stages, "takeover_limit": draw(st.sampled_from([0.0, 1.0, 5.0])), "book_slippage": draw(st.sampled_from([0.005, 0.02, 0.1]))},
+        "waterfall": draw(waterfalls()),
+    }
+    venue = {
+        "market_makers": {"count": draw(st.integers(0, 4)), "capital": draw(st.sampled_from([1e6, 2e7])), "depth": (draw(st.sampled_from([5e4, 1.5e6])), 1e6)},
+        "liquidators": {"count": draw(st.integers(0, 3)), "capital": draw(st.sampled_from([1e5, 4e6]))},
+        "market": {"price_band": draw(st.sampled_from([0.01, 0.03, 0.3])), "pass_through": draw(st.sampled_from([0.0, 0.1, 1.0]))},
+    }
+    move = tuple(draw(st.lists(st.floats(-0.99, 1.5), max_size=3)))
+    return world(
+        traders=draw(st.integers(0, 30)),
+        leverage=draw(st.sampled_from([3.0, 10.0, 50.0])),
+        move=move,
+        lasts=draw(st.sampled_from([0.0, 0.5, 3.0])),
+        house=house,
+        venue=venue,
+        assets=assets,
+        hours_per_step=draw(st.sampled_from([0.25, 1.0, 8.0])),
+        lenders={"count": draw(st.integers(0, 2)), "capital": draw(st.sampled_from([1e6, 1e8]))},
+    )
+
+
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=QUIET)
+@given(scenarios(), st.integers(0, 1000))
+def test_drawn_scenarios_agree(scenario: Scenario, seed: int) -> None:
+    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None, suppress_health_check=QUIET)
+@given(scenarios(), st.integers(0, 1000))
+def test_many_drawn_scenarios_agree(scenario: Scenario, seed: int) -> None:
+    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed)
+
+
+def test_a_recorded_run_is_the_run_itself() -> None:
+    from model.ecosystem import Ecosystem
+
+    recorded, plain = RecordedEcosystem(world(), rng=4), Ecosystem(world(), rng=4)
+    for _ in range(5):
+        recorded.step()
+        plain.step()
+    assert recorded.observation == plain.observation

@@ -1,0 +1,51 @@
+"""The README's examples run as they stand."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import shipped
+from experiments.runner import run
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    """Fenced blocks of the README in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    example = next(block for block in blocks("python") if "experiments.runner" in block)
+    exec(compile(example, "README.md", "exec"), {})
+    assert "residual_loss" in capsys.readouterr().out
+
+
+def test_an_accrual_rule_of_ones_own_takes_under_twenty_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = next(block for block in blocks("python") if "class TopUp" in block)
+    assert len([line for line in source.splitlines() if line.strip()]) < 20
+    (tmp_path / "my_rules.py").write_text(source, encoding="utf-8")
+    (tmp_path / "top_up.yaml").write_text(next(block for block in blocks("yaml") if "TopUp" in block), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_rules", raising=False)
+    done = run(tmp_path / "top_up.yaml", seed=0, steps=24, check_laws=True)
+    flows = done.statement.groupby("flow")["amount"].sum()
+    # The fund opens below its target or grows towards it: the rule took trading fees, and nothing levied open interest.
+    assert flows.get("trading_fee", 0.0) > 0.0 or (done.series["adequacy"] >= 1.0).all()
+    assert "open_interest_levy" not in flows
+
+
+def test_the_scenario_example_is_valid(tmp_path: Path) -> None:
+    for number, block in enumerate(b for b in blocks("yaml") if "TopUp" not in b):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block, encoding="utf-8")
+        assert shipped.load(path).venues[0].clearinghouse.fund == 5e6
+
+
+def test_every_file_that_the_readme_names_exists() -> None:
+    text = README.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:model|agents|experiments)/[\w/]+\.py)", text)) | set(re.findall(r"\]\(([\w/.]+\.(?:py|cff|png))\)", text))
+    missing = sorted(name for name in named if not (README.parent / name).exists())
+    assert not missing
