@@ -108,5 +108,5 @@ class Family:
 
 def _at(field: str, found: Any, message: str) -> ValidationError:
     """A fault at one field of a rule's settings."""
-    detail = InitErrorDetails(type=PydanticCustomError("rule", message), loc=(field,), input=found)  # type: ignore[arg-type]
+    detail = InitErrorDetails(type=PydanticCustomError("rule", message), loc=(field,), input=found)
     return ValidationError.from_exception_data("rule", [detail])

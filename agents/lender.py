@@ -16,25 +16,46 @@ class LenderParameters(Parameters):
     """The lenders of the world."""
 
     count: Annotated[int, Field(ge=0, le=10_000, description="number of lenders", json_schema_extra={"unit": "participants"})] = 6
-    capital: Annotated[float, Field(ge=0, description="own capital of all together; shares fall as 1 / rank", json_schema_extra={"unit": "USD"})] = 120e6
+    capital: Annotated[
+        float, Field(ge=0, description="own capital of all together; shares fall as 1 / rank", json_schema_extra={"unit": "USD"})
+    ] = 120e6
     deposits: Annotated[
-        float, Field(ge=0, le=50, description="what lenders owe outside the model, over their capital (our choice)", json_schema_extra={"unit": "1"})
+        float,
+        Field(
+            ge=0, le=50, description="what lenders owe outside the model, over their capital (our choice)", json_schema_extra={"unit": "1"}
+        ),
     ] = 3.0
     interbank: Annotated[
         float, Field(ge=0, le=5, description="loans among lenders over their capital (our choice)", json_schema_extra={"unit": "1"})
     ] = 0.5
     loan_to_capital: Annotated[
-        float, Field(ge=0, le=20, description="opening loans to market makers and liquidators over their own capital (our choice)", json_schema_extra={"unit": "1"})
+        float,
+        Field(
+            ge=0,
+            le=20,
+            description="opening loans to market makers and liquidators over their own capital (our choice)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = 0.6
     rate: Annotated[float, Field(ge=0, le=1, description="interest on loans (our choice)", json_schema_extra={"unit": "per year"})] = 0.08
     haircut: Annotated[
         float, Field(gt=0, lt=1, description="borrower's own part of what it holds, in calm (our choice)", json_schema_extra={"unit": "1"})
     ] = 0.4
     haircut_loading: Annotated[
-        float, Field(ge=0, le=4, description="power of volatility over calm with which the haircut rises (our choice)", json_schema_extra={"unit": "1"})
+        float,
+        Field(
+            ge=0,
+            le=4,
+            description="power of volatility over calm with which the haircut rises (our choice)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = 0.5
-    call_rate: Annotated[float, Field(ge=0, description="share of an excess that is called (our choice)", json_schema_extra={"unit": "per hour"})] = 0.05
-    extend_rate: Annotated[float, Field(ge=0, description="share of a shortfall that is lent again (our choice)", json_schema_extra={"unit": "per hour"})] = 0.005
+    call_rate: Annotated[
+        float, Field(ge=0, description="share of an excess that is called (our choice)", json_schema_extra={"unit": "per hour"})
+    ] = 0.05
+    extend_rate: Annotated[
+        float, Field(ge=0, description="share of a shortfall that is lent again (our choice)", json_schema_extra={"unit": "per hour"})
+    ] = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +86,5 @@ def reconsider(p: LenderParameters, view: LenderView) -> Floats:
     limit = np.maximum(view.worth, 0.0) * (1.0 - haircut) / haircut
     excess = np.maximum(view.debt - limit, 0.0) * -np.expm1(-p.call_rate * view.hours)
     room = np.maximum(np.minimum(limit, view.opening) - view.debt, 0.0) * -np.expm1(-p.extend_rate * view.hours)
-    return room - excess
+    change: Floats = room - excess
+    return change

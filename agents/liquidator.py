@@ -20,13 +20,18 @@ class LiquidatorParameters(Parameters):
     capital: Annotated[
         float, Field(ge=0, description="own capital of all together; shares fall as 1 / rank", json_schema_extra={"unit": "USD"})
     ] = 40e6
-    appetite: Annotated[float, Field(ge=0, le=20, description="largest gross position over equity (our choice)", json_schema_extra={"unit": "1"})] = 2.0
+    appetite: Annotated[
+        float, Field(ge=0, le=20, description="largest gross position over equity (our choice)", json_schema_extra={"unit": "1"})
+    ] = 2.0
     discount: Annotated[
         float,
-        Field(ge=0, le=0.2, description="discount to mark that an idle liquidator asks in calm (our choice)", json_schema_extra={"unit": "1"}),
+        Field(
+            ge=0, le=0.2, description="discount to mark that an idle liquidator asks in calm (our choice)", json_schema_extra={"unit": "1"}
+        ),
     ] = 0.004
     volatility_loading: Annotated[
-        float, Field(ge=0, le=10, description="further discount for each unit of hourly volatility (our choice)", json_schema_extra={"unit": "1"})
+        float,
+        Field(ge=0, le=10, description="further discount for each unit of hourly volatility (our choice)", json_schema_extra={"unit": "1"}),
     ] = 0.15
     inventory_loading: Annotated[
         float, Field(ge=0, le=1, description="further discount when capacity is used up (our choice)", json_schema_extra={"unit": "1"})

@@ -23,7 +23,7 @@ class MarketMakerParameters(Parameters):
     depth: Annotated[
         tuple[float, ...],
         Field(
-            description="USD that all together show within ten basis points of each market in calm, a side (the last serves any further market)",
+            description="depth that all show within ten basis points in calm, a side, a market (the last serves any further one)",
             json_schema_extra={"unit": "USD", "source": "Amberdata 2025: 3.5m for BTC on a larger venue; scaled down (our choice)"},
         ),
     ] = (1.5e6, 1.0e6, 0.25e6)
@@ -32,17 +32,28 @@ class MarketMakerParameters(Parameters):
         Field(ge=0, le=100, description="gamma in the reservation price (our choice)", json_schema_extra={"unit": "1"}),
     ] = 0.5
     margin_use_limit: Annotated[
-        float, Field(gt=0, le=1, description="initial margin over equity at which quoting stops (our choice)", json_schema_extra={"unit": "1"})
+        float,
+        Field(gt=0, le=1, description="initial margin over equity at which quoting stops (our choice)", json_schema_extra={"unit": "1"}),
     ] = 0.8
     inventory_limit: Annotated[
-        float, Field(gt=0, description="inventory of a market over equity at which the side that adds to it stops (our choice)", json_schema_extra={"unit": "1"})
+        float,
+        Field(
+            gt=0,
+            description="inventory of a market over equity at which the side that adds to it stops (our choice)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = 1.0
     volatility_exponent: Annotated[
         float, Field(ge=0, le=4, description="depth falls as volatility rises, to this power (our choice)", json_schema_extra={"unit": "1"})
     ] = 1.0
     stress_floor: Annotated[
         float,
-        Field(ge=0, le=1, description="least share of depth that volatility leaves", json_schema_extra={"unit": "1", "source": "FTI on 10 October 2025: -90 % and more"}),
+        Field(
+            ge=0,
+            le=1,
+            description="least share of depth that volatility leaves",
+            json_schema_extra={"unit": "1", "source": "FTI on 10 October 2025: -90 % and more"},
+        ),
     ] = 0.05
 
 
@@ -72,7 +83,7 @@ class MakerView:
 
 
 class Quotes(NamedTuple):
-    """Depth of each maker, (2, M, K), USD within ten basis points, bids then asks; and the centre of all quotes against the index, (M,), log."""
+    """Depth of each maker, (2, M, K), USD within ten basis points, bids then asks; the quotes' centre against the index, (M,), log."""
 
     depth: Floats
     skew: Floats
@@ -81,7 +92,8 @@ class Quotes(NamedTuple):
 def quote(p: MarketMakerParameters, view: MakerView) -> Quotes:
     """Depth in proportion to capital that is left, withdrawn with margin use, volatility and inventory; centre by inventory.
 
-    The centre is the reservation price of Avellaneda & Stoikov (2008), r = s - q gamma sigma^2 (T - t), with a day's horizon and inventory q as a
+    The centre is the reservation price of Avellaneda & Stoikov (2008), r = s - q gamma sigma^2 (T - t), with a day's horizon and
+    inventory q as a
     multiple of the makers' capital.
     """
     opening = float(view.opening.sum())

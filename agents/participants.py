@@ -35,7 +35,7 @@ class World(Protocol):
     def lender_sheet(self, node: int) -> tuple[float, float, int]: ...
 
 
-class Participant(mesa.Agent):
+class Participant(mesa.Agent[Any]):
     """Somebody with a margin account.
 
     Attributes:
@@ -48,7 +48,7 @@ class Participant(mesa.Agent):
 
     @property
     def _world(self) -> World:
-        world: World = self.model  # type: ignore[assignment]
+        world: World = self.model
         return world
 
     @property
@@ -88,7 +88,7 @@ class Participant(mesa.Agent):
 
     @property
     def status(self) -> str:
-        """active, bankrupt, gone or closing."""
+        """One of active, bankrupt, gone, closing."""
         return ("active", "bankrupt", "gone", "closing")[int(self._world.accounts.status[self.row])]
 
 
@@ -131,7 +131,7 @@ class Clearinghouse(Participant):
     """The exchange; its row is that of its own capital."""
 
 
-class Lender(mesa.Agent):
+class Lender(mesa.Agent[Any]):
     """A lender; it has no account on the venue.
 
     Attributes:
@@ -144,7 +144,7 @@ class Lender(mesa.Agent):
 
     @property
     def _sheet(self) -> tuple[float, float, int]:
-        world: World = self.model  # type: ignore[assignment]
+        world: World = self.model
         return world.lender_sheet(self.node)
 
     @property
@@ -159,5 +159,5 @@ class Lender(mesa.Agent):
 
     @property
     def status(self) -> str:
-        """active or defaulted."""
+        """One of active, defaulted."""
         return "active" if self._sheet[2] < 0 else "defaulted"

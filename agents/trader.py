@@ -1,6 +1,7 @@
 """Traders: who they are, what they want to hold, and when they pay in, take out and leave.
 
-A trader's stance in a market is a number from -1 (as short as its leverage allows) to 1 (as long). Strategies turn what is seen and a trader's
+A trader's stance in a market is a number from -1 (as short as its leverage allows) to 1 (as long). Strategies turn what is seen and a
+trader's
 own draws into stances; who acts in a step is drawn first, at a rate that depends on nobody's state.
 """
 
@@ -38,7 +39,9 @@ class TraderView:
 class StrategyParameters(RuleParameters):
     """What every strategy has."""
 
-    weight: float = Field(default=1.0, ge=0, description="share of the group that starts with it, relative to the others", json_schema_extra={"unit": "1"})
+    weight: float = Field(
+        default=1.0, ge=0, description="share of the group that starts with it, relative to the others", json_schema_extra={"unit": "1"}
+    )
 
 
 class Strategy(Rule):
@@ -68,8 +71,15 @@ class Fundamentalist(Strategy):
 
     class Parameters(StrategyParameters):
         type: Literal["fundamentalist"] = "fundamentalist"
-        reaction: float = Field(default=0.15, ge=0, description="phi: stance for each daily standard deviation of misalignment (our choice)", json_schema_extra={"unit": "1"})
-        noise: float = Field(default=0.40, ge=0, description="standard deviation of a trader's own view (our choice)", json_schema_extra={"unit": "1"})
+        reaction: float = Field(
+            default=0.15,
+            ge=0,
+            description="phi: stance for each daily standard deviation of misalignment (our choice)",
+            json_schema_extra={"unit": "1"},
+        )
+        noise: float = Field(
+            default=0.40, ge=0, description="standard deviation of a trader's own view (our choice)", json_schema_extra={"unit": "1"}
+        )
 
     def rule(self, view: TraderView, state: Any, rng: Any) -> tuple[Floats, Any]:
         p = self.parameters
@@ -86,8 +96,15 @@ class Chartist(Strategy):
 
     class Parameters(StrategyParameters):
         type: Literal["chartist"] = "chartist"
-        reaction: float = Field(default=0.20, ge=0, description="chi: stance for each daily standard deviation of trend (our choice)", json_schema_extra={"unit": "1"})
-        noise: float = Field(default=0.60, ge=0, description="standard deviation of a trader's own view (our choice)", json_schema_extra={"unit": "1"})
+        reaction: float = Field(
+            default=0.20,
+            ge=0,
+            description="chi: stance for each daily standard deviation of trend (our choice)",
+            json_schema_extra={"unit": "1"},
+        )
+        noise: float = Field(
+            default=0.60, ge=0, description="standard deviation of a trader's own view (our choice)", json_schema_extra={"unit": "1"}
+        )
 
     def rule(self, view: TraderView, state: Any, rng: Any) -> tuple[Floats, Any]:
         p = self.parameters
@@ -119,8 +136,15 @@ class Hedger(Strategy):
 
     class Parameters(StrategyParameters):
         type: Literal["hedger"] = "hedger"
-        hurdle: float = Field(default=0.02, description="funding at which the trade starts to pay (our choice)", json_schema_extra={"unit": "annualised"})
-        saturation: float = Field(default=0.15, gt=0, description="funding above the hurdle at which all capital is in (our choice)", json_schema_extra={"unit": "annualised"})
+        hurdle: float = Field(
+            default=0.02, description="funding at which the trade starts to pay (our choice)", json_schema_extra={"unit": "annualised"}
+        )
+        saturation: float = Field(
+            default=0.15,
+            gt=0,
+            description="funding above the hurdle at which all capital is in (our choice)",
+            json_schema_extra={"unit": "annualised"},
+        )
 
     def rule(self, view: TraderView, state: Any, rng: Any) -> tuple[Floats, Any]:
         p = self.parameters
@@ -132,42 +156,92 @@ class TraderGroup(Parameters):
     """A group of traders that are alike but for wealth, leverage and luck."""
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[a-z][a-z0-9_]*$", description="its name; its draws depend on it")] = "retail"
-    count: Annotated[int, Field(ge=0, le=10_000_000, description="traders at the start, and towards which entries tend", json_schema_extra={"unit": "participants"})] = 1000
-    equity: Annotated[float, Field(gt=0, description="expected deposits of the whole group at the start", json_schema_extra={"unit": "USD"})] = 1.0e9
+    count: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000_000,
+            description="traders at the start, and towards which entries tend",
+            json_schema_extra={"unit": "participants"},
+        ),
+    ] = 1000
+    equity: Annotated[
+        float, Field(gt=0, description="expected deposits of the whole group at the start", json_schema_extra={"unit": "USD"})
+    ] = 1.0e9
     tail: Annotated[
         float,
-        Field(gt=0, le=10, description="Pareto index of deposits (our choice; accounts on Hyperliquid: 0.7 to 0.9)", json_schema_extra={"unit": "1"}),
+        Field(
+            gt=0,
+            le=10,
+            description="Pareto index of deposits (our choice; accounts on Hyperliquid: 0.7 to 0.9)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = 1.2
-    span: Annotated[float, Field(gt=1, description="largest deposit over smallest: the Pareto law is truncated (our choice)", json_schema_extra={"unit": "1"})] = 3000.0
-    leverage: Annotated[float, Field(gt=0, le=500, description="median of the traders' largest leverage (our choice)", json_schema_extra={"unit": "1"})] = 5.0
-    leverage_spread: Annotated[float, Field(ge=0, le=3, description="standard deviation of its logarithm (our choice)", json_schema_extra={"unit": "1"})] = 0.8
+    span: Annotated[
+        float,
+        Field(gt=1, description="largest deposit over smallest: the Pareto law is truncated (our choice)", json_schema_extra={"unit": "1"}),
+    ] = 3000.0
+    leverage: Annotated[
+        float, Field(gt=0, le=500, description="median of the traders' largest leverage (our choice)", json_schema_extra={"unit": "1"})
+    ] = 5.0
+    leverage_spread: Annotated[
+        float, Field(ge=0, le=3, description="standard deviation of its logarithm (our choice)", json_schema_extra={"unit": "1"})
+    ] = 0.8
     leverage_max: Annotated[float, Field(gt=0, le=500, description="cap on it", json_schema_extra={"unit": "1"})] = 50.0
     leverage_by_size: Annotated[
         float,
-        Field(ge=0, le=1, description="leverage falls as deposits above the mean to this power (our choice)", json_schema_extra={"unit": "1"}),
+        Field(
+            ge=0, le=1, description="leverage falls as deposits above the mean to this power (our choice)", json_schema_extra={"unit": "1"}
+        ),
     ] = 0.25
-    activity: Annotated[float, Field(ge=0, description="rate at which a trader reconsiders", json_schema_extra={"unit": "per hour"})] = 1 / 48
+    activity: Annotated[float, Field(ge=0, description="rate at which a trader reconsiders", json_schema_extra={"unit": "per hour"})] = (
+        1 / 48
+    )
     strategies: Annotated[tuple[Annotated[RuleParameters, strategy_rules], ...], Field(min_length=1, description="what they do")] = (
         Fundamentalist.Parameters(weight=0.3),
         Chartist.Parameters(weight=0.3),
         Noise.Parameters(weight=0.4),
     )
     redeposit: Annotated[
-        float, Field(ge=0, le=1, description="probability that an acting trader who has lost its deposit pays in again (our choice)", json_schema_extra={"unit": "1"})
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="probability that an acting trader who has lost its deposit pays in again (our choice)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = 0.25
     deposit_below: Annotated[
-        float, Field(ge=0, le=1, description="part of its deposit below which a trader counts its deposit as lost (our choice)", json_schema_extra={"unit": "1"})
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="part of its deposit below which a trader counts its deposit as lost (our choice)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = 0.5
     withdraw_above: Annotated[
-        float, Field(gt=1, description="multiple of its deposit above which a trader takes gains out (our choice)", json_schema_extra={"unit": "1"})
+        float,
+        Field(
+            gt=1, description="multiple of its deposit above which a trader takes gains out (our choice)", json_schema_extra={"unit": "1"}
+        ),
     ] = 3.0
-    exit_rate: Annotated[float, Field(ge=0, description="rate at which traders leave for good (our choice)", json_schema_extra={"unit": "per year"})] = 0.1
+    exit_rate: Annotated[
+        float, Field(ge=0, description="rate at which traders leave for good (our choice)", json_schema_extra={"unit": "per year"})
+    ] = 0.1
     entry_rate: Annotated[
-        float, Field(ge=0, description="rate at which a missing trader is replaced by a new one (our choice)", json_schema_extra={"unit": "per year"})
+        float,
+        Field(
+            ge=0, description="rate at which a missing trader is replaced by a new one (our choice)", json_schema_extra={"unit": "per year"}
+        ),
     ] = 6.0
     churn: Annotated[
         float,
-        Field(ge=0, description="beta in P(exit) = 1 - exp(-beta x haircut) after deleveraging or socialised loss", json_schema_extra={"unit": "1", "source": "Chitra 2025"}),
+        Field(
+            ge=0,
+            description="beta in P(exit) = 1 - exp(-beta x haircut) after deleveraging or socialised loss",
+            json_schema_extra={"unit": "1", "source": "Chitra 2025"},
+        ),
     ] = 5.0
 
     @model_validator(mode="after")
@@ -198,14 +272,31 @@ class TraderParameters(Parameters):
     )
     markets: Annotated[
         tuple[float, ...],
-        Field(min_length=1, description="how traders divide their capital over markets, relative weights (the last serves any further market; our choice)", json_schema_extra={"unit": "1"}),
+        Field(
+            min_length=1,
+            description="how traders divide their capital over markets, relative weights (the last serves any further market; our choice)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = (0.55, 0.3, 0.15)
-    attractiveness_bias: Annotated[float, Field(description="alpha_0 of switching", json_schema_extra={"unit": "1", "source": "Franke & Westerhoff 2012, DCA-HPM"})] = -0.327
-    herding: Annotated[float, Field(description="alpha_n of switching", json_schema_extra={"unit": "1", "source": "Franke & Westerhoff 2012, DCA-HPM"})] = 1.79
-    misalignment: Annotated[float, Field(description="alpha_p of switching", json_schema_extra={"unit": "1", "source": "Franke & Westerhoff 2012, DCA-HPM"})] = 18.43
-    fear_memory: Annotated[float, Field(gt=0, description="time in which all but 1/e of a shock's memory fades (our choice)", json_schema_extra={"unit": "h"})] = 168.0
+    attractiveness_bias: Annotated[
+        float, Field(description="alpha_0 of switching", json_schema_extra={"unit": "1", "source": "Franke & Westerhoff 2012, DCA-HPM"})
+    ] = -0.327
+    herding: Annotated[
+        float, Field(description="alpha_n of switching", json_schema_extra={"unit": "1", "source": "Franke & Westerhoff 2012, DCA-HPM"})
+    ] = 1.79
+    misalignment: Annotated[
+        float, Field(description="alpha_p of switching", json_schema_extra={"unit": "1", "source": "Franke & Westerhoff 2012, DCA-HPM"})
+    ] = 18.43
+    fear_memory: Annotated[
+        float, Field(gt=0, description="time in which all but 1/e of a shock's memory fades (our choice)", json_schema_extra={"unit": "h"})
+    ] = 168.0
     fear: Annotated[
-        float, Field(ge=0, description="fall of log readiness to pay in, for each share of open interest liquidated (our choice)", json_schema_extra={"unit": "1"})
+        float,
+        Field(
+            ge=0,
+            description="fall of log readiness to pay in, for each share of open interest liquidated (our choice)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = 4.0
 
     @model_validator(mode="after")
@@ -221,7 +312,8 @@ class TraderParameters(Parameters):
 def fundamentalist_share(p: TraderParameters, share: float, misalignment: Floats, weights: Floats) -> float:
     """Probability that a speculator who reconsiders is a fundamentalist: 1 / (1 + exp(-a)).
 
-    a = alpha_0 + alpha_n (n_f - n_c) + alpha_p (p - p*)^2 (Franke & Westerhoff 2012, discrete choice with herding, predisposition and misalignment),
+    a = alpha_0 + alpha_n (n_f - n_c) + alpha_p (p - p*)^2 (Franke & Westerhoff 2012, discrete choice with herding, predisposition and
+    misalignment),
     the square averaged over markets.
 
     Args:
@@ -238,10 +330,8 @@ def truncated_pareto(u: Floats, tail: float, span: float) -> Floats:
     """Deposits relative to their mean, from uniform draws: Pareto with index `tail` on [1, span], scaled to expectation one."""
     floor = span**-tail
     draws = (1.0 - u * (1.0 - floor)) ** (-1.0 / tail)
-    if tail == 1.0:
-        mean = np.log(span) / (1.0 - 1.0 / span)
-    else:
-        mean = tail / (tail - 1.0) * (1.0 - span ** (1.0 - tail)) / (1.0 - floor)
+    integral = np.log(span) if tail == 1.0 else (1.0 - span ** (1.0 - tail)) / (tail - 1.0)
+    mean = tail * integral / (1.0 - floor)
     scaled: Floats = draws / mean
     return scaled
 

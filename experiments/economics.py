@@ -62,7 +62,7 @@ def stress(scenario: Scenario, seed: int) -> list[dict[str, float]]:
 
 
 def documented_scenario() -> Scenario:
-    """Scenario `crash` with 300 traders of the same total wealth, less unequal, and one slide without gaps: BTC -30 % in an hour, depth at a tenth."""
+    """Scenario `crash` with 300 less unequal traders and one slide without gaps: BTC -30 % in an hour, depth at a tenth."""
     scenario = shipped.load("crash")
     slide = PriceMove.Parameters(at=START, lasts=1.0, size=(-0.3, -0.36, -0.5))
     thin = DepthWithdrawal.Parameters(at=START, lasts=6.0, remains=(0.1,))
@@ -83,7 +83,7 @@ def measure(seeds: Iterable[int], *, progress: Callable[[], None] | None = None)
         for output, unit in OUTPUTS.items():
             base = pd.Series([rows[0][output] for rows in arms])
             difference = pd.Series([rows[at][output] for rows in arms]) - base
-            mean, error, count = float(difference.mean()), float(difference.sem()), len(difference)
+            mean, error, count = difference.mean(), float(stats.sem(difference)), len(difference)
             low, high = stats.t.interval(0.95, count - 1, mean, error) if error > 0.0 else (mean, mean)
             effects.append(Effect(lever, output, unit, float(base.mean()), mean, float(low), float(high), count))
     return effects

@@ -88,7 +88,9 @@ def gains_haircut() -> Check:
 
 def _winners(quantity: float, room: tuple[float, ...], equity: tuple[float, ...], profit: tuple[float, ...]) -> DeleveragingView:
     size = np.array(room)
-    return DeleveragingView(quantity, size, size, np.array(profit), np.array(equity), np.ones(size.size), 1000.0, np.full(size.size, 500.0), True)
+    return DeleveragingView(
+        quantity, size, size, np.array(profit), np.array(equity), np.ones(size.size), 1000.0, np.full(size.size, 500.0), True
+    )
 
 
 def bitmex_queue() -> Check:
@@ -176,9 +178,13 @@ def main(*, economics_seeds: int = 0) -> int:
 
 
 def _print_economics(console: Console, seeds: int) -> None:
-    table = Table("lever", "output", "base mean", "paired difference", "95 % interval", "verdict", title=f"Levers at the first stress, {seeds} seeds")
+    table = Table(
+        "lever", "output", "base mean", "paired difference", "95 % interval", "verdict", title=f"Levers at the first stress, {seeds} seeds"
+    )
     for effect in economics.measure(track(range(seeds), description="paired runs", console=console, transient=True)):
         scale, unit = (1e6, "m USD") if effect.unit == "USD" else (1.0, effect.unit)
         interval = f"{effect.low / scale:,.3g} to {effect.high / scale:,.3g}"
-        table.add_row(effect.lever, effect.output, f"{effect.base / scale:,.3g} {unit}", f"{effect.difference / scale:,.3g}", interval, effect.verdict)
+        table.add_row(
+            effect.lever, effect.output, f"{effect.base / scale:,.3g} {unit}", f"{effect.difference / scale:,.3g}", interval, effect.verdict
+        )
     console.print(table)

@@ -1,6 +1,7 @@
 """The walk: a step's price path in increments, and at each of them margin calls, rounds of liquidation, the waterfall and deleveraging.
 
-Within an increment the mark stands still; what liquidations do to the book shows in the next increment's mark. A round closes slices of every
+Within an increment the mark stands still; what liquidations do to the book shows in the next increment's mark. A round closes slices of
+every
 breached account at once, by the venue's route; then deficits go down the waterfall. What is not executed carries on in the next increment.
 """
 
@@ -54,7 +55,8 @@ class Side:
 class Walk:
     """One venue's walk along one step's path.
 
-    The walk works on a compact ledger of the institutions and of the accounts that the screen says could breach. Once a loss reaches other account
+    The walk works on a compact ledger of the institutions and of the accounts that the screen says could breach. Once a loss reaches
+    other account
     holders it goes on with the whole ledger.
     """
 
@@ -379,10 +381,20 @@ class Walk:
         events, some = self.venue.events, np.flatnonzero(closed)
         if not events.recording or not some.size:
             return
-        taker = "book" if side.book >= side.contracts.sum() - side.book else ("fund" if side.taken >= 0.5 * side.contracts.sum() else "liquidators")
+        taker = (
+            "book"
+            if side.book >= side.contracts.sum() - side.book
+            else ("fund" if side.taken >= 0.5 * side.contracts.sum() else "liquidators")
+        )
         rows = self.rows[accounts[some]]
         events.add(
-            "liquidation", self.venue.name, account=rows, market=side.market, counterparty=taker, quantity=-closed[some], price=side.price,
+            "liquidation",
+            self.venue.name,
+            account=rows,
+            market=side.market,
+            counterparty=taker,
+            quantity=-closed[some],
+            price=side.price,
             amount=np.abs(closed[some]) * side.price,
         )
         if side.taken > 0.0:
@@ -518,7 +530,8 @@ class Walk:
     def _exhausted(self, accounts: Rows, equity: Floats, margin: Floats, slices: Slices, breached: Flags) -> None:
         """The layers before deleveraging cannot cover this round.
 
-        Solvent accounts go the usual route first. Bankrupt accounts' contracts are then closed against the other side: the part that the layers
+        Solvent accounts go the usual route first. Bankrupt accounts' contracts are then closed against the other side: the part that the
+        layers
         before can still pay for at mark, the rest at bankruptcy price.
         """
         chosen = self.rows[accounts]
@@ -587,15 +600,24 @@ class Walk:
         took = contracts > 0.0
         contracts = contracts * (wanted * filled / placed)
         equity = np.maximum(part.equity(rows[took]), 1e-300)
-        part.trade(market, bankrupt, -sign * quantity * filled, mark + sign * better, rows[took], sign * contracts[took], mark + sign * haircut)
+        part.trade(
+            market, bankrupt, -sign * quantity * filled, mark + sign * better, rows[took], sign * contracts[took], mark + sign * haircut
+        )
         paid = given * filled
         venue.tally.absorbed["deleveraging"] = venue.tally.absorbed.get("deleveraging", 0.0) + paid
         venue.tally.deficits += paid
         venue.tally.deleveraged += placed * mark
         self._note_haircut(part, rows[took], contracts[took] * haircut / equity)
         venue.events.add(
-            "deleveraging", venue.name, account=rows[took], market=market, counterparty="bankrupt", quantity=sign * contracts[took],
-            price=mark + sign * haircut, amount=contracts[took] * haircut, layer="deleveraging",
+            "deleveraging",
+            venue.name,
+            account=rows[took],
+            market=market,
+            counterparty="bankrupt",
+            quantity=sign * contracts[took],
+            price=mark + sign * haircut,
+            amount=contracts[took] * haircut,
+            layer="deleveraging",
         )
 
     def _winners(self, market: int, selling: bool, wanted: float, haircut: float, breached: Flags) -> tuple[DeleveragingView, Rows]:
@@ -658,7 +680,13 @@ def close_at_mark(venue: Venue, ledger: Ledger, rows: Rows) -> None:
             ledger.trade(market, mine, -position * filled, mark, others, sign * contracts[others], mark)
             venue.tally.deleveraged += wanted * filled * mark
             venue.events.add(
-                "closed_at_mark", venue.name, account=mine, market=market, counterparty="other side", quantity=-position * filled, price=mark
+                "closed_at_mark",
+                venue.name,
+                account=mine,
+                market=market,
+                counterparty="other side",
+                quantity=-position * filled,
+                price=mark,
             )
 
 

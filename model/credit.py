@@ -79,7 +79,9 @@ class Credit:
         """Draws the network and pays out the opening loans: `own`, shape (B,), USD, is each borrower's own capital."""
         lenders, borrowers = parameters.count, own.size
         graph, _ = topologies.build(topology).rule(Places(lenders, borrowers), None, rng)
-        weights = nx.to_numpy_array(graph, nodelist=range(lenders + borrowers), weight="weight") if lenders + borrowers else np.zeros((0, 0))
+        weights = (
+            nx.to_numpy_array(graph, nodelist=range(lenders + borrowers), weight="weight") if lenders + borrowers else np.zeros((0, 0))
+        )
         capital = by_rank(parameters.capital, lenders)
         wanted = np.concatenate((parameters.interbank * capital, parameters.loan_to_capital * own))
         owed = np.zeros((lenders + borrowers + 1, lenders + borrowers + 1))
@@ -173,7 +175,7 @@ class Credit:
         return np.concatenate((self.lender_equity(), borrowers, [exchange]))
 
     def clear(self, venue: Venue, step: int, events: Events) -> Outcome:
-        """Clears the network if anybody cannot pay: Eisenberg-Noe or Rogers-Veraart on loans and claims on the exchange, then books the payments."""
+        """Clears the network if anybody cannot pay, on loans and claims on the exchange together, and books the payments."""
         worths = self.worths(venue)
         fresh = self.wave < 0
         dust = 1e-9 * (np.abs(self.owed).sum(axis=1) + 1.0)

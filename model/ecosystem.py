@@ -1,10 +1,9 @@
 """The model: an exchange and those around it, and the order in which things happen."""
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mesa
-import networkx as nx
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -24,9 +23,13 @@ from model.path import Path
 from model.population import Orders, Population
 from model.randomness import SeedLike, Streams, seed_from
 from model.scenario import Scenario
+from model.sheets import balance_sheets, exposures
 from model.shocks import Shock, ShockView, shock_rules
 from model.statement import Statement
 from model.venue import Venue
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 type Floats = NDArray[np.float64]
 
@@ -38,13 +41,14 @@ VOLATILITY_HOURS = 168.0
 """The exchange's volatility estimate remembers a week."""
 
 
-class Ecosystem(mesa.Model):
+class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
     """An exchange, its traders, market makers and liquidators, and the lenders behind them.
 
     Args:
         scenario: the world; the default scenario if none is given.
         rng: the seed.
-        fund, leverage_cap, depth_scale: levers; given, they override what the scenario says: the fund's opening balance in USD, the highest leverage
+        fund, leverage_cap, depth_scale: levers; given, they override what the scenario says: the fund's opening balance in USD, the
+        highest leverage
             at opening, a factor on the market makers' depth.
         check_laws: asserts the laws of the ledger and of losses after every step.
         record_events: keeps one row for each liquidation, draw, haircut and default.
@@ -81,7 +85,9 @@ class Ecosystem(mesa.Model):
         self.events = Events(record_events, self.names)
         self._open_venue()
         self._open_credit()
-        self.population = Population(self.world.traders, self.venue, self._streams, self.names, self.world.spread(self.world.traders.markets))
+        self.population = Population(
+            self.world.traders, self.venue, self._streams, self.names, self.world.spread(self.world.traders.markets)
+        )
         self.statement = Statement(self.venue.ledger.fund)
         self.funding: Floats = np.zeros(len(self.names))
         self.defaults = Outcome()
@@ -124,18 +130,17 @@ class Ecosystem(mesa.Model):
         self.venue.maker_capital = self.venue.ledger.equity(self.venue.makers)
 
     def _open_positions(self) -> None:
-        """Traders open with positions, at the index and without fees: longs and shorts against each other, what little is left against makers.
+        """Traders open with positions, at the index and without fees: longs and shorts against each other, the rest against makers.
 
-        The heavier side is cut until the makers, in proportion to their capital, need to take no more than their opening capital over all markets.
+        The heavier side is cut until the makers, in proportion to their capital, need to take no more than their opening capital over
+        all markets.
         """
         venue, ledger = self.venue, self.venue.ledger
         orders, index = self.population.opening(), self.venue.market.index
         buys, sells = np.maximum(orders.contracts, 0.0), np.maximum(-orders.contracts, 0.0)
         room = venue.maker_capital.sum() * self.population.weights / index * 0.5
         lighter = np.minimum(buys.sum(axis=1), sells.sum(axis=1)) + room
-        for side in (buys, sells):
-            total = side.sum(axis=1)
-            side *= np.where(total > lighter, lighter / np.where(total > 0.0, total, 1.0), 1.0)[:, None]
+        buys, sells = _cut(buys, lighter), _cut(sells, lighter)
         net = (buys - sells).sum(axis=1)
         capital = venue.maker_capital.sum()
         shares = venue.maker_capital / capital if capital > 0.0 else venue.maker_capital
@@ -200,7 +205,9 @@ class Ecosystem(mesa.Model):
         venue, market = self.venue, self.venue.market
         daily = market.volatility * np.sqrt(24.0 / HOURS_PER_YEAR)
         misalignment = np.log(np.maximum(market.marks, 1e-300)) - self._value
-        view = TraderView(misalignment, self._trend, self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step), daily, np.empty((len(self.names), 0)))
+        view = TraderView(
+            misalignment, self._trend, self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step), daily, np.empty((len(self.names), 0))
+        )
         orders = self.population.decide(self.tick, self.hours_per_step, view)
         unwinding, quantity = self._unwind()
         venue.requote(venue.ledger)
@@ -389,7 +396,7 @@ class Ecosystem(mesa.Model):
 
     def series(self) -> pd.DataFrame:
         """One row a step, the opening first: every output, with its step."""
-        frame = self.datacollector.get_model_vars_dataframe()
+        frame: pd.DataFrame = self.datacollector.get_model_vars_dataframe()
         frame.insert(0, "step", np.arange(len(frame)))
         return frame.reset_index(drop=True)
 
@@ -399,20 +406,23 @@ class Ecosystem(mesa.Model):
 
     def balance_sheets(self) -> pd.DataFrame:
         """One row an institution: what it has, owes and is worth, and whether and when it failed."""
-        from model.sheets import balance_sheets
-
         return balance_sheets(self)
 
     def exposures(self) -> "nx.DiGraph[str]":
         """Who owes whom: an edge from debtor to creditor with its amount in USD."""
-        from model.sheets import exposures
-
         return exposures(self)
 
 
 def _output(name: str, model: Ecosystem) -> float:
     """Reports one output of the last step."""
     return model.observation[name]
+
+
+def _cut(side: Floats, most: Floats) -> Floats:
+    """Orders of one side, (M, n), cut in proportion to at most `most`, (M,), contracts."""
+    total = side.sum(axis=1)
+    kept: Floats = side * np.where(total > most, most / np.where(total > 0.0, total, 1.0), 1.0)[:, None]
+    return kept
 
 
 def with_levers(scenario: Scenario, fund: float | None, leverage_cap: float | None, depth_scale: float | None) -> Scenario:

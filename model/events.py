@@ -5,7 +5,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-COLUMNS: Final = ("step", "increment", "round", "venue", "market", "account", "counterparty", "kind", "quantity", "price", "amount", "layer")
+COLUMNS: Final = (
+    "step",
+    "increment",
+    "round",
+    "venue",
+    "market",
+    "account",
+    "counterparty",
+    "kind",
+    "quantity",
+    "price",
+    "amount",
+    "layer",
+)
 _TEXT: Final = ("venue", "market", "counterparty", "kind", "layer")
 
 
@@ -23,7 +36,7 @@ class Events:
         self.step, self.increment, self.round = 0, -1, -1
         self._blocks: list[tuple[int, tuple[object, ...]]] = []
 
-    def add(
+    def add(  # noqa: PLR0913 - one a column
         self,
         kind: str,
         venue: str,

@@ -157,7 +157,7 @@ class Ledger:
 
     def put(self, rows: Rows, part: "Ledger") -> None:
         """Writes a compact ledger's rows back and takes over its marks."""
-        for name, column in part._store.items():
+        for name, column in part._store.items():  # noqa: SLF001 - of our own kind
             self._store[name][..., rows] = column
         self.marks = part.marks
 
@@ -212,7 +212,9 @@ class Ledger:
         if amounts[FUND]:
             self.statement[kind] = self.statement.get(kind, 0.0) + float(amounts[FUND])
 
-    def trade(self, market: int, rows: Rows, quantity: Floats, price: float | Floats, others: Rows, taken: Floats, at: float | Floats) -> None:
+    def trade(
+        self, market: int, rows: Rows, quantity: Floats, price: float | Floats, others: Rows, taken: Floats, at: float | Floats
+    ) -> None:
         """Exchanges contracts between two groups of distinct rows.
 
         Args:
@@ -267,7 +269,7 @@ class Ledger:
 
     # -- laws -----------------------------------------------------------------------------------------------------------------------
 
-    def check(self, step: float, tolerance: float = 1e-9) -> None:
+    def check(self, step: int, tolerance: float = 1e-9) -> None:
         """Asserts the laws of the ledger.
 
         Raises:

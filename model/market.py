@@ -1,7 +1,8 @@
 """Prices of a venue's markets: the order book as a stock of depth that replenishes, the index, and the mark.
 
 A market's price is index x (1 + premium). Order flow takes depth from the book and so moves the premium along the measured curve of
-cumulative depth; makers' replenishing lets it decay; a small, linear part of the flow passes into the index for good. Quotes are thus anchored
+cumulative depth; makers' replenishing lets it decay; a small, linear part of the flow passes into the index for good. Quotes are thus
+anchored
 on the index and not on the last trade.
 """
 
@@ -30,30 +31,67 @@ class MarketParameters(Parameters):
 
     depth_exponent: Annotated[
         float,
-        Field(gt=0.2, le=2, description="cumulative depth within a distance grows as distance to this power", json_schema_extra={"unit": "1", "source": "Amberdata 2025"}),
+        Field(
+            gt=0.2,
+            le=2,
+            description="cumulative depth within a distance grows as distance to this power",
+            json_schema_extra={"unit": "1", "source": "Amberdata 2025"},
+        ),
     ] = 0.67
     replenish_seconds: Annotated[
-        float, Field(gt=0, le=86400, description="time in which all but 1/e of the depth taken comes back (our choice)", json_schema_extra={"unit": "s"})
+        float,
+        Field(
+            gt=0,
+            le=86400,
+            description="time in which all but 1/e of the depth taken comes back (our choice)",
+            json_schema_extra={"unit": "s"},
+        ),
     ] = 60.0
     mark_seconds: Annotated[
         float,
-        Field(gt=0, le=86400, description="averaging time of the premium in the mark price", json_schema_extra={"unit": "s", "source": "Hyperliquid, robust price indices"}),
+        Field(
+            gt=0,
+            le=86400,
+            description="averaging time of the premium in the mark price",
+            json_schema_extra={"unit": "s", "source": "Hyperliquid, robust price indices"},
+        ),
     ] = 150.0
     pass_through: Annotated[
         float,
-        Field(ge=0, le=1, description="share of a flow's first-order impact that stays in the index (our choice; zero for replayed prices)", json_schema_extra={"unit": "1"}),
+        Field(
+            ge=0,
+            le=1,
+            description="share of a flow's first-order impact that stays in the index (our choice; zero for replayed prices)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = 0.1
     price_band: Annotated[
         float,
-        Field(gt=0, le=1, description="displacement of the price beyond which orders are not filled (our choice)", json_schema_extra={"unit": "1"}),
+        Field(
+            gt=0,
+            le=1,
+            description="displacement of the price beyond which orders are not filled (our choice)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = 0.03
     interest_rate: Annotated[
-        float, Field(ge=-0.01, le=0.01, description="interest component of funding", json_schema_extra={"unit": "per 8 h", "source": "Binance, BitMEX"})
+        float,
+        Field(
+            ge=-0.01,
+            le=0.01,
+            description="interest component of funding",
+            json_schema_extra={"unit": "per 8 h", "source": "Binance, BitMEX"},
+        ),
     ] = 1e-4
     funding_clamp: Annotated[
-        float, Field(ge=0, le=0.01, description="clamp on interest less premium", json_schema_extra={"unit": "per 8 h", "source": "Binance, BitMEX"})
+        float,
+        Field(
+            ge=0, le=0.01, description="clamp on interest less premium", json_schema_extra={"unit": "per 8 h", "source": "Binance, BitMEX"}
+        ),
     ] = 5e-4
-    funding_cap: Annotated[float, Field(gt=0, le=0.1, description="largest funding rate (our choice)", json_schema_extra={"unit": "per 8 h"})] = 0.0075
+    funding_cap: Annotated[
+        float, Field(gt=0, le=0.1, description="largest funding rate (our choice)", json_schema_extra={"unit": "per 8 h"})
+    ] = 0.0075
 
 
 class Cleared(NamedTuple):
@@ -66,7 +104,7 @@ class Cleared(NamedTuple):
 
 
 class Projection(NamedTuple):
-    """Where a market stands at the end of a step in which nobody is liquidated: its state, and what the step adds to the premium's average."""
+    """A market at the end of a step in which nobody is liquidated: its state, and what is added to the premium's average."""
 
     log_index: Floats
     pressure: Floats
@@ -119,7 +157,8 @@ class Market:
     @property
     def marks(self) -> Floats:
         """Shape (M,), USD: index x (1 + averaged premium), the form of BitMEX's fair price and of Hyperliquid's mark."""
-        return np.exp(self.log_index) * (1.0 + self.basis)
+        marks: Floats = np.exp(self.log_index) * (1.0 + self.basis)
+        return marks
 
     def _side(self, pressure: Floats) -> Floats:
         return np.where(pressure > 0.0, self.depth[1], self.depth[0])
@@ -134,7 +173,8 @@ class Market:
     @property
     def premium(self) -> Floats:
         """Shape (M,): the book's price over the index, less one."""
-        return self.skew + self.displacement(self.pressure)
+        premium: Floats = self.skew + self.displacement(self.pressure)
+        return premium
 
     @property
     def alarm(self) -> Floats:
@@ -154,7 +194,8 @@ class Market:
     def auction(self, buys: Floats, sells: Floats, hours: float) -> Cleared:
         """Clears a step's market orders, spread evenly over the step, at one price a market.
 
-        Orders meet each other first; the net flow q is taken from the book at the rate q / hours while depth replenishes, dQ/dt = q / hours - Q / tau,
+        Orders meet each other first; the net flow q is taken from the book at the rate q / hours while depth replenishes, dQ/dt = q /
+        hours - Q / tau,
         and trades at the time average of the curve (Gauss-Legendre). What would leave the price band is not filled.
 
         Args:
@@ -232,7 +273,7 @@ class Market:
         if depth <= 0.0 or pressure == 0.0:
             return 0.0
         power = self._curve
-        return REFERENCE_DISTANCE * depth * (abs(pressure) / depth) ** (power + 1.0) / (power + 1.0)
+        return float(REFERENCE_DISTANCE * depth * (abs(pressure) / depth) ** (power + 1.0) / (power + 1.0))
 
     def _impact(self, market: int, usd: float) -> None:
         self.log_index[market] += self.impact[market] * usd
@@ -288,7 +329,8 @@ class Market:
     def funding_rate(self, hours: float) -> Floats:
         """Shape (M,): what longs pay shorts on their notional for `hours`; called once a step, at its close.
 
-        F = P + clamp(I - P, -0.05 %, +0.05 %) per eight hours, P the average premium of the last eight hours, exponentially weighted (BitMEX, Binance;
+        F = P + clamp(I - P, -0.05 %, +0.05 %) per eight hours, P the average premium of the last eight hours, exponentially weighted
+        (BitMEX, Binance;
         Hyperliquid pays F / 8 each hour), accrued in proportion to time and capped.
         """
         p = self.parameters

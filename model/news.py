@@ -25,7 +25,6 @@ from model.randomness import Streams
 Floats = NDArray[np.float64]
 
 
-
 logger = logging.getLogger(__name__)
 
 

@@ -143,5 +143,3 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
     )
     values = [eco.hours, *np.concatenate(columns).tolist(), *totals]
     return dict(zip(eco.outputs, (float(v) for v in values), strict=True))
-
-

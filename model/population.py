@@ -81,7 +81,9 @@ class Group:
         self.rows = np.concatenate((self.rows, rows))
         self.stake = np.concatenate((self.stake, stake))
         modest = np.maximum(stake * max(p.count, 1) / p.equity, 1.0) ** -p.leverage_by_size
-        self.leverage = np.concatenate((self.leverage, np.minimum(p.leverage * np.exp(p.leverage_spread * normal), p.leverage_max) * modest))
+        self.leverage = np.concatenate(
+            (self.leverage, np.minimum(p.leverage * np.exp(p.leverage_spread * normal), p.leverage_max) * modest)
+        )
         kind = np.minimum(np.searchsorted(self._cumulative, draws[:, 1], side="right"), len(self.rules) - 1)
         self.strategy = np.concatenate((self.strategy, kind.astype(np.int8)))
         self.leaving = np.concatenate((self.leaving, np.zeros(count, dtype=bool)))
@@ -198,7 +200,7 @@ class Population:
         return np.where(tradable[:, None], wanted * allowed - position, 0.0)
 
     def balance_spot(self, rows: Rows) -> None:
-        """Hedgers among `rows` hold as much spot as they are short, as far as their free cash pays for it; what they sell or buy moves the index."""
+        """Hedgers among `rows` hold as much spot as they are short, as far as free cash goes; their trades move the index."""
         ledger, market = self.venue.ledger, self.venue.market
         hedgers = [np.intersect1d(rows, group.rows, assume_unique=True) for group in self.groups if group.hedges]
         rows = np.concatenate(hedgers) if hedgers else np.empty(0, dtype=np.intp)

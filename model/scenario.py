@@ -34,19 +34,37 @@ class Scenario(Parameters):
     name: Annotated[str, Field(min_length=1, description="what to call it")] = "default"
     description: Annotated[str, Field(description="what it shows and what to look at")] = ""
     steps: Annotated[int, Field(ge=1, le=10_000_000, description="length of a run", json_schema_extra={"unit": "steps"})] = 336
-    hours_per_step: Annotated[float, Field(gt=0, le=24, description="length of a step; every rate scales with it", json_schema_extra={"unit": "h"})] = 1.0
-    assets: Annotated[tuple[Asset, ...], Field(min_length=1, description="underlyings; every venue has a perpetual on each")] = DEFAULT_ASSETS
+    hours_per_step: Annotated[
+        float, Field(gt=0, le=24, description="length of a step; every rate scales with it", json_schema_extra={"unit": "h"})
+    ] = 1.0
+    assets: Annotated[tuple[Asset, ...], Field(min_length=1, description="underlyings; every venue has a perpetual on each")] = (
+        DEFAULT_ASSETS
+    )
     news: Annotated[RuleParameters, news_rules] = Field(default=FactorModel.Parameters(), description="what moves the indices from outside")
     shocks: Annotated[tuple[Annotated[RuleParameters, shock_rules], ...], Field(description="what happens at stated hours")] = ()
-    venues: Annotated[tuple[VenueParameters, ...], Field(min_length=1, max_length=1, description="the exchanges (one, in this version)")] = (VenueParameters(),)
+    venues: Annotated[
+        tuple[VenueParameters, ...], Field(min_length=1, max_length=1, description="the exchanges (one, in this version)")
+    ] = (VenueParameters(),)
     traders: Annotated[TraderParameters, Field(description="who trades")] = TraderParameters()
     lenders: Annotated[LenderParameters, Field(description="who lends to market makers and liquidators")] = LenderParameters()
     network: Annotated[RuleParameters, topologies] = Field(default=CorePeriphery.Parameters(), description="who lends to whom")
     recovery: Annotated[
-        float, Field(gt=0, le=1, description="part of a defaulter's outside assets that reaches its creditors (Rogers & Veraart's alpha)", json_schema_extra={"unit": "1"})
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="part of a defaulter's outside assets that reaches its creditors (Rogers & Veraart's alpha)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = 1.0
     interbank_recovery: Annotated[
-        float, Field(gt=0, le=1, description="part of what a defaulter is owed that reaches its creditors (Rogers & Veraart's beta)", json_schema_extra={"unit": "1"})
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="part of what a defaulter is owed that reaches its creditors (Rogers & Veraart's beta)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = 1.0
 
     @model_validator(mode="after")

@@ -5,10 +5,14 @@ from typing import TYPE_CHECKING
 import networkx as nx
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+from model.ledger import HOUSE_ROWS, Rows
 
 if TYPE_CHECKING:
     from model.ecosystem import Ecosystem
 
+type Floats = NDArray[np.float64]
 LARGE_TRADERS = 10
 """The largest trading accounts are shown as nodes, for their claims on the exchange."""
 
@@ -21,7 +25,7 @@ def _names(eco: "Ecosystem") -> list[tuple[str, str]]:
     return [*out, (venue.name, "exchange")]
 
 
-def _large(eco: "Ecosystem") -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _large(eco: "Ecosystem") -> "tuple[Rows, Floats]":
     equity = eco.venue.ledger.equity()[eco.venue.institutions :]
     top = np.argsort(-equity, kind="stable")[:LARGE_TRADERS]
     top = top[equity[top] > 0.0]
@@ -32,7 +36,7 @@ def balance_sheets(eco: "Ecosystem") -> pd.DataFrame:
     """Columns node, kind, assets, liabilities, equity (USD), status, wave, step_of_default."""
     credit, venue = eco.credit, eco.venue
     held = np.maximum(venue.ledger.equity(credit.rows), 0.0)
-    claims = float(np.maximum(venue.ledger.equity()[4:], 0.0).sum())
+    claims = float(np.maximum(venue.ledger.equity()[HOUSE_ROWS:], 0.0).sum())
     lenders = credit.cash + credit.owed[:, : credit.lenders].sum(axis=0)
     assets = np.concatenate((lenders, held, [venue.ledger.custody]))
     owed = credit.owed.sum(axis=1)
@@ -40,7 +44,9 @@ def balance_sheets(eco: "Ecosystem") -> pd.DataFrame:
     owed[-1] = claims
     rows = [
         (node, kind, a, o, a - o, "active" if wave < 0 else "defaulted", int(wave), int(when))
-        for (node, kind), a, o, wave, when in zip(_names(eco), assets.tolist(), owed.tolist(), credit.wave, credit.defaulted_at, strict=True)
+        for (node, kind), a, o, wave, when in zip(
+            _names(eco), assets.tolist(), owed.tolist(), credit.wave, credit.defaulted_at, strict=True
+        )
     ]
     for row, equity in zip(*_large(eco), strict=True):
         rows.append((f"account {row}", "large_trader", float(equity), 0.0, float(equity), "active", -1, -1))

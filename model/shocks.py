@@ -1,7 +1,7 @@
 """Shocks: what happens at stated hours, on top of the news."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, override
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ class Shock(Rule):
     """Base of the family. `rule(ShockView, state, rng) -> (Effect, state)`; no shock is an empty list."""
 
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
+        """What happens in the step that is seen."""
         raise NotImplementedError
 
 
@@ -71,7 +72,9 @@ class PriceMove(Shock):
         type: Literal["price_move"] = "price_move"
         at: float = Field(ge=0, description="when it starts", json_schema_extra={"unit": "h"})
         lasts: float = Field(default=0.0, ge=0, description="how long it takes; 0 is a jump", json_schema_extra={"unit": "h"})
-        size: tuple[float, ...] = Field(min_length=1, description="simple return of each market (the last serves any further market)", json_schema_extra={"unit": "1"})
+        size: tuple[float, ...] = Field(
+            min_length=1, description="simple return of each market (the last serves any further market)", json_schema_extra={"unit": "1"}
+        )
 
         @model_validator(mode="after")
         def _possible(self) -> "PriceMove.Parameters":
@@ -79,6 +82,7 @@ class PriceMove(Shock):
                 raise ValueError("a price would fall to zero or below: expected returns above -1")
             return self
 
+    @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
         p, none = self.parameters, np.zeros(view.markets)
         move = np.log1p(_column(p.size, view.markets))
@@ -98,7 +102,9 @@ class DepthWithdrawal(Shock):
         type: Literal["depth_withdrawal"] = "depth_withdrawal"
         at: float = Field(ge=0, description="when it starts", json_schema_extra={"unit": "h"})
         lasts: float = Field(gt=0, description="how long it lasts", json_schema_extra={"unit": "h"})
-        remains: tuple[float, ...] = Field(min_length=1, description="part of depth that remains in each market", json_schema_extra={"unit": "1"})
+        remains: tuple[float, ...] = Field(
+            min_length=1, description="part of depth that remains in each market", json_schema_extra={"unit": "1"}
+        )
 
         @model_validator(mode="after")
         def _share(self) -> "DepthWithdrawal.Parameters":
@@ -106,6 +112,7 @@ class DepthWithdrawal(Shock):
                 raise ValueError("expected parts between 0 and 1")
             return self
 
+    @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
         p, none = self.parameters, np.zeros(view.markets)
         now = overlap(view, p.at, p.lasts) > 0.5 * min(view.hours, p.lasts)

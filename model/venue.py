@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.clearinghouse.accrual import Accrual, AccrualView, Levies
+from agents.clearinghouse.accrual import Accrual, AccrualView, Levies, accrual_rules
 from agents.clearinghouse.deleveraging import DeleveragingRule, deleveraging_rules
 from agents.clearinghouse.liquidation import LiquidationRule, liquidation_rules
 from agents.clearinghouse.margin import Margin, MarginRule, MarginView, margin_rules
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.clearinghouse.sizing import SizingRule, SizingView, sizing_rules
-from agents.clearinghouse.accrual import accrual_rules
 from agents.clearinghouse.waterfall import Layer, layers
 from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
 from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
@@ -118,10 +117,10 @@ class Venue:
         return margin
 
     def at_risk(self, low: Floats, high: Floats) -> Rows:
-        """Rows that could breach somewhere while every mark stays within [low, high], (M,) each, and accounts without contracts below zero: the screen.
+        """The screen: rows that could breach while every mark stays within [low, high], (M,) each; also closed accounts below zero.
 
-        Conservative: each account is valued at the worst corner of the box for it and margined at the box's highest marks; every account that could
-        breach is in, some that could not are too.
+        Conservative: each account is valued at the worst corner of the box for it and margined at the box's highest marks; every
+        account that could breach is in, some that could not are too.
         """
         ledger = self.ledger
         cash, position, exposure = ledger.cash[HOUSE_ROWS:], ledger.position[:, HOUSE_ROWS:], ledger.exposure[:, HOUSE_ROWS:]
@@ -181,7 +180,7 @@ class Venue:
     # -- accounts -------------------------------------------------------------------------------------------------------------------
 
     def collect(self, kind: Flow, due: Floats) -> None:
-        """Charges (`due` > 0) and credits (< 0) every row, (R,), zero in sum: nobody pays more than its equity, receivers share what was paid."""
+        """Charges (`due` > 0) and credits (< 0) every row, (R,), zero in sum; nobody pays more than its equity."""
         ledger = self.ledger
         equity = ledger.equity()
         short = due > np.maximum(equity, 0.0)

@@ -123,9 +123,15 @@ class OpenInterestLevy(AccrualRule):
 
     class Parameters(RuleParameters):
         type: Literal["open_interest"] = "open_interest"
-        rate: float = Field(default=0.002, ge=0, le=1, description="levy on each position's notional (our choice)", json_schema_extra={"unit": "per year"})
-        reference: float = Field(default=0.6, gt=0, le=10, description="volatility at which the levy is `rate`", json_schema_extra={"unit": "annualised"})
-        exponent: float = Field(default=0.0, ge=0, le=4, description="0: the levy does not follow volatility", json_schema_extra={"unit": "1"})
+        rate: float = Field(
+            default=0.002, ge=0, le=1, description="levy on each position's notional (our choice)", json_schema_extra={"unit": "per year"}
+        )
+        reference: float = Field(
+            default=0.6, gt=0, le=10, description="volatility at which the levy is `rate`", json_schema_extra={"unit": "annualised"}
+        )
+        exponent: float = Field(
+            default=0.0, ge=0, le=4, description="0: the levy does not follow volatility", json_schema_extra={"unit": "1"}
+        )
 
     def rule(self, view: AccrualView, state: Any, rng: Any) -> tuple[Levies, Any]:
         p, weight = self.parameters, float(view.open_interest.sum())
@@ -141,7 +147,9 @@ class ShareOfLiquidationFees(AccrualRule):
 
     class Parameters(RuleParameters):
         type: Literal["liquidation_fees"] = "liquidation_fees"
-        share: float = Field(default=1.0, ge=0, le=1, description="share of liquidation fees", json_schema_extra={"unit": "1", "source": "dYdX v4, Deribit"})
+        share: float = Field(
+            default=1.0, ge=0, le=1, description="share of liquidation fees", json_schema_extra={"unit": "1", "source": "dYdX v4, Deribit"}
+        )
 
     def rule(self, view: AccrualView, state: Any, rng: Any) -> tuple[Levies, Any]:
         return Levies(liquidation_fees=self.parameters.share), state
@@ -155,7 +163,9 @@ class Surplus(AccrualRule):
 
     class Parameters(RuleParameters):
         type: Literal["surplus"] = "surplus"
-        share: float = Field(default=1.0, ge=0, le=1, description="share of the surplus", json_schema_extra={"unit": "1", "source": "BitMEX, Bybit, OKX"})
+        share: float = Field(
+            default=1.0, ge=0, le=1, description="share of the surplus", json_schema_extra={"unit": "1", "source": "BitMEX, Bybit, OKX"}
+        )
 
     def rule(self, view: AccrualView, state: Any, rng: Any) -> tuple[Levies, Any]:
         return Levies(surplus=self.parameters.share), state

@@ -50,7 +50,7 @@ deleveraging_rules = Family("deleveraging rule", DeleveragingRule)
 
 
 def fill_by_score(score: Floats, room: Floats, quantity: float) -> Floats:
-    """Fills the highest score first, shape (n,); equal scores (to ten digits) share in proportion to their room, so that order never decides."""
+    """Fills the highest score first, (n,); equal scores (to ten digits) share by room, so that order never decides."""
     mantissa, exponent = np.frexp(score)
     _, group = np.unique(-np.ldexp(np.round(mantissa, 10), exponent), return_inverse=True)
     rooms = np.bincount(group, weights=room)
@@ -81,7 +81,7 @@ def fill_pro_rata(weight: Floats, room: Floats, quantity: float) -> Floats:
 
 @deleveraging_rules.member
 class Queue(DeleveragingRule):
-    """By rank. Scores, highest first, with leverage = notional / equity and return = gain since entry / entry value:
+    """By rank, highest first, with leverage = notional / equity and return = gain since entry / entry value.
 
     - `bitmex` (BitMEX, Bybit): return x leverage if the position is in profit, return / leverage if not.
     - `binance`: gain / wallet balance x maintenance margin / equity.
@@ -93,7 +93,9 @@ class Queue(DeleveragingRule):
 
     class Parameters(RuleParameters):
         type: Literal["queue"] = "queue"
-        score: Literal["bitmex", "binance", "hyperliquid", "profit_leverage"] = Field(default="bitmex", description="the venue's ranking formula")
+        score: Literal["bitmex", "binance", "hyperliquid", "profit_leverage"] = Field(
+            default="bitmex", description="the venue's ranking formula"
+        )
 
     def rule(self, view: DeleveragingView, state: Any, rng: Any) -> tuple[Floats, Any]:
         equity = np.maximum(view.equity, 1e-9)
@@ -116,7 +118,7 @@ class Queue(DeleveragingRule):
 
 @deleveraging_rules.member
 class ProRata(DeleveragingRule):
-    """In proportion to contracts held, equity or profit, capped at what each can give, by water-filling (Chitra 2025, "capped pro rata")."""
+    """In proportion to contracts held, equity or profit, capped at what each can give (Chitra 2025, "capped pro rata")."""
 
     name = "pro_rata"
 

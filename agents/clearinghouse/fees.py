@@ -14,7 +14,13 @@ class FeeParameters(Parameters):
         float, Field(ge=0, le=0.05, description="charged on orders", json_schema_extra={"unit": "1", "source": "Hyperliquid, tier 0"})
     ] = 4.5e-4
     maker: Annotated[
-        float, Field(ge=-0.01, le=0.05, description="charged to market makers; negative is a rebate", json_schema_extra={"unit": "1", "source": "Hyperliquid, tier 0"})
+        float,
+        Field(
+            ge=-0.01,
+            le=0.05,
+            description="charged to market makers; negative is a rebate",
+            json_schema_extra={"unit": "1", "source": "Hyperliquid, tier 0"},
+        ),
     ] = 1.5e-4
     liquidation: Annotated[
         float,

@@ -32,7 +32,8 @@ class Slices(NamedTuple):
 
     Attributes:
         fraction: shape (M, n), share of each position to close now, 0 to 1.
-        keeps: shape (n,), share of what remains of a slice's equity that stays with the account (0: all beyond bankruptcy price is surplus).
+        keeps: shape (n,), share of what remains of a slice's equity that stays with the account (0: all beyond bankruptcy price is
+        surplus).
     """
 
     fraction: Floats
@@ -51,9 +52,9 @@ liquidation_rules = Family("liquidation rule", LiquidationRule)
 
 @liquidation_rules.member
 class PartialThenFull(LiquidationRule):
-    """A fifth of a large position first, all of it once equity is below two thirds of maintenance (Hyperliquid documentation, "liquidations").
+    """A fifth of a large position first, all of it once equity is below two thirds of maintenance margin.
 
-    In the partial stage the account keeps what its slices leave; in the full stage the exchange does.
+    Hyperliquid documentation, "liquidations". In the partial stage the account keeps what its slices leave; in the full stage the exchange does.
     """
 
     name = "partial_then_full"
@@ -61,10 +62,17 @@ class PartialThenFull(LiquidationRule):
     class Parameters(RuleParameters):
         type: Literal["partial_then_full"] = "partial_then_full"
         slice: float = Field(
-            default=0.2, gt=0, le=1, description="share of each position closed in a partial round", json_schema_extra={"unit": "1", "source": "Hyperliquid"}
+            default=0.2,
+            gt=0,
+            le=1,
+            description="share of each position closed in a partial round",
+            json_schema_extra={"unit": "1", "source": "Hyperliquid"},
         )
         small: float = Field(
-            default=100e3, ge=0, description="accounts of at most this notional are closed whole", json_schema_extra={"unit": "USD", "source": "Hyperliquid"}
+            default=100e3,
+            ge=0,
+            description="accounts of at most this notional are closed whole",
+            json_schema_extra={"unit": "USD", "source": "Hyperliquid"},
         )
         full_below: float = Field(
             default=2 / 3,
@@ -90,7 +98,9 @@ class FullAtBankruptcy(LiquidationRule):
 
     class Parameters(RuleParameters):
         type: Literal["full"] = "full"
-        keeps: float = Field(default=0.0, ge=0, le=1, description="share of what remains that stays with the account", json_schema_extra={"unit": "1"})
+        keeps: float = Field(
+            default=0.0, ge=0, le=1, description="share of what remains that stays with the account", json_schema_extra={"unit": "1"}
+        )
 
     def rule(self, view: LiquidationView, state: Any, rng: Any) -> tuple[Slices, Any]:
         n = view.equity.size
@@ -115,8 +125,10 @@ class Outcome:
 def settle(equity: Floats, share: Floats, keeps: Floats, notional: Floats, fee_rate: float) -> Outcome:
     """Bankruptcy-price accounting of a round.
 
-    A slice's part of the account's equity is its part of the account's maintenance margin (dYdX v4, `GetBankruptcyPriceInQuoteQuantums`); its
-    bankruptcy price is where that part is used up. The fee is at most the slices' part of what equity is left, so that it neither makes a deficit nor
+    A slice's part of the account's equity is its part of the account's maintenance margin (dYdX v4,
+    `GetBankruptcyPriceInQuoteQuantums`); its
+    bankruptcy price is where that part is used up. The fee is at most the slices' part of what equity is left, so that it neither makes
+    a deficit nor
     lowers the margin of what remains (Drift's bound). Slices of one account net: there is a deficit only where its equity is below zero.
 
     Args:
@@ -132,7 +144,7 @@ def settle(equity: Floats, share: Floats, keeps: Floats, notional: Floats, fee_r
 
 
 def maintenance_shares(maintenance: Floats, notional: Floats) -> Floats:
-    """Shape (M, n): each position's part of its account's maintenance margin; by notional, then equally, where there is none to divide by."""
+    """Shape (M, n): each position's part of its account's maintenance margin; by notional, then equally, where there is none."""
     held = (notional > 0.0).astype(float)
     for weight in (maintenance, notional):
         total = weight.sum(axis=0)

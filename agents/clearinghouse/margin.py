@@ -129,7 +129,8 @@ class _Schedule:
 class Tiered(MarginRule):
     """Published tiers by notional, a schedule for each market.
 
-    Maintenance = N * rate_k - deduction_k with deduction_k = deduction_{k-1} + bound_k * (rate_k - rate_{k-1}), so that margin is continuous
+    Maintenance = N * rate_k - deduction_k with deduction_k = deduction_{k-1} + bound_k * (rate_k - rate_{k-1}), so that margin is
+    continuous
     across a tier's bound (Hyperliquid documentation, "margin tiers"; Binance's "maintenance amount").
     """
 
@@ -144,7 +145,11 @@ class Tiered(MarginRule):
             json_schema_extra={"source": "Hyperliquid documentation, margin tiers"},
         )
         leverage_cap: float | None = Field(
-            default=None, ge=1, le=1000, description="no position may be opened above this leverage, whatever the tier", json_schema_extra={"unit": "1"}
+            default=None,
+            ge=1,
+            le=1000,
+            description="no position may be opened above this leverage, whatever the tier",
+            json_schema_extra={"unit": "1"},
         )
 
         @model_validator(mode="after")
@@ -193,10 +198,16 @@ class LinearRamp(MarginRule):
     class Parameters(RuleParameters):
         type: Literal["linear_ramp"] = "linear_ramp"
         initial: tuple[float, ...] = Field(
-            default=(0.02, 0.02, 0.04), min_length=1, description="initial margin rate at size zero, a market", json_schema_extra={"unit": "1", "source": "Deribit"}
+            default=(0.02, 0.02, 0.04),
+            min_length=1,
+            description="initial margin rate at size zero, a market",
+            json_schema_extra={"unit": "1", "source": "Deribit"},
         )
         maintenance: tuple[float, ...] = Field(
-            default=(0.01, 0.01, 0.02), min_length=1, description="maintenance margin rate at size zero", json_schema_extra={"unit": "1", "source": "Deribit"}
+            default=(0.01, 0.01, 0.02),
+            min_length=1,
+            description="maintenance margin rate at size zero",
+            json_schema_extra={"unit": "1", "source": "Deribit"},
         )
         slope: tuple[float, ...] = Field(
             default=(5e-5, 4e-6, 5e-6),
@@ -204,7 +215,9 @@ class LinearRamp(MarginRule):
             description="rise of both rates for each unit of the underlying",
             json_schema_extra={"unit": "1 per unit", "source": "Deribit"},
         )
-        leverage_cap: float | None = Field(default=None, ge=1, le=1000, description="highest leverage at opening", json_schema_extra={"unit": "1"})
+        leverage_cap: float | None = Field(
+            default=None, ge=1, le=1000, description="highest leverage at opening", json_schema_extra={"unit": "1"}
+        )
 
         @model_validator(mode="after")
         def _consistent(self) -> "LinearRamp.Parameters":

@@ -22,14 +22,26 @@ class RouteParameters(Parameters):
         tuple[Stage, ...], Field(min_length=1, description="who is asked first, second, third: book, liquidators, takeover by the fund")
     ] = ("book", "liquidators", "takeover")
     book_slippage: Annotated[
-        float, Field(gt=0, le=0.5, description="displacement of the price at which the engine stops selling into the book (our choice)", json_schema_extra={"unit": "1"})
+        float,
+        Field(
+            gt=0,
+            le=0.5,
+            description="displacement of the price at which the engine stops selling into the book (our choice)",
+            json_schema_extra={"unit": "1"},
+        ),
     ] = 0.02
     takeover_limit: Annotated[
         float,
-        Field(ge=0, le=20, description="largest inventory of the fund over the fund", json_schema_extra={"unit": "1", "source": "Binance: 20 % (2019), 100 % (2020)"}),
+        Field(
+            ge=0,
+            le=20,
+            description="largest inventory of the fund over the fund",
+            json_schema_extra={"unit": "1", "source": "Binance: 20 % (2019), 100 % (2020)"},
+        ),
     ] = 1.0
     unwind_rate: Annotated[
-        float, Field(ge=0, description="share of the fund's inventory sold in auctions (our choice)", json_schema_extra={"unit": "per hour"})
+        float,
+        Field(ge=0, description="share of the fund's inventory sold in auctions (our choice)", json_schema_extra={"unit": "per hour"}),
     ] = 0.2
 
     @model_validator(mode="after")
@@ -46,19 +58,33 @@ class ClearinghouseParameters(Parameters):
     capital: Annotated[float, Field(ge=0, description="opening capital of the exchange", json_schema_extra={"unit": "USD"})] = 60e6
     fees: Annotated[FeeParameters, Field(description="what it charges")] = FeeParameters()
     margin: Annotated[RuleParameters, margin_rules] = Field(default=Tiered.Parameters(), description="what accounts must hold")
-    liquidation: Annotated[RuleParameters, liquidation_rules] = Field(default=PartialThenFull.Parameters(), description="what is closed in a round")
+    liquidation: Annotated[RuleParameters, liquidation_rules] = Field(
+        default=PartialThenFull.Parameters(), description="what is closed in a round"
+    )
     rounds: Annotated[
-        int, Field(ge=1, le=100, description="rounds of liquidation in each increment of the price path: the engine's speed limit", json_schema_extra={"unit": "rounds"})
+        int,
+        Field(
+            ge=1,
+            le=100,
+            description="rounds of liquidation in each increment of the price path: the engine's speed limit",
+            json_schema_extra={"unit": "rounds"},
+        ),
     ] = 4
     route: Annotated[RouteParameters, Field(description="who takes liquidated positions")] = RouteParameters()
-    accrual: Annotated[tuple[Annotated[RuleParameters, accrual_rules], ...], Field(description="what flows into the fund; several add up")] = (
+    accrual: Annotated[
+        tuple[Annotated[RuleParameters, accrual_rules], ...], Field(description="what flows into the fund; several add up")
+    ] = (
         ShareOfTradingFees.Parameters(),
         OpenInterestLevy.Parameters(),
         ShareOfLiquidationFees.Parameters(),
         Surplus.Parameters(),
     )
-    sizing: Annotated[RuleParameters, sizing_rules] = Field(default=ShareOfOpenInterest.Parameters(), description="how large the fund should be")
-    waterfall: Annotated[tuple[Annotated[RuleParameters, layers], ...], Field(min_length=1, description="who bears a deficit, in order")] = (
+    sizing: Annotated[RuleParameters, sizing_rules] = Field(
+        default=ShareOfOpenInterest.Parameters(), description="how large the fund should be"
+    )
+    waterfall: Annotated[
+        tuple[Annotated[RuleParameters, layers], ...], Field(min_length=1, description="who bears a deficit, in order")
+    ] = (
         BackstopFund.Parameters(),
         ExchangeCapital.Parameters(),
         Deleveraging.Parameters(),
@@ -70,11 +96,15 @@ class ClearinghouseParameters(Parameters):
     def _order(self) -> "ClearinghouseParameters":
         kinds = [layer.type for layer in self.waterfall]
         if kinds[-1] != "write_down" or "write_down" in kinds[:-1]:
-            raise ValueError("impossible waterfall: expected `write_down` as its last layer and nowhere else, for somebody bears what is left")
+            raise ValueError(
+                "impossible waterfall: expected `write_down` as its last layer and nowhere else, for somebody bears what is left"
+            )
         for once in ("fund", "exchange_capital", "deleveraging"):
             if kinds.count(once) > 1:
                 raise ValueError(f"impossible waterfall: expected `{once}` at most once")
         reaches = [layers.find(kind).reaches for kind in kinds]  # type: ignore[attr-defined]
         if "contracts" in reaches and "accounts" in reaches[: reaches.index("contracts")]:
-            raise ValueError("impossible waterfall: expected `deleveraging` before layers that take from accounts, for it decides which contracts leave")
+            raise ValueError(
+                "impossible waterfall: expected `deleveraging` before layers that take from accounts, for it decides which contracts leave"
+            )
         return self

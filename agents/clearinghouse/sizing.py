@@ -43,7 +43,9 @@ class ShareOfOpenInterest(SizingRule):
 
     class Parameters(RuleParameters):
         type: Literal["open_interest"] = "open_interest"
-        share: float = Field(default=0.05, ge=0, le=1, description="target over open interest (our choice)", json_schema_extra={"unit": "1"})
+        share: float = Field(
+            default=0.05, ge=0, le=1, description="target over open interest (our choice)", json_schema_extra={"unit": "1"}
+        )
 
     def rule(self, view: SizingView, state: Any, rng: Any) -> tuple[float, Any]:
         return self.parameters.share * float(view.open_interest.sum()), state

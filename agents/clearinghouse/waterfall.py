@@ -46,7 +46,8 @@ class Layer(Rule):
     """Base of the family. `rule(LayerView, state, rng) -> (Charge, state)`; a charge never exceeds the loss nor what its bearers hold.
 
     Attributes:
-        reaches: "house" if it takes from fund and exchange capital alone, "accounts" if from account holders, "contracts" if it closes contracts.
+        reaches: "house" if it takes from fund and exchange capital alone, "accounts" if from account holders, "contracts" if it closes
+        contracts.
     """
 
     reaches: ClassVar[Literal["house", "accounts", "contracts"]] = "accounts"
@@ -67,7 +68,9 @@ class BackstopFund(Layer):
 
     class Parameters(RuleParameters):
         type: Literal["fund"] = "fund"
-        share: float = Field(default=1.0, gt=0, le=1, description="part of the fund's balance that one loss may use", json_schema_extra={"unit": "1"})
+        share: float = Field(
+            default=1.0, gt=0, le=1, description="part of the fund's balance that one loss may use", json_schema_extra={"unit": "1"}
+        )
 
     def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
         return Charge(fund=min(view.loss, self.parameters.share * view.fund)), state
@@ -83,7 +86,11 @@ class ExchangeCapital(Layer):
     class Parameters(RuleParameters):
         type: Literal["exchange_capital"] = "exchange_capital"
         share: float = Field(
-            default=0.25, gt=0, le=1, description="part of the exchange's capital that one loss may use", json_schema_extra={"unit": "1", "source": "EMIR RTS 153/2013, Art. 35"}
+            default=0.25,
+            gt=0,
+            le=1,
+            description="part of the exchange's capital that one loss may use",
+            json_schema_extra={"unit": "1", "source": "EMIR RTS 153/2013, Art. 35"},
         )
 
     def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
@@ -94,7 +101,8 @@ class ExchangeCapital(Layer):
 class Deleveraging(Layer):
     """Auto-deleveraging. The contracts that the layers before cannot cover are closed against winners.
 
-    At bankruptcy price the haircuts sum to the loss that is left, and nobody gives more than the lesser of its profit since entry and its equity; at
+    At bankruptcy price the haircuts sum to the loss that is left, and nobody gives more than the lesser of its profit since entry and
+    its equity; at
     mark, contracts move and no loss is absorbed. What cannot be placed passes to the next layer.
     """
 
@@ -104,7 +112,9 @@ class Deleveraging(Layer):
     class Parameters(RuleParameters):
         type: Literal["deleveraging"] = "deleveraging"
         rule: Annotated[RuleParameters, deleveraging_rules] = Field(default=Queue.Parameters(), description="whose contracts are closed")
-        price: Literal["bankruptcy", "mark"] = Field(default="bankruptcy", description="price at which they are closed (BitMEX and Binance: bankruptcy)")
+        price: Literal["bankruptcy", "mark"] = Field(
+            default="bankruptcy", description="price at which they are closed (BitMEX and Binance: bankruptcy)"
+        )
 
     def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
         return Charge(), state
@@ -114,7 +124,8 @@ class Deleveraging(Layer):
 class SocialisedLoss(Layer):
     """Everybody pays in proportion to gains, equity or open positions.
 
-    - `gains`: h = min(1, L / sum of gains), as in variation-margin gains haircutting (ISDA 2013) and Deribit's daily socialisation among winners.
+    - `gains`: h = min(1, L / sum of gains), as in variation-margin gains haircutting (ISDA 2013) and Deribit's daily socialisation among
+    winners.
     - `equity`: a haircut on balances (Paradex's socialised loss factor, applied at once).
     - `open_interest`: every open position pays by size (Drift, Vertex: through the funding index).
     """
@@ -125,7 +136,13 @@ class SocialisedLoss(Layer):
     class Parameters(RuleParameters):
         type: Literal["socialised_loss"] = "socialised_loss"
         by: Literal["gains", "equity", "open_interest"] = Field(default="gains", description="what a share is proportional to")
-        cap: float = Field(default=1.0, gt=0, le=1, description="largest share of its base (equity for open_interest) that an account loses at once", json_schema_extra={"unit": "1"})
+        cap: float = Field(
+            default=1.0,
+            gt=0,
+            le=1,
+            description="largest share of its base (equity for open_interest) that an account loses at once",
+            json_schema_extra={"unit": "1"},
+        )
 
     def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
         p = self.parameters

@@ -48,7 +48,6 @@ class Account(mesa.Agent):
         position: contracts by market, long > 0; entry: USD, average price of the open contracts.
         spot: units of the underlying by market, outside the margin account's equity.
         marks: prices at which the contracts were settled last.
-        haircut: share of equity lost in the step to deleveraging and socialised loss.
     """
 
     def __init__(self, model: Any, number: int, marks: list[float], balance: Balance) -> None:
@@ -56,7 +55,6 @@ class Account(mesa.Agent):
         self.number, self.marks = number, marks
         self.cash, self.status = balance.cash, balance.status
         self.position, self.entry, self.spot = list(balance.position), list(balance.entry), list(balance.spot)
-        self.haircut = 0.0
 
     def settle(self, marks: list[float]) -> None:
         """Variation margin: gains and losses since the last mark are paid in cash."""
@@ -113,10 +111,6 @@ class Account(mesa.Agent):
     def maintenance(self, margin: "Margin") -> list[float]:
         """USD of maintenance margin by market."""
         return [margin.maintenance(market, held, self.marks[market]) for market, held in enumerate(self.position)]
-
-    def cut(self, share: float) -> None:
-        """Notes a haircut of `share` of what it had."""
-        self.haircut = 1.0 - (1.0 - self.haircut) * (1.0 - min(share, 1.0))
 
 
 @dataclass

@@ -44,7 +44,7 @@ def charge_trading(exchange: "Exchange", ordered: "Mapping[Account, float]", mad
 
 def pay_funding(exchange: "Exchange", hours: float) -> None:
     """Longs pay shorts, or the other way round; the fund takes its share of what receivers get."""
-    rates = [market.funding_rate(hours) for market in exchange.markets]
+    rates = exchange.funding = [market.funding_rate(hours) for market in exchange.markets]
     due: dict[Account, float] = {}
     for account in (exchange.fund, *exchange.accounts.values()):
         due[account] = sum(rate * mark * held for rate, mark, held in zip(rates, exchange.marks, account.position, strict=True))
@@ -88,8 +88,8 @@ def _credit(exchange: "Exchange", kind: str, account: Account, usd: float) -> No
         account.cash += usd
 
 
-def set_levies(exchange: "Exchange") -> Levies:
-    """What the scenario's accrual rules take in the coming step; several add up."""
+def set_levies(exchange: "Exchange", interest: list[float]) -> Levies:
+    """What the scenario's accrual rules take in the coming step; several add up. `interest` is `open_interest`."""
     total = Levies()
     for p in exchange.rules.accrual:
         rule: Any = p
@@ -101,19 +101,24 @@ def set_levies(exchange: "Exchange") -> Levies:
             case "surplus":
                 total.surplus = min(total.surplus + rule.share, 1.0)
             case "open_interest":
-                total.open_interest += rule.rate / HOURS_PER_YEAR * (_volatility(exchange, rule.reference) / rule.reference) ** rule.exponent
+                total.open_interest += rule.rate / HOURS_PER_YEAR * (_volatility(exchange, interest, rule.reference) / rule.reference) ** rule.exponent
             case unknown:
                 raise NotImplementedError(f"the twin has no accrual rule {unknown!r}")
     return total
 
 
-def _volatility(exchange: "Exchange", otherwise: float) -> float:
+def open_interest(exchange: "Exchange") -> list[float]:
+    """USD by market, one side."""
+    contracts = [0.0] * len(exchange.markets)
+    for account in (exchange.fund, *exchange.accounts.values()):
+        for market, held in enumerate(account.position):
+            contracts[market] += abs(held)
+    return [0.5 * total * mark for total, mark in zip(contracts, exchange.marks, strict=True)]
+
+
+def _volatility(exchange: "Exchange", interest: list[float], otherwise: float) -> float:
     """Weighted by open interest."""
-    open_interest = [
-        sum(abs(account.position[at]) for account in (exchange.fund, *exchange.accounts.values())) * mark
-        for at, mark in enumerate(exchange.marks)
-    ]
-    weight = sum(open_interest)
+    weight = sum(interest)
     if weight <= 0.0:
         return otherwise
-    return sum(usd * market.volatility for usd, market in zip(open_interest, exchange.markets, strict=True)) / weight
+    return sum(usd * market.volatility for usd, market in zip(interest, exchange.markets, strict=True)) / weight

@@ -72,7 +72,7 @@ def against_winners(
         if contract > 0.0:
             quantity = contract * wanted * filled / placed
             winner.account.trade(market, sign * quantity, mark + sign * haircut)
-            winner.account.cut(quantity * haircut / max(winner.equity, 1e-300))
+            waterfall.note_haircut(exchange, winner.account, quantity * haircut / max(winner.equity, 1e-300))
     exchange.deficits += given * filled
     exchange.absorbed["deleveraging"] = exchange.absorbed.get("deleveraging", 0.0) + given * filled
 

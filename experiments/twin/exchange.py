@@ -1,7 +1,7 @@
 """The exchange and its step: open, walk the price path, close."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import mesa
 
@@ -91,11 +91,14 @@ class Exchange(mesa.Model):
     Attributes:
         accounts: by number; makers, liquidators, traders: the same by role. All are Mesa agents.
         fund, treasury: the backstop fund and the exchange's own capital, USD.
-        marks: USD, to which contracts are settled.
+        marks: USD, to which contracts are settled; funding: what longs paid in the last step, on notional.
         watched: accounts that the walk settles and checks: all of them.
+        haircuts: share of equity that accounts lost in the step to deleveraging and socialised loss.
         deficits: USD of losses beyond accounts' equity in the step; absorbed: the same by the layer that bore it.
         insolvent: whether claims on the exchange have been written down.
     """
+
+    kinds: ClassVar[dict[str, type[Account]]] = {"market_maker": MarketMaker, "liquidator": Liquidator, "trader": Trader}
 
     def __init__(self, scenario: "Scenario", opening: Opening, *, rng: Any = None) -> None:
         super().__init__(rng=rng)
@@ -118,14 +121,13 @@ class Exchange(mesa.Model):
         for number, balance in opening.accounts.items():
             self.enter(number, balance)
         self.watched = list(self.accounts.values())
-        self.depth = [1.0] * len(self.markets)
+        self.depth, self.funding = [1.0] * len(self.markets), [0.0] * len(self.markets)
         self.insolvent = False
         self.begin()
 
     def enter(self, number: int, balance: Balance) -> Account:
         """Opens an account."""
-        kind = {"market_maker": MarketMaker, "liquidator": Liquidator, "trader": Trader}[balance.role]
-        account = kind(self, number, self.marks, balance)
+        account = self.kinds[balance.role](self, number, self.marks, balance)
         self.accounts[number] = account
         for role, members in ((MarketMaker, self.makers), (Liquidator, self.liquidators), (Trader, self.traders)):
             if isinstance(account, role):
@@ -140,7 +142,7 @@ class Exchange(mesa.Model):
         if not self.insolvent:
             self.requote()
             self.auction(inputs.orders, inputs.hours)
-            self.trade_spot(inputs.spot_orders)
+            self.trade_spot(self.spot_orders(inputs))
         self.walk(inputs.path)
         if not self.insolvent:
             accrual.pay_funding(self, inputs.hours)
@@ -151,8 +153,7 @@ class Exchange(mesa.Model):
         self.fund.statement.flows.clear()
         self.deficits = self.write_down = self.fees = self.liquidated = 0.0
         self.absorbed: dict[str, float] = {}
-        for account in self.accounts.values():
-            account.haircut = 0.0
+        self.haircuts: dict[Account, float] = {}
         for market in self.markets:
             market.begin_step()
             if self.insolvent:
@@ -230,6 +231,10 @@ class Exchange(mesa.Model):
 
     def _holder(self, number: int) -> Account:
         return self.fund if number == FUND else self.accounts[number]
+
+    def spot_orders(self, inputs: Inputs) -> list[tuple[int, int, float]]:
+        """What holders of spot trade after the auction."""
+        return inputs.spot_orders
 
     def trade_spot(self, orders: list[tuple[int, int, float]]) -> None:
         """Holders of spot trade at the index, which moves asset by asset with the sum of what they did."""

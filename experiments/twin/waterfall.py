@@ -94,7 +94,7 @@ def charge(exchange: "Exchange", layer: Any, loss: float, by_takeover: float, ki
     charges = [min(usd, account.cash) for account, usd in zip(holders, _charges(layer, holders, loss), strict=True)]
     for account, usd in zip(holders, charges, strict=True):
         if usd > 0.0:
-            take(account, usd)
+            take(exchange, account, usd)
     if layer.type == "write_down":
         exchange.write_down += sum(charges)
     return sum(charges)
@@ -111,15 +111,21 @@ def _charges(layer: Any, holders: list[Account], loss: float) -> list[float]:
     return [haircut * usd for usd in base]
 
 
-def take(account: Account, usd: float) -> None:
+def take(exchange: "Exchange", account: Account, usd: float) -> None:
     """Takes from an account. Gains that are given are gains no longer: entry prices of winning positions move towards the mark."""
     gains = account.gains()
     given = min(usd / gains, 1.0) if gains > 0.0 else 0.0
     for market, mark in enumerate(account.marks):
         if account.profit(market) > 0.0:
             account.entry[market] += given * (mark - account.entry[market])
-    account.cut(usd / account.cash)
+    note_haircut(exchange, account, usd / account.cash)
     account.cash -= usd
+
+
+def note_haircut(exchange: "Exchange", account: Account, share: float) -> None:
+    """Notes that an account has lost a share of its equity to deleveraging or socialised loss."""
+    kept = 1.0 - exchange.haircuts.get(account, 0.0)
+    exchange.haircuts[account] = 1.0 - kept * (1.0 - min(share, 1.0))
 
 
 def fail(exchange: "Exchange") -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import experiments.twin
-from experiments.twin.accrual import set_levies
+from experiments.twin.accrual import open_interest, set_levies
 from experiments.twin.record import RecordedEcosystem, run_both
 from model.scenario import Scenario
 
@@ -170,7 +170,7 @@ def test_accrual_rules_set_the_same_levies() -> None:
     ]
     for engine, twin, lines in run_both(world(house={"accrual": rules}), 5, 2):
         assert not lines
-        levies, expected = set_levies(twin), engine.venue.levies
+        levies, expected = set_levies(twin, open_interest(twin)), engine.venue.levies
         # The array engine sets levies before lenders and traders pay in and out, which moves no contracts.
         assert levies.open_interest == pytest.approx(expected.open_interest, rel=1e-3)
         assert (levies.trading_fees, levies.liquidation_fees, levies.surplus) == (0.4, 0.7, 1.0)

@@ -1,0 +1,331 @@
+"""The twin with traders that decide for themselves: the whole step as one plain Mesa agent a trader, for the benchmark.
+
+The rules are the array engine's; draws are scalar, one trader at a time. Lenders, and what institutions pay out, are left out: they cost next to
+nothing either way. Two shortcuts that any such model would take are taken: only accounts that could breach within the step's range of prices are
+settled and checked in every increment, and everybody else is settled once at its end.
+"""
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from agents.clock import HOURS_PER_YEAR
+from experiments.twin.accounts import CENT, Account, Balance, Liquidator, MarketMaker, Trader
+from experiments.twin.accrual import open_interest, set_levies
+from experiments.twin.exchange import FUND, Exchange, Inputs, Opening
+from experiments.twin.market import clamp
+
+if TYPE_CHECKING:
+    from agents.trader import TraderGroup
+    from model.scenario import Scenario
+
+type Increments = list[tuple[list[float], float]]
+
+TREND_HOURS, FUNDING_HOURS, VOLATILITY_HOURS = 24.0, 72.0, 168.0
+SLACK = 0.002
+"""Marks may end up this far beyond the path that they take if nobody is liquidated."""
+WORTHLESS = 1e-6
+"""Nobody trades a market below this part of its opening price."""
+
+
+@dataclass
+class Character:
+    """What a trader is: its group, its strategy (a place among the group's), its largest leverage, what it once paid in, USD."""
+
+    group: "TraderGroup"
+    strategy: int
+    leverage: float
+    stake: float
+
+
+@dataclass
+class Signals:
+    """What traders see, by market: log mark over value, a day's trend, funding and daily volatility; who may be traded, and the shares of capital."""
+
+    misalignment: list[float]
+    trend: list[float]
+    funding: list[float]
+    daily: list[float]
+    tradable: list[bool]
+    weights: list[float]
+    switching: dict[str, float] = field(default_factory=dict)
+
+
+class Person(Trader):
+    """A trader that decides."""
+
+    character: Character
+    leaving = False
+
+    @property
+    def parameters(self) -> Any:
+        """Of its strategy."""
+        return self.character.group.strategies[self.character.strategy]
+
+    @property
+    def hedges(self) -> bool:
+        """Whether it matches short contracts with spot."""
+        return bool(self.parameters.type == "hedger")
+
+    def reconsider(self, chance: float) -> None:
+        """A speculator chooses afresh: a fundamentalist with probability `chance`, else one of the other speculative strategies."""
+        kinds = [p.type for p in self.character.group.strategies]
+        others = [at for at, kind in enumerate(kinds) if kind == "chartist"]
+        if self.parameters.type not in ("fundamentalist", "chartist") or "fundamentalist" not in kinds or not others:
+            return
+        rng = self.model.rng
+        chosen = kinds.index("fundamentalist") if rng.random() < chance else others[int(rng.random() * len(others))]
+        self.character.strategy = chosen
+
+    def stance(self, market: int, signals: Signals) -> float:
+        """Part of what leverage allows, -1 to 1, that it wants to hold."""
+        p, daily = self.parameters, signals.daily[market]
+        luck = self.model.rng.standard_normal()
+        match p.type:
+            case "fundamentalist":
+                signal = -signals.misalignment[market] / daily if daily > 0.0 else 0.0
+                return clamp(p.reaction * signal + p.noise * luck, -1.0, 1.0)
+            case "chartist":
+                signal = signals.trend[market] / daily if daily > 0.0 else 0.0
+                return clamp(p.reaction * signal + p.noise * luck, -1.0, 1.0)
+            case "noise":
+                return clamp(p.bias + p.noise * luck, -1.0, 1.0)
+            case _:
+                return -clamp((signals.funding[market] - p.hurdle) / p.saturation, 0.0, 1.0)
+
+    @property
+    def wealth(self) -> float:
+        """USD, a hedger's spot included."""
+        return self.cash + (sum(units * mark for units, mark in zip(self.spot, self.marks, strict=True)) if self.hedges else 0.0)
+
+    def order(self, signals: Signals, margin: Any) -> list[float]:
+        """Contracts from present to wanted positions, cut to what initial margin allows."""
+        budget = max(self.wealth, 0.0) * self.character.leverage
+        wanted = list(self.position)
+        for market, mark in enumerate(self.marks):
+            if signals.tradable[market]:
+                stance = 0.0 if self.leaving else self.stance(market, signals)
+                wanted[market] = stance * budget * signals.weights[market] / mark
+        initial = sum(margin.initial(market, contracts, mark) for market, (contracts, mark) in enumerate(zip(wanted, self.marks, strict=True)))
+        allowed = min(max(self.cash, 0.0) * 0.95 / initial, 1.0) if initial > 0.0 else 1.0
+        return [
+            contracts * allowed - held if tradable else 0.0
+            for contracts, held, tradable in zip(wanted, self.position, signals.tradable, strict=True)
+        ]
+
+    def pay(self, confidence: float, margin: Any) -> float:
+        """USD that it pays in (> 0) or takes out: losers come back as far as confidence goes, winners take gains home."""
+        group, stake, wealth = self.character.group, self.character.stake, self.wealth
+        luck = self.model.rng.random()
+        if wealth < group.deposit_below * stake:
+            return stake - max(wealth, 0.0) if luck < group.redeposit * confidence else 0.0
+        if wealth > group.withdraw_above * stake:
+            free = max(self.cash - self.initial(margin), 0.0)
+            return -max(min(wealth - 0.5 * (1.0 + group.withdraw_above) * stake, free), 0.0)
+        return 0.0
+
+
+class World(Exchange):
+    """An exchange and its traders, stepping by themselves.
+
+    Args:
+        scenario, opening, rng: see `Exchange`.
+        characters: of the traders, by number.
+        news: increments of the coming step.
+    """
+
+    kinds: ClassVar[dict[str, type[Account]]] = {"market_maker": MarketMaker, "liquidator": Liquidator, "trader": Person}
+    traders: list[Person]  # type: ignore[assignment]
+
+    def __init__(self, scenario: "Scenario", opening: Opening, characters: dict[int, Character], news: Callable[[], Increments], *, rng: Any) -> None:
+        super().__init__(scenario, opening, rng=rng)
+        self.news, self.hours = news, scenario.hours_per_step
+        for person in self.traders:
+            person.character = characters[person.number]
+        count = len(self.markets)
+        weights = [scenario.traders.markets[min(at, len(scenario.traders.markets) - 1)] for at in range(count)]
+        self.weights = [weight / sum(weights) for weight in weights]
+        self.floors = [market.index * WORTHLESS for market in self.markets]
+        self.value = [market.log_index for market in self.markets]
+        self.trend, self.funding_trend = [0.0] * count, [0.0] * count
+        self.leavers: set[Person] = set()
+        self.fear = 0.0
+        self.acting: list[Person] = []
+        self.low, self.high = list(self.marks), list(self.marks)
+        self.levies = set_levies(self, open_interest(self))
+        self.strategies: Counter[tuple[str, str]] = Counter((person.character.group.name, person.parameters.type) for person in self.traders)
+
+    # -- the step -------------------------------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """One step."""
+        path = self.news()
+        start = [market.log_index for market in self.markets]
+        orders = [] if self.insolvent else [*self.decide(), *self.unwind()]
+        volatility = [market.volatility for market in self.markets]
+        self.clear(Inputs(orders, [], path, self.hours, volatility, [1.0] * len(self.markets), self.levies))
+        self.value = [value + sum(moves[at] for moves, _ in path) for at, value in enumerate(self.value)]
+        if not self.insolvent:
+            interest = open_interest(self)
+            self.levies = set_levies(self, interest)
+            self.come_and_go(sum(interest))
+        self.remember(start)
+
+    def decide(self) -> list[tuple[int, list[float]]]:
+        """Who acts is drawn for everybody; the acting, and those who leave, send orders."""
+        luck, chances = self.rng.random, {group.name: 1.0 - math.exp(-group.activity * self.hours) for group in self.world.traders.groups}
+        self.acting = [person for person in self.traders if luck() < chances[person.character.group.name]]
+        signals = self.signals()
+        orders = []
+        for person in self.acting:
+            group, before = person.character.group.name, person.parameters.type
+            person.reconsider(signals.switching[group])
+            self.strategies[group, before] -= 1
+            self.strategies[group, person.parameters.type] += 1
+            if person.status == "active":
+                orders.append((person.number, person.order(signals, self.margin)))
+        busy = set(self.acting)
+        orders += [(person.number, [-held for held in person.position]) for person in self.leavers if person not in busy]
+        return orders
+
+    def signals(self) -> Signals:
+        """What everybody sees."""
+        daily = [market.volatility * math.sqrt(24.0 / HOURS_PER_YEAR) for market in self.markets]
+        misalignment = [math.log(max(mark, 1e-300)) - value for mark, value in zip(self.marks, self.value, strict=True)]
+        funding = [rate * HOURS_PER_YEAR / self.hours for rate in self.funding_trend]
+        tradable = [market.index > floor for market, floor in zip(self.markets, self.floors, strict=True)]
+        p, seen = self.world.traders, sum(w * m**2 for w, m in zip(self.weights, misalignment, strict=True))
+        switching = {}
+        for group in p.groups:
+            share = self.fundamentalists(group.name)
+            switching[group.name] = 1.0 / (
+                1.0 + math.exp(-(p.attractiveness_bias + p.herding * (2.0 * share - 1.0) + p.misalignment * seen))
+            )
+        return Signals(misalignment, self.trend, funding, daily, tradable, self.weights, switching)
+
+    def fundamentalists(self, group: str) -> float:
+        """Share among a group's speculators."""
+        believers, chartists = self.strategies[group, "fundamentalist"], self.strategies[group, "chartist"]
+        return believers / (believers + chartists) if believers + chartists else 0.5
+
+    def unwind(self) -> list[tuple[int, list[float]]]:
+        """Liquidators and the fund sell what they have taken over."""
+        orders = []
+        holders: list[tuple[int, Account, float]] = [(FUND, self.fund, self.rules.route.unwind_rate)]
+        holders += [(one.number, one, self.liquidator_rules.unwind_rate) for one in self.liquidators]
+        for number, account, rate in holders:
+            share = 1.0 - math.exp(-rate * self.hours)
+            small = [abs(held) * mark < 1000.0 for held, mark in zip(account.position, self.marks, strict=True)]
+            orders.append((number, [-held * (1.0 if all_ else share) for held, all_ in zip(account.position, small, strict=True)]))
+        return orders
+
+    def spot_orders(self, inputs: Inputs) -> list[tuple[int, int, float]]:
+        """Acting hedgers hold as much spot as they are short, as far as their free cash pays for it."""
+        orders, indices = [], [market.index for market in self.markets]
+        for person in self.acting:
+            if not person.hedges or person.status != "active":
+                continue
+            change = [max(-held, 0.0) - units for held, units in zip(person.position, person.spot, strict=True)]
+            cost = sum(max(units, 0.0) * index for units, index in zip(change, indices, strict=True))
+            free = max(person.cash - 2.0 * person.initial(self.margin), 0.0)
+            part = min(free / cost, 1.0) if cost > 0.0 else 1.0
+            orders += [(asset, person.number, units * part if units > 0.0 else units) for asset, units in enumerate(change) if units]
+        return orders
+
+    # -- who is walked --------------------------------------------------------------------------------------------------------------
+
+    def watch(self, path: Increments) -> list[Account]:
+        """Accounts that could breach within the range of prices that the path spans if nobody is liquidated."""
+        self.low, self.high = list(self.marks), list(self.marks)
+        for at, market in enumerate(self.markets):
+            ahead = copy.copy(market)
+            for moves, hours in path:
+                ahead.advance(moves[at], hours)
+                self.low[at], self.high[at] = min(self.low[at], ahead.mark), max(self.high[at], ahead.mark)
+            self.low[at], self.high[at] = self.low[at] * (1.0 - SLACK), self.high[at] * (1.0 + SLACK)
+        return [*self.makers, *self.liquidators, *(person for person in self.traders if self.in_danger(person))]
+
+    def in_danger(self, person: Person) -> bool:
+        """Whether an account, at the worst price for each of its positions, could be below the most margin it may need."""
+        if person.flat:
+            return person.cash < -CENT
+        worst, required = person.cash, 0.0
+        for market, held in enumerate(person.position):
+            if held:
+                worst += held * ((self.low[market] if held > 0.0 else self.high[market]) - self.marks[market])
+                required += self.margin.maintenance(market, held, self.high[market])
+        return worst < required or person.status == "closing"
+
+    def settle(self) -> None:
+        """Variation margin of those who are watched; of everybody once marks leave the range."""
+        outside = any(not low <= mark <= high for low, mark, high in zip(self.low, self.marks, self.high, strict=True))
+        if outside:
+            self.watched = list(self.accounts.values())
+        super().settle()
+
+    # -- comings and goings ---------------------------------------------------------------------------------------------------------
+
+    def come_and_go(self, interest: float) -> None:
+        """Deposits, withdrawals, exits after haircuts or for good, entries; `interest` is open interest, USD."""
+        shock = min(self.liquidated / interest, 1.0) if interest > 0.0 else 0.0
+        self.fear = self.fear * math.exp(-self.hours / self.world.traders.fear_memory) + shock
+        confidence = math.exp(-self.world.traders.fear * self.fear)
+        for account, share in self.haircuts.items():
+            if isinstance(account, Person) and self.rng.random() < 1.0 - math.exp(-account.character.group.churn * share):
+                account.leaving = True
+                self.leavers.add(account)
+        for person in self.acting:
+            group = person.character.group
+            if person.status == "active" and self.rng.random() < group.exit_rate / max(group.activity * HOURS_PER_YEAR, 1e-9):
+                person.leaving = True
+                self.leavers.add(person)
+            if person.status == "active" and not person.leaving:
+                person.cash += person.pay(confidence, self.margin)
+        for person in [one for one in self.leavers if one.status != "active" or (one.flat and not any(one.spot))]:
+            self.leavers.discard(person)
+            if person.status == "active":
+                person.cash, person.status = 0.0, "gone"
+        active = Counter(person.character.group.name for person in self.traders if person.status == "active")
+        for group in self.world.traders.groups:
+            missing = max(group.count - active[group.name], 0)
+            expected = missing * (1.0 - math.exp(-group.entry_rate * self.hours / HOURS_PER_YEAR)) * confidence
+            for _ in range(min(int(self.rng.poisson(expected)), missing)):
+                self.admit(group)
+
+    def admit(self, group: "TraderGroup") -> None:
+        """A new trader, its deposit drawn from a truncated Pareto law."""
+        floor, tail = group.span**-group.tail, group.tail
+        size = (1.0 - self.rng.random() * (1.0 - floor)) ** (-1.0 / tail)
+        mean = math.log(group.span) / (1.0 - 1.0 / group.span) if tail == 1.0 else tail / (tail - 1.0) * (1.0 - group.span ** (1.0 - tail)) / (1.0 - floor)
+        stake = group.equity / max(group.count, 1) * size / mean
+        leverage = min(group.leverage * math.exp(group.leverage_spread * self.rng.standard_normal()), group.leverage_max)
+        modest = max(size / mean, 1.0) ** -getattr(group, "leverage_by_size", 0.0)
+        strategy = self._born_with(group)
+        nothing = [0.0] * len(self.markets)
+        person = self.enter(next(reversed(self.accounts)) + 1, Balance(stake, nothing, nothing, nothing))
+        assert isinstance(person, Person)
+        person.character = Character(group, strategy, leverage * modest, stake)
+        self.strategies[group.name, person.parameters.type] += 1
+
+    def _born_with(self, group: "TraderGroup") -> int:
+        parameters: Any = group.strategies
+        pick = self.rng.random() * sum(p.weight for p in parameters)
+        for at, p in enumerate(parameters):
+            pick -= p.weight
+            if pick < 0.0:
+                return at
+        return len(parameters) - 1
+
+    def remember(self, start: list[float]) -> None:
+        """Signals for the next step."""
+        hours = self.hours
+        for at, market in enumerate(self.markets):
+            moved = market.log_index - start[at]
+            self.trend[at] += moved - (1.0 - math.exp(-hours / TREND_HOURS)) * self.trend[at]
+            self.funding_trend[at] += (1.0 - math.exp(-hours / FUNDING_HOURS)) * (self.funding[at] - self.funding_trend[at])
+            weight = 1.0 - math.exp(-hours / VOLATILITY_HOURS)
+            fresh = moved**2 * HOURS_PER_YEAR / hours
+            market.volatility = math.sqrt((1.0 - weight) * market.volatility**2 + weight * fresh)
