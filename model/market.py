@@ -152,7 +152,8 @@ class Market:
     @property
     def index(self) -> Floats:
         """Shape (M,), USD."""
-        return np.exp(self.log_index)
+        index: Floats = np.exp(self.log_index)
+        return index
 
     @property
     def marks(self) -> Floats:
@@ -161,7 +162,8 @@ class Market:
         return marks
 
     def _side(self, pressure: Floats) -> Floats:
-        return np.where(pressure > 0.0, self.depth[1], self.depth[0])
+        shown: Floats = np.where(pressure > 0.0, self.depth[1], self.depth[0])
+        return shown
 
     def displacement(self, pressure: Floats) -> Floats:
         """Log distance from the quotes' centre: 10 bp x (|Q| / depth)^(1 / exponent), signed, inside the price band."""
@@ -179,7 +181,8 @@ class Market:
     @property
     def alarm(self) -> Floats:
         """Shape (M,), annualised: the larger of measured volatility and the last hour's move as if it were one standard deviation."""
-        return np.maximum(self.volatility, np.abs(self.momentum) * np.sqrt(HOURS_PER_YEAR))
+        alarm: Floats = np.maximum(self.volatility, np.abs(self.momentum) * np.sqrt(HOURS_PER_YEAR))
+        return alarm
 
     # -- order flow -----------------------------------------------------------------------------------------------------------------
 

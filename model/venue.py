@@ -21,6 +21,8 @@ from model.market import Market
 
 type Floats = NDArray[np.float64]
 
+TIE = 1e-9
+"""Relative tolerance of every threshold: an account is breached when its equity is below maintenance by more than this share of it."""
 DUST = 1e-6
 """USD that an account without contracts may be below zero by rounding."""
 
@@ -107,6 +109,10 @@ class Venue:
         self.haircut: Floats | None = None
         self.quotes = Quotes(np.zeros((2, market.marks.size, makers.count)), np.zeros(market.marks.size))
         self.tally = Tally(np.zeros(market.marks.size), np.zeros(market.marks.size))
+
+    def is_open(self) -> bool:
+        """Whether trading goes on: not once claims on the exchange have been written down."""
+        return not self.insolvent
 
     # -- margin ---------------------------------------------------------------------------------------------------------------------
 

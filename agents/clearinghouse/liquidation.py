@@ -54,7 +54,8 @@ liquidation_rules = Family("liquidation rule", LiquidationRule)
 class PartialThenFull(LiquidationRule):
     """A fifth of a large position first, all of it once equity is below two thirds of maintenance margin.
 
-    Hyperliquid documentation, "liquidations". In the partial stage the account keeps what its slices leave; in the full stage the exchange does.
+    Hyperliquid documentation, "liquidations". In the partial stage the account keeps what its slices leave, in the full stage the
+    exchange does.
     """
 
     name = "partial_then_full"

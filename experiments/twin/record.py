@@ -161,18 +161,20 @@ class RecordedEcosystem(Ecosystem):
         )
 
 
-def compare(exchange: Exchange, state: State, before: Floats, tolerance: float = TOLERANCE) -> list[str]:
+def compare(exchange: Exchange, state: State, before: State, tolerance: float = TOLERANCE) -> list[str]:
     """What the twin sees otherwise than the array engine: one line each, nothing if they agree to `tolerance`.
 
     Args:
         exchange: the twin.
         state: of the array engine.
-        before: shape (R,), USD, gross sums that the accounts were made of when the step began: what they have now is a difference of such sums.
+        before: as the step began; what accounts have now is a difference of what they had then.
         tolerance: relative.
     """
     out: list[str] = []
     gross = state.gross.copy()
-    gross[: before.size] = np.maximum(gross[: before.size], before)
+    gross[: before.gross.size] = np.maximum(gross[: before.gross.size], before.gross)
+    held = np.abs(state.position)
+    held[:, : before.gross.size] = np.maximum(held[:, : before.gross.size], np.abs(before.position))
 
     def check(what: str, engine: float, twin: float, scale: float) -> None:
         if not abs(engine - twin) <= tolerance * scale:
@@ -186,7 +188,7 @@ def compare(exchange: Exchange, state: State, before: Floats, tolerance: float =
         for market in range(len(exchange.markets)):
             position, entry = float(state.position[market, number]), float(state.entry[market, number])
             least = FLOOR / max(float(state.marks[market]), 1e-300)
-            check(f"position of account {number} in market {market}", position, account.position[market], abs(position) + least)
+            check(f"position of account {number} in market {market}", position, account.position[market], float(held[market, number]) + least)
             if abs(position) > tolerance * least:
                 check(f"entry of account {number} in market {market}", entry, account.entry[market], abs(entry))
             check(f"spot of account {number}, asset {market}", float(state.spot[market, number]), account.spot[market], 1.0)
@@ -211,7 +213,7 @@ def run_both(scenario: Any, steps: int, seed: int = 0) -> Iterator[tuple[Recorde
     engine = RecordedEcosystem(scenario, rng=seed, record_events=False)
     twin = Exchange(engine.world, engine.opening(), rng=seed)
     for _ in range(steps):
-        before = engine.state().gross
+        before = engine.state()
         engine.step()
         twin.clear(engine.inputs)
         assert engine.core is not None

@@ -160,13 +160,14 @@ def test_a_deficit_is_counted_at_execution_price_not_at_mark() -> None:
 
 
 def test_a_shallow_book_fills_what_it_can_and_the_next_stage_takes_the_rest() -> None:
-    # The book within 2 % of 95 at a depth of 20 USD: 20 x 20 ** 0.67 = 148.8 USD; the rest of the 945 goes to the liquidator.
+    # The maker's margin use is 94.5 / 10,055 of at most 80 %: it shows 20 (1 - 0.0117) USD within 10 bp, and 20 ** 0.67 times that within 2 %.
+    # The liquidator takes what is left of the 945.
     one = exchange((100.0,), fund=500.0, depth=20.0, route={"order": ["book", "liquidators"]})
     one.position(LONG, 4, 10.0)
     one.move(94.5)
-    book = 20.0 * 20.0**0.67 / 94.5
+    book = 20.0 * (1.0 - 94.5 / 10_055.0 / 0.8) * 20.0**0.67 / 94.5
     assert one.held(LONG, 4, 5) == pytest.approx([0.0, -10.0 + book, 10.0 - book])
-    # Average price of the book: the displacement grows as q ** (1 / 0.67): 2 % x 0.67 / 1.67 on average.
+    # The displacement grows as q ** (1 / 0.67): on average 0.67 / 1.67 of its 2 %.
     price = 94.5 * (book * (1.0 - 0.02 * 0.67 / 1.67) + (10.0 - book) * 0.98) / 10.0
     left = 45.0 - 10.0 * (94.5 - price)
     assert one.equity(FUND) == pytest.approx([500.0 + left])

@@ -1,0 +1,152 @@
+"""Losses on their way down the waterfall: from the account that cannot bear them to the layer that does."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.clearinghouse.waterfall import LayerView
+from model.ledger import FUND, HOUSE_ROWS, SETTLEMENT, TREASURY, Flow, Ledger, Rows, Status
+from model.venue import TIE
+from model.walked import Walked
+
+type Floats = NDArray[np.float64]
+
+
+class Losses:
+    """The waterfall of one walk."""
+
+    def __init__(self, walked: Walked) -> None:
+        self.walked, self.venue = walked, walked.venue
+
+    def cover(self, rows: Rows, deficit: Floats, taken_over: float, kind: Flow) -> None:
+        """Brings accounts with a deficit to zero and sends the sum down the waterfall; accounts left flat by it are bankrupt."""
+        part, venue = self.walked.ledger, self.venue
+        some = deficit > 0.0
+        if not some.any():
+            return
+        rows, deficit = rows[some], deficit[some]
+        total = part.transfer(Flow.DEFICIT, SETTLEMENT, rows, deficit)
+        venue.tally.deficits += total
+        flat = rows[~part.exposure[:, rows].any(axis=0)]
+        venue.tally.bankruptcies += int((part.status[flat] != Status.BANKRUPT).sum())
+        part.status[flat] = Status.BANKRUPT
+        venue.events.add("deficit", venue.name, account=self.walked.rows[rows], amount=deficit)
+        self.absorb(total, min(taken_over / total, 1.0), kind)
+
+    def absorb(self, loss: float, taken_over: float, kind: Flow, *, after_fund: bool = False) -> None:
+        """Sends a loss standing on the settlement row down the waterfall; `taken_over` is the part of it that takeovers caused."""
+        venue, cause = self.venue, loss
+        for at, layer in enumerate(venue.waterfall):
+            if loss <= TIE * cause:
+                break
+            if layer.reaches == "contracts" or (after_fund and layer.name == "fund"):
+                continue
+            part = self.walked.widen() if layer.reaches == "accounts" else self.walked.ledger
+            view = self._layer_view(loss, part, layer.reaches == "accounts")
+            charge, venue.states[f"layer {at}"] = layer.rule(view, venue.states[f"layer {at}"], venue.rng)
+            paid = 0.0
+            if charge.fund > 0.0:
+                paid += part.transfer(Flow.DRAW_TAKEOVER, FUND, SETTLEMENT, charge.fund * taken_over)
+                paid += part.transfer(kind, FUND, SETTLEMENT, charge.fund * (1.0 - taken_over))
+            if charge.treasury > 0.0:
+                paid += part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, charge.treasury)
+            if charge.accounts is not None and charge.accounts.any():
+                paid += self._charge_accounts(part, layer.name, charge.accounts, view)
+            loss -= paid
+            venue.tally.absorbed[layer.name] = venue.tally.absorbed.get(layer.name, 0.0) + paid
+            venue.events.add("absorbed", venue.name, account=SETTLEMENT, amount=paid, layer=layer.name)
+        if loss > TIE * cause:
+            self._exhaust(loss, kind)
+        if venue.write_down > 0.0 and not venue.insolvent:
+            self._fail()
+
+    def _exhaust(self, loss: float, kind: Flow) -> None:
+        """What claims cannot bear is borne by what the exchange still has, whatever its waterfall keeps back."""
+        part, absorbed = self.walked.ledger, self.venue.tally.absorbed
+        own = min(loss, max(part.treasury, 0.0))
+        drawn = min(loss - own, max(part.fund, 0.0))
+        for layer, flow, row, paid in (("exchange_capital", Flow.EXCHANGE_CAPITAL, TREASURY, own), ("fund", kind, FUND, drawn)):
+            if paid > 0.0:
+                part.transfer(flow, row, SETTLEMENT, paid)
+                absorbed[layer] = absorbed.get(layer, 0.0) + paid
+                self.venue.events.add("absorbed", self.venue.name, account=SETTLEMENT, amount=paid, layer=layer)
+
+    def _layer_view(self, loss: float, part: Ledger, accounts: bool) -> LayerView:
+        fund, treasury = max(part.fund, 0.0), max(part.treasury, 0.0)
+        if not accounts:
+            return LayerView(loss, fund, treasury, np.zeros(0), np.zeros(0), np.zeros(0))
+        equity = np.maximum(part.equity(), 0.0)
+        equity[:HOUSE_ROWS] = 0.0
+        gains = np.maximum(part.position * (part.marks[:, None] - part.entry), 0.0).sum(axis=0)
+        notional = part.marks @ part.exposure
+        notional[:HOUSE_ROWS] = 0.0
+        return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional)
+
+    def _charge_accounts(self, part: Ledger, layer: str, charged: Floats, view: LayerView) -> float:
+        """Takes a layer's charges from account holders.
+
+        Gains that are given are gains no longer: their entry prices move towards the mark.
+        """
+        venue = self.venue
+        kind = Flow.WRITE_DOWN if layer == "write_down" else Flow.SOCIALISED_LOSS
+        charged = np.minimum(charged, view.equity)
+        rows = np.flatnonzero(charged > 0.0)
+        paid = part.transfer(kind, rows, SETTLEMENT, charged[rows])
+        profit = np.maximum(part.position[:, rows] * (part.marks[:, None] - part.entry[:, rows]), 0.0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            given = np.minimum(np.where(profit.sum(axis=0) > 0.0, charged[rows] / profit.sum(axis=0), 0.0), 1.0)
+        part.entry[:, rows] += np.where(profit > 0.0, given * (part.marks[:, None] - part.entry[:, rows]), 0.0)
+        self.note_haircut(part, rows, charged[rows] / np.maximum(view.equity[rows], 1e-300))
+        if layer == "write_down":
+            venue.write_down += paid
+            venue.written_down = charged if venue.written_down is None else venue.written_down + charged
+        venue.events.add(kind.value, venue.name, account=rows, amount=charged[rows], layer=layer)
+        return paid
+
+    def note_haircut(self, part: Ledger, rows: Rows, share: Floats) -> None:
+        """Remembers which share of their equity accounts, (n,), have lost in this step: some of them will leave."""
+        if self.venue.haircut is None:
+            self.venue.haircut = np.zeros(part.rows)
+        self.venue.haircut[rows] = 1.0 - (1.0 - self.venue.haircut[rows]) * (1.0 - np.minimum(share, 1.0))
+
+    def house_capacity(self) -> float:
+        """USD that the layers before deleveraging would pay for an unlimited loss."""
+        part = self.walked.ledger
+        nothing = np.zeros(0)
+        fund, treasury, total = max(part.fund, 0.0), max(part.treasury, 0.0), 0.0
+        for at, layer in enumerate(self.venue.waterfall):
+            if layer.reaches == "contracts":
+                break
+            view = LayerView(np.inf, fund, treasury, nothing, nothing, nothing)
+            charge, _ = layer.rule(view, self.venue.states[f"layer {at}"], self.venue.rng)
+            fund, treasury, total = fund - charge.fund, treasury - charge.treasury, total + charge.fund + charge.treasury
+        return total
+
+    def _fail(self) -> None:
+        """The exchange is insolvent: contracts are torn up at mark, deficits still open are written down too, trading ends."""
+        venue, part = self.venue, self.walked.widen()
+        venue.insolvent = True
+        part.tear_up()
+        below = np.flatnonzero(part.cash < 0.0)
+        below = below[below >= HOUSE_ROWS]
+        short = np.concatenate((below, np.flatnonzero(part.cash[FUND : TREASURY + 1] < 0.0) + FUND)).astype(np.intp)
+        if short.size:
+            deficit = -part.cash[short]
+            for row, amount in zip(short.tolist(), deficit.tolist(), strict=True):
+                part.transfer(Flow.DEFICIT, SETTLEMENT, int(row), float(amount))
+            venue.tally.deficits += float(deficit.sum())
+            part.status[below] = Status.BANKRUPT
+            self.absorb(float(deficit.sum()), 0.0, Flow.DRAW_CLOSE_OUT)
+        venue.events.add("insolvency", venue.name, account=TREASURY, amount=venue.write_down, layer="write_down")
+
+    def recover_fund(self) -> None:
+        """A fund that its own inventory has brought below zero: the layers after it pay, and the inventory is closed at mark."""
+        part, venue = self.walked.ledger, self.venue
+        short = -part.fund
+        if short <= TIE * (abs(float(part.cash[FUND])) + 1.0):
+            return
+        if venue.deleveraging is not None:
+            self.walked.close_at_mark(np.array([FUND]))
+            part = self.walked.ledger
+            short = -part.fund
+        venue.tally.deficits += part.transfer(Flow.DEFICIT, SETTLEMENT, FUND, short)
+        self.absorb(short, 0.0, Flow.DRAW_CLOSE_OUT, after_fund=True)

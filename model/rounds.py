@@ -1,0 +1,246 @@
+"""Rounds of liquidation: who takes the slices of breached accounts, at what price, and what that leaves of the accounts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.clearinghouse.deleveraging import fill_by_score
+from agents.clearinghouse.liquidation import LiquidationView, Slices, maintenance_shares, settle
+from model.deleveraging import Deleverager
+from model.ledger import FUND, TREASURY, Flow, Rows, Status
+from model.losses import Losses
+from model.market import FULL
+from model.venue import TIE
+from model.walked import Walked
+
+type Floats = NDArray[np.float64]
+type Flags = NDArray[np.bool_]
+
+_NOBODY = np.empty(0, dtype=np.intp)
+
+
+@dataclass(slots=True)
+class Side:
+    """All slices of one market on one side, and who takes them: filled pro rata at one average price.
+
+    Attributes:
+        market: index.
+        selling: whether the slices are sold (their accounts are long).
+        quantity: contracts to close, unsigned; ratio: part of it that is filled; price: USD, average.
+        rows, contracts, prices: counterparties' rows, unsigned contracts and prices.
+        book, taken: contracts that went to the market makers and to the fund.
+    """
+
+    market: int
+    selling: bool
+    quantity: float
+    ratio: float
+    price: float
+    rows: Rows
+    contracts: Floats
+    prices: Floats
+    book: float
+    taken: float
+
+
+class Liquidator:
+    """The liquidation engine of one walk; accounts are indices into the walked rows."""
+
+    def __init__(self, walked: Walked, losses: Losses, deleverager: Deleverager) -> None:
+        self.walked, self.losses, self.deleverager, self.venue = walked, losses, deleverager, walked.venue
+
+    def round(self, accounts: Rows, equity: Floats, margin: Floats) -> None:
+        """Liquidates slices of the breached `accounts` (indices into the walked rows), then absorbs their deficits."""
+        venue, part = self.venue, self.walked.ledger
+        breached = np.zeros(part.rows, dtype=bool)
+        breached[accounts] = True
+        venue.requote(part, breached)
+        held, notional = part.position[:, accounts], part.exposure[:, accounts] * part.marks[:, None]
+        view = LiquidationView(equity[accounts], margin[:, accounts], notional)
+        slices, venue.states["liquidation"] = venue.liquidation.rule(view, venue.states["liquidation"], venue.rng)
+        closing = part.status[accounts] == Status.CLOSING
+        if closing.any():
+            slices = Slices(np.where(closing, 1.0, slices.fraction), slices.keeps)
+        shares = maintenance_shares(margin[:, accounts], notional)
+        before = venue.market.snapshot()
+        sides = self._route(held, slices.fraction, breached)
+        if venue.deleveraging is not None:
+            capacity = self.losses.house_capacity()
+            if self._projected(equity[accounts], held, slices, shares, sides) > capacity * (1.0 + TIE) + TIE:
+                venue.market.restore(before)
+                self._exhausted(accounts, equity, margin, slices, breached)
+                return
+        chosen, bankrupt = self.walked.rows[accounts], equity[accounts] < 0.0
+        self._commit(accounts, held, slices, shares, sides)
+        if venue.deleveraging is not None and not venue.insolvent:
+            self.deleverager.close_stranded(chosen[bankrupt])
+
+    def _route(self, held: Floats, fraction: Floats, breached: Flags) -> list[Side]:
+        """Asks each stage of the route in turn to take the slices of each market and side. Moves the book, not the ledger."""
+        venue, part = self.venue, self.walked.ledger
+        sides: list[Side] = []
+        quantity = held * fraction
+        inventory = float(part.marks @ part.exposure[:, FUND])
+        bids = venue.bids(part, breached)
+        capacity = bids.capacity.copy()
+        for market in range(part.markets):
+            for selling in (True, False):
+                wanted = float(np.maximum(quantity[market] if selling else -quantity[market], 0.0).sum())
+                if wanted <= 0.0 or part.marks[market] <= 0.0:
+                    continue
+                side = Side(market, selling, wanted, 0.0, 0.0, _NOBODY, np.empty(0), np.empty(0), 0.0, 0.0)
+                for stage in venue.parameters.route.order:
+                    left = wanted - float(side.contracts.sum())
+                    if left <= wanted * (1.0 - FULL):
+                        break
+                    if stage == "book":
+                        self._to_book(side, left)
+                    elif stage == "liquidators":
+                        self._to_liquidators(side, left, capacity, bids.discount[market])
+                    else:
+                        inventory += self._to_fund(side, left, inventory)
+                filled = float(side.contracts.sum())
+                if filled > 0.0:
+                    side.ratio = 1.0 if filled >= FULL * wanted else filled / wanted
+                    side.price = float(side.contracts @ side.prices) / filled
+                    sides.append(side)
+        return sides
+
+    def _add(self, side: Side, rows: Rows, contracts: Floats, price: float | Floats) -> None:
+        took = contracts > 0.0
+        prices = np.broadcast_to(np.asarray(price, dtype=float), contracts.shape)
+        side.rows = np.concatenate((side.rows, rows[took]))
+        side.contracts = np.concatenate((side.contracts, contracts[took]))
+        side.prices = np.concatenate((side.prices, prices[took]))
+
+    def _to_book(self, side: Side, left: float) -> None:
+        venue = self.venue
+        shown = venue.quotes.depth[0 if side.selling else 1, side.market]
+        total = float(shown.sum())
+        if total <= 0.0:
+            return
+        filled, price = venue.market.execute(side.market, -left if side.selling else left, venue.parameters.route.book_slippage)
+        self._add(side, venue.makers, abs(filled) * shown / total, max(price, 0.0))
+        side.book = abs(filled)
+
+    def _to_liquidators(self, side: Side, left: float, capacity: Floats, discount: Floats) -> None:
+        rows = self.venue.liquidators
+        if not rows.size:
+            return
+        mark = float(self.walked.ledger.marks[side.market])
+        took = fill_by_score(-discount, capacity / mark, left)
+        capacity -= took * mark
+        self._add(side, rows, took, mark * (1.0 - discount if side.selling else 1.0 + discount))
+
+    def _to_fund(self, side: Side, left: float, inventory: float) -> float:
+        part = self.walked.ledger
+        mark = float(part.marks[side.market])
+        room = self.venue.parameters.route.takeover_limit * max(part.fund, 0.0) - inventory
+        took = min(left, max(room, 0.0) / mark)
+        self._add(side, np.array([FUND]), np.array([took]), mark)
+        side.taken = took
+        return took * mark
+
+    def _projected(self, equity: Floats, held: Floats, slices: Slices, shares: Floats, sides: list[Side]) -> float:
+        """USD of deficits if `sides` were executed and bankrupt contracts that nobody takes were closed at mark."""
+        after, left = equity.copy(), np.zeros_like(equity)
+        for side in sides:
+            closed = self._closed(side, held, slices.fraction)
+            after -= np.abs(closed) * (self.walked.ledger.marks[side.market] - side.price) * (1.0 if side.selling else -1.0)
+            left += np.where(closed != 0.0, shares[side.market] * slices.fraction[side.market] * side.ratio, 0.0)
+        executed = np.minimum(left, 1.0)
+        deficits = np.where(equity < 0.0, np.maximum(-after, 0.0), executed * np.maximum(-after, 0.0))
+        return float(deficits.sum())
+
+    def _closed(self, side: Side, held: Floats, fraction: Floats) -> Floats:
+        """Shape (n,): contracts of each account that leave on this side, signed as held."""
+        position = held[side.market]
+        mine = position > 0.0 if side.selling else position < 0.0
+        closed: Floats = np.where(mine, position * fraction[side.market] * side.ratio, 0.0)
+        return closed
+
+    def _commit(self, accounts: Rows, held: Floats, slices: Slices, shares: Floats, sides: list[Side]) -> None:
+        """Books the executed slices: contracts, fees, surplus, deficits; then the waterfall."""
+        venue, part = self.venue, self.walked.ledger
+        parameters, levies, tally = venue.parameters, venue.levies, venue.tally
+        left, notional, taken = np.zeros(accounts.size), np.zeros(accounts.size), np.zeros(accounts.size)
+        for side in sides:
+            closed = self._closed(side, held, slices.fraction)
+            sign = 1.0 if side.selling else -1.0
+            part.trade(side.market, accounts, -closed, side.price, side.rows, sign * side.contracts, side.prices)
+            size = np.abs(closed) * part.marks[side.market]
+            left += np.where(closed != 0.0, shares[side.market] * slices.fraction[side.market] * side.ratio, 0.0)
+            notional += size
+            taken += size * (side.taken / float(side.contracts.sum()))
+            tally.liquidated[side.market] += float(size.sum())
+            tally.takeovers += side.taken * float(part.marks[side.market])
+            self._tell(side, accounts, closed)
+        flat = ~part.exposure[:, accounts].any(axis=0)
+        share = np.where(flat, 1.0, np.minimum(left, 1.0))
+        outcome = settle(part.equity(accounts), share, slices.keeps, notional, parameters.fees.liquidation)
+        rows = accounts
+        tally.liquidations += int((notional > 0.0).sum())
+        tally.surplus += float(outcome.surplus.sum())
+        for kind, amount, part_of_fund in (
+            (Flow.LIQUIDATION_FEE, outcome.fee, levies.liquidation_fees),
+            (Flow.SURPLUS, outcome.surplus, levies.surplus),
+        ):
+            if amount.any():
+                part.transfer(kind, rows, FUND, part_of_fund * amount)
+                part.transfer(kind, rows, TREASURY, (1.0 - part_of_fund) * amount)
+        venue.events.add(
+            "liquidation_fee", venue.name, account=self.walked.rows[rows[outcome.fee > 0]], amount=outcome.fee[outcome.fee > 0]
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            by_fund = np.where(notional > 0.0, taken / notional, 0.0)
+        self.losses.cover(rows, outcome.deficit, float(outcome.deficit @ by_fund), Flow.DRAW_EXECUTION)
+
+    def _tell(self, side: Side, accounts: Rows, closed: Floats) -> None:
+        events, some = self.venue.events, np.flatnonzero(closed)
+        if not events.recording or not some.size:
+            return
+        taker = (
+            "book"
+            if side.book >= side.contracts.sum() - side.book
+            else ("fund" if side.taken >= 0.5 * side.contracts.sum() else "liquidators")
+        )
+        rows = self.walked.rows[accounts[some]]
+        events.add(
+            "liquidation",
+            self.venue.name,
+            account=rows,
+            market=side.market,
+            counterparty=taker,
+            quantity=-closed[some],
+            price=side.price,
+            amount=np.abs(closed[some]) * side.price,
+        )
+        if side.taken > 0.0:
+            signed = side.taken if side.selling else -side.taken
+            mark = float(self.walked.ledger.marks[side.market])
+            events.add("takeover", self.venue.name, account=FUND, market=side.market, quantity=signed, price=mark, amount=side.taken * mark)
+
+    def _exhausted(self, accounts: Rows, equity: Floats, margin: Floats, slices: Slices, breached: Flags) -> None:
+        """The layers before deleveraging cannot cover this round.
+
+        Solvent accounts go the usual route first. Bankrupt accounts' contracts are then closed against the other side: the part that
+        the layers before can still pay for at mark, the rest at bankruptcy price.
+        """
+        chosen = self.walked.rows[accounts]
+        part = self.walked.widen()
+        if part.rows != breached.size:
+            breached = np.zeros(part.rows, dtype=bool)
+            breached[chosen] = True
+        solvent = equity[accounts] >= 0.0
+        if solvent.any():
+            some = np.flatnonzero(solvent)
+            rows = chosen[some]
+            held = part.position[:, rows]
+            kept = Slices(slices.fraction[:, some], slices.keeps[some])
+            shares = maintenance_shares(margin[:, accounts[some]], np.abs(held) * part.marks[:, None])
+            sides = self._route(held, kept.fraction, breached)
+            self._commit(rows, held, kept, shares, sides)
+        bankrupt = chosen[~solvent]
+        if bankrupt.size and not self.venue.insolvent:
+            self.deleverager.close(bankrupt, margin[:, accounts[~solvent]], breached)

@@ -1,0 +1,143 @@
+"""The model as a Mesa user meets it: smoke, agents, data collection."""
+
+import warnings
+
+import mesa
+import numpy as np
+import pandas as pd
+import pytest
+
+from agents.participants import Clearinghouse, Lender, Liquidator, MarketMaker, Trader
+from model.ecosystem import Ecosystem
+from model.ledger import HOUSE_ROWS
+from model.scenario import Scenario
+
+SMALL = Scenario.model_validate({"schema": 1, "traders": {"groups": [{"count": 40, "equity": 4e7}]}})
+
+
+@pytest.fixture
+def eco() -> Ecosystem:
+    return Ecosystem(SMALL, rng=3, check_laws=True)
+
+
+def test_it_works_without_arguments_and_without_a_warning_that_something_goes() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        eco = Ecosystem()
+        eco.run_for(10)
+    assert eco.time == 10
+    assert eco.hours == 10 * eco.hours_per_step
+    assert len(eco.series()) == 11
+
+
+def test_there_is_an_agent_for_every_participant(eco: Ecosystem) -> None:
+    venue = SMALL.venues[0]
+    counts = {kind: len(agents) for kind, agents in eco.agents_by_type.items()}
+    assert counts == {
+        Clearinghouse: 1,
+        Lender: SMALL.lenders.count,
+        MarketMaker: venue.market_makers.count,
+        Liquidator: venue.liquidators.count,
+        Trader: 40,
+    }
+    eco.run_for(5)
+    assert len(eco.agents_by_type[Trader]) == eco.venue.ledger.rows - eco.venue.institutions
+
+
+def test_what_agents_own_is_read_as_python_numbers_and_adds_up(eco: Ecosystem) -> None:
+    eco.run_for(5)
+    traders = eco.agents_by_type[Trader]
+    one = traders[0]
+    for value in (one.equity, one.cash, one.notional, one.leverage, one.target_leverage, *one.positions.values(), *one.spot.values()):
+        assert type(value) is float
+    assert set(one.positions) == {"BTC", "ETH", "ALT"}
+    ledger = eco.venue.ledger
+    assert sum(traders.get("equity")) == pytest.approx(ledger.equity()[eco.venue.institutions :].sum())
+    # Contracts of all participants and of the fund sum to zero.
+    held = sum(agent.positions["BTC"] for agent in eco.agents if not isinstance(agent, Lender))
+    assert held + ledger.position[0, 1] == pytest.approx(0.0, abs=1e-9 * ledger.exposure[0].sum())
+    assert {type(lender.cash) for lender in eco.agents_by_type[Lender]} == {float}
+    assert set(traders.get("status")) <= {"active", "bankrupt", "gone", "closing"}
+
+
+@pytest.mark.parametrize("name", ["equity", "cash", "positions", "spot", "notional", "leverage", "status", "group"])
+def test_money_and_positions_cannot_be_assigned(eco: Ecosystem, name: str) -> None:
+    trader = eco.agents_by_type[Trader][0]
+    with pytest.raises(AttributeError):
+        setattr(trader, name, 1.0)
+
+
+def test_behaviour_can_be_assigned_and_is_followed(eco: Ecosystem) -> None:
+    traders = eco.agents_by_type[Trader]
+    for trader in traders:
+        trader.strategy = "noise"
+        trader.target_leverage = 0.0
+    assert set(traders.get("strategy")) == {"noise"}
+    with pytest.raises(ValueError, match="unknown strategy 'astrologer': expected one of fundamentalist, chartist, noise"):
+        traders[0].strategy = "astrologer"
+    # With no leverage at all everybody who acts closes what it has: nobody is left with a position after a month.
+    eco.run_for(720)
+    active = traders.select(lambda trader: trader.status == "active")
+    assert max(active.get("notional")) < 1.0 or sum(n > 1.0 for n in active.get("notional")) == 0
+
+
+def test_agent_reporters_work_on_request(eco: Ecosystem) -> None:
+    collector = mesa.DataCollector(model_reporters={"fund": lambda model: model.venue.ledger.fund}, agenttype_reporters={Trader: {"equity": "equity"}})
+    collector.collect(eco)
+    eco.run_for(2)
+    collector.collect(eco)
+    frame = collector.get_agenttype_vars_dataframe(Trader)
+    assert isinstance(frame, pd.DataFrame)
+    assert len(frame) >= 80
+    assert frame["equity"].dtype == np.float64
+    assert len(collector.get_model_vars_dataframe()) == 2
+
+
+def test_model_reporters_hold_every_output_at_every_step(eco: Ecosystem) -> None:
+    eco.run_for(3)
+    frame = eco.series()
+    assert frame["step"].tolist() == [0, 1, 2, 3]
+    assert frame["hours"].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert set(eco.outputs) | {"step"} == set(frame.columns)
+    assert frame["custody"].iloc[-1] == pytest.approx(eco.venue.ledger.custody)
+
+
+def test_the_fund_is_its_opening_and_its_itemised_flows() -> None:
+    # An accrual rule may inject at once: what comes in before the first step is in the statement or in the opening, not beside both.
+    eco = Ecosystem(SMALL, rng=3)
+    eco.run_for(48)
+    assert eco.statement.opening + sum(eco.statement.totals().values()) == pytest.approx(eco.venue.ledger.fund)
+    table = eco.statement_table()
+    assert table["amount"].sum() == pytest.approx(eco.venue.ledger.fund - eco.statement.opening)
+    assert list(table.columns) == ["step", "hours", "flow", "amount"]
+
+
+def test_levers_override_the_scenario_and_leave_it_as_it_was() -> None:
+    eco = Ecosystem(SMALL, rng=3, fund=1e5, leverage_cap=2.0, depth_scale=3.0)
+    assert eco.venue.ledger.fund == 1e5
+    assert eco.world.venues[0].market_makers.depth == tuple(3.0 * depth for depth in SMALL.venues[0].market_makers.depth)
+    assert max(agent.leverage for agent in eco.agents_by_type[Trader]) <= 2.0
+    assert SMALL.venues[0].clearinghouse.fund != 1e5
+
+
+def test_with_constant_prices_no_debt_and_no_leverage_nobody_defaults() -> None:
+    calm = Scenario.model_validate(
+        {
+            "schema": 1,
+            "news": {"type": "constant"},
+            "assets": [{"name": "BTC", "price": 60_000, "volatility": 0.0}],
+            "traders": {"groups": [{"count": 200, "equity": 1e8, "leverage": 1.0, "leverage_spread": 0.0, "leverage_max": 1.0}]},
+            "lenders": {"loan_to_capital": 0.0},
+            "venues": [{"market": {"pass_through": 0.0}}],
+        }
+    )
+    eco = Ecosystem(calm, rng=1, check_laws=True)
+    eco.run_for(200)
+    series = eco.series()
+    assert series["volume"].sum() > 0.0
+    for name in ("deficits", "bankruptcies", "defaults", "liquidations", "network_loss", "residual_loss"):
+        assert series[name].sum() == 0.0, name
+
+
+def test_house_rows_are_nobodys(eco: Ecosystem) -> None:
+    assert min(agent.row for agent in eco.agents if isinstance(agent, Trader | MarketMaker | Liquidator)) == HOUSE_ROWS
