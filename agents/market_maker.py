@@ -103,8 +103,8 @@ def quote(p: MarketMakerParameters, view: MakerView) -> Quotes:
         return Quotes(empty, np.zeros(view.volatility.size))
     use = view.initial_margin / np.maximum(equity, 1e-9)
     room = np.clip(1.0 - use / p.margin_use_limit, 0.0, 1.0) * np.minimum(equity, view.opening) * view.able
-    with np.errstate(divide="ignore"):
-        calm = np.minimum((view.reference / view.volatility) ** p.volatility_exponent, 1.0)
+    wild = view.volatility > view.reference
+    calm = np.where(wild, (view.reference / np.where(wild, view.volatility, 1.0)) ** p.volatility_exponent, 1.0)
     scale = (view.depth * np.maximum(calm, p.stress_floor) / opening)[:, None] * room
     stretch = view.inventory / np.maximum(p.inventory_limit * equity, 1e-9)
     bids, asks = scale * np.clip(1.0 - stretch, 0.0, 1.0), scale * np.clip(1.0 + stretch, 0.0, 1.0)

@@ -9,7 +9,7 @@ from scipy import stats
 from experiments import shipped
 from model.ecosystem import Ecosystem
 from model.scenario import Scenario
-from model.shocks import DepthWithdrawal, PriceMove
+from model.shocks import PriceMove
 
 START: Final = 72
 """Hour at which the stress of scenario `crash` begins."""
@@ -20,9 +20,10 @@ TRADERS: Final = 300
 SPAN: Final = 100.0
 """Largest over smallest deposit, so that no single trader decides a run."""
 LEVERS: Final[dict[str, dict[str, float]]] = {
-    "fund x 10": {"fund": 20e6},
+    "fund 20 m USD": {"fund": 20e6},
     "leverage cap 5": {"leverage_cap": 5.0},
-    "depth x 2": {"depth_scale": 2.0},
+    "leverage cap 3": {"leverage_cap": 3.0},
+    "depth x 3": {"depth_scale": 3.0},
 }
 OUTPUTS: Final = {"residual_loss": "USD", "deficits": "USD", "rounds": "rounds"}
 """Residual loss, deficits, and cascade length in rounds of liquidation, in the window."""
@@ -62,12 +63,18 @@ def stress(scenario: Scenario, seed: int) -> list[dict[str, float]]:
 
 
 def documented_scenario() -> Scenario:
-    """Scenario `crash` with 300 less unequal traders and one slide without gaps: BTC -30 % in an hour, depth at a tenth."""
+    """Scenario `crash` with 300 less unequal traders, a fund of half a million and one slide without gaps: BTC -25 % in an hour."""
     scenario = shipped.load("crash")
-    slide = PriceMove.Parameters(at=START, lasts=1.0, size=(-0.3, -0.36, -0.5))
-    thin = DepthWithdrawal.Parameters(at=START, lasts=6.0, remains=(0.1,))
+    slide = PriceMove.Parameters(at=START, lasts=1.0, size=(-0.25, -0.3, -0.45))
     groups = tuple(g.model_copy(update={"count": min(g.count, TRADERS), "span": min(g.span, SPAN)}) for g in scenario.traders.groups)
-    return scenario.model_copy(update={"shocks": (slide, thin), "traders": scenario.traders.model_copy(update={"groups": groups})})
+    venue = scenario.venues[0]
+    thin = venue.clearinghouse.model_copy(update={"fund": 0.5e6, "capital": 0.5e6})
+    changes = {
+        "shocks": (slide,),
+        "traders": scenario.traders.model_copy(update={"groups": groups}),
+        "venues": (venue.model_copy(update={"clearinghouse": thin}),),
+    }
+    return scenario.model_copy(update=changes)
 
 
 def measure(seeds: Iterable[int], *, progress: Callable[[], None] | None = None) -> list[Effect]:

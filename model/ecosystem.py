@@ -88,7 +88,6 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.population = Population(
             self.world.traders, self.venue, self._streams, self.names, self.world.spread(self.world.traders.markets)
         )
-        self.statement = Statement(self.venue.ledger.fund)
         self.funding: Floats = np.zeros(len(self.names))
         self.defaults = Outcome()
         self._trend: Floats = np.zeros(len(self.names))
@@ -101,6 +100,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.venue.requote(self.venue.ledger)
         self.venue.size_and_levy(self.hours_per_step)
         self.venue.ledger.begin_step()
+        self.statement = Statement(self.venue.ledger.fund)
         self.observation: dict[str, float] = observe(self)
         self.datacollector = mesa.DataCollector(model_reporters={name: partial(_output, name) for name in self.outputs})
         self.datacollector.collect(self)

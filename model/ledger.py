@@ -145,6 +145,11 @@ class Ledger:
         for name, column in self._store.items():
             setattr(self, name, column[..., : self.rows])
 
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """A copy's columns are views of its own store, not of copies of their own."""
+        self.__dict__.update(state)
+        self._bind()
+
     def take(self, rows: Rows) -> "Ledger":
         """A compact ledger of some rows, the house first; it books its flows where this one does."""
         part = object.__new__(Ledger)

@@ -146,11 +146,8 @@ def settle(equity: Floats, share: Floats, keeps: Floats, notional: Floats, fee_r
 
 def maintenance_shares(maintenance: Floats, notional: Floats) -> Floats:
     """Shape (M, n): each position's part of its account's maintenance margin; by notional, then equally, where there is none."""
-    held = (notional > 0.0).astype(float)
-    for weight in (maintenance, notional):
-        total = weight.sum(axis=0)
-        if (total > 0.0).all():
-            return weight / total
-        held = np.where(total > 0.0, weight, held)
-    shares: Floats = held / np.maximum(held.sum(axis=0), 1e-300)
+    weight = np.ones_like(notional)
+    for better in (notional, maintenance):
+        weight = np.where(better.sum(axis=0) > 0.0, better, weight)
+    shares: Floats = weight / weight.sum(axis=0)
     return shares

@@ -1,6 +1,7 @@
 """What the exchange and its fund take: fees, funding, the levy on open interest; and what they will take in the coming step."""
 
 from dataclasses import dataclass
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from agents.clock import HOURS_PER_YEAR
@@ -45,47 +46,49 @@ def charge_trading(exchange: "Exchange", ordered: "Mapping[Account, float]", mad
 def pay_funding(exchange: "Exchange", hours: float) -> None:
     """Longs pay shorts, or the other way round; the fund takes its share of what receivers get."""
     rates = exchange.funding = [market.funding_rate(hours) for market in exchange.markets]
+    a_contract = [rate * mark for rate, mark in zip(rates, exchange.marks, strict=True)]
     due: dict[Account, float] = {}
     for account in (exchange.fund, *exchange.accounts.values()):
-        due[account] = sum(rate * mark * held for rate, mark, held in zip(rates, exchange.marks, account.position, strict=True))
-    received = collect(exchange, "funding", due)
-    for account, usd in received.items():
-        if account is not exchange.fund:
-            part = min(exchange.levies.funding * usd, max(account.cash, 0.0))
+        usd = sum(map(mul, a_contract, account.position))
+        if usd:
+            due[account] = usd
+    share = collect(exchange, "funding", due)
+    if exchange.levies.funding <= 0.0:
+        return
+    for account, usd in due.items():
+        if usd < 0.0 and account is not exchange.fund:
+            part = min(-usd * share * exchange.levies.funding, max(account.cash, 0.0))
             account.cash -= part
             exchange.fund.receive("funding_share", part)
 
 
 def charge_open_interest(exchange: "Exchange", hours: float) -> None:
     """Every open position pays the fund by its size."""
-    rate = exchange.levies.open_interest * hours
-    due: dict[Account, float] = {account: rate * account.notional for account in exchange.accounts.values() if not account.flat}
+    a_contract = [exchange.levies.open_interest * hours * mark for mark in exchange.marks]
+    due: dict[Account, float] = {}
+    for account in exchange.accounts.values():
+        usd = sum(map(mul, a_contract, map(abs, account.position)))
+        if usd:
+            due[account] = usd
     due[exchange.fund] = -sum(due.values())
     collect(exchange, "open_interest_levy", due)
 
 
-def collect(exchange: "Exchange", kind: str, due: dict[Account, float]) -> dict[Account, float]:
-    """Charges (> 0) and credits (< 0), USD: nobody pays more than it has, receivers share what was paid. Returns what each receiver got."""
-    paid, short = {}, False
+def collect(exchange: "Exchange", kind: str, due: dict[Account, float]) -> float:
+    """Charges (> 0) and credits (< 0), USD: nobody pays more than it has, receivers share what was paid. Returns their share of what is due to them."""
+    share = 1.0
+    short = [(account, max(account.cash, 0.0)) for account, usd in due.items() if usd > 0.0 and usd > account.cash]
+    if short:
+        due.update(short)
+        owed = -sum(usd for usd in due.values() if usd < 0.0)
+        share = sum(usd for usd in due.values() if usd > 0.0) / owed if owed > 0.0 else 1.0
     for account, usd in due.items():
-        if usd > 0.0:
-            paid[account] = min(usd, max(account.cash, 0.0))
-            short |= paid[account] < usd
-    owed = -sum(usd for usd in due.values() if usd < 0.0)
-    share = sum(paid.values()) / owed if short and owed > 0.0 else 1.0
-    received = {account: -usd * share for account, usd in due.items() if usd < 0.0}
-    for account, usd in received.items():
-        _credit(exchange, kind, account, usd)
-    for account, usd in paid.items():
-        _credit(exchange, kind, account, -usd)
-    return received
-
-
-def _credit(exchange: "Exchange", kind: str, account: Account, usd: float) -> None:
-    if account is exchange.fund:
-        exchange.fund.receive(kind, usd)
-    else:
-        account.cash += usd
+        paid = usd if usd > 0.0 else usd * share
+        if account is exchange.fund:
+            exchange.fund.receive(kind, -paid)
+        else:
+            account.cash -= paid
+    return share
 
 
 def set_levies(exchange: "Exchange", interest: list[float]) -> Levies:
@@ -101,7 +104,9 @@ def set_levies(exchange: "Exchange", interest: list[float]) -> Levies:
             case "surplus":
                 total.surplus = min(total.surplus + rule.share, 1.0)
             case "open_interest":
-                total.open_interest += rule.rate / HOURS_PER_YEAR * (_volatility(exchange, interest, rule.reference) / rule.reference) ** rule.exponent
+                total.open_interest += (
+                    rule.rate / HOURS_PER_YEAR * (_volatility(exchange, interest, rule.reference) / rule.reference) ** rule.exponent
+                )
             case unknown:
                 raise NotImplementedError(f"the twin has no accrual rule {unknown!r}")
     return total

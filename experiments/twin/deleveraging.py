@@ -85,9 +85,7 @@ def find_winners(exchange: "Exchange", market: int, sign: float, haircut: float,
             continue
         size, profit = abs(account.position[market]), account.profit(market)
         room = min(size, max(min(profit, account.cash), 0.0) / haircut) if haircut > 0.0 else size
-        winners.append(
-            Winner(account, room, size, profit, account.cash, sum(account.maintenance(exchange.margin)), account.entry[market])
-        )
+        winners.append(Winner(account, room, size, profit, account.cash, sum(account.maintenance(exchange.margin)), account.entry[market]))
     return winners
 
 

@@ -98,9 +98,7 @@ class RecordedEcosystem(Ecosystem):
         columns = (market.index, market.reference_depth, self.venue.reference_volatility, market.basis, market.pressure)
         columns = (*columns, market.momentum, market.average_premium)
         quoting = [Quoting(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
-        return Opening(
-            quoting, self.balances(range(HOUSE_ROWS, ledger.rows)), self.balances(range(FUND, FUND + 1))[FUND], ledger.treasury
-        )
+        return Opening(quoting, self.balances(range(HOUSE_ROWS, ledger.rows)), self.balances(range(FUND, FUND + 1))[FUND], ledger.treasury)
 
     # -- what goes in ---------------------------------------------------------------------------------------------------------------
 
@@ -147,7 +145,9 @@ class RecordedEcosystem(Ecosystem):
         before = core.equity.size
         moved = ledger.equity()[HOUSE_ROWS:before] - core.equity[HOUSE_ROWS:]
         money = {HOUSE_ROWS + at: usd for at, usd in enumerate(moved.tolist()) if usd}
-        ended = np.flatnonzero(core.position[:, : self.venue.institutions].any(axis=0) & ~ledger.exposure[:, : self.venue.institutions].any(axis=0))
+        ended = np.flatnonzero(
+            core.position[:, : self.venue.institutions].any(axis=0) & ~ledger.exposure[:, : self.venue.institutions].any(axis=0)
+        )
         status = [STATUS[code] for code in ledger.status.tolist()]
         changed = {row: status[row] for row in range(HOUSE_ROWS, before) if status[row] != core.status[row]}
         injection = min(self.venue.levies.injection, max(core.treasury, 0.0)) if not core.insolvent else 0.0
@@ -188,7 +188,9 @@ def compare(exchange: Exchange, state: State, before: State, tolerance: float = 
         for market in range(len(exchange.markets)):
             position, entry = float(state.position[market, number]), float(state.entry[market, number])
             least = FLOOR / max(float(state.marks[market]), 1e-300)
-            check(f"position of account {number} in market {market}", position, account.position[market], float(held[market, number]) + least)
+            check(
+                f"position of account {number} in market {market}", position, account.position[market], float(held[market, number]) + least
+            )
             if abs(position) > tolerance * least:
                 check(f"entry of account {number} in market {market}", entry, account.entry[market], abs(entry))
             check(f"spot of account {number}, asset {market}", float(state.spot[market, number]), account.spot[market], 1.0)
@@ -196,7 +198,12 @@ def compare(exchange: Exchange, state: State, before: State, tolerance: float = 
             out.append(f"status of account {number}: engine {state.status[number]}, twin {account.status}")
     check("exchange capital", state.treasury, exchange.treasury, total)
     for kind in sorted(state.statement.keys() | exchange.fund.statement.flows.keys()):
-        check(f"fund: {kind}", state.statement.get(kind, 0.0), exchange.fund.statement.flows.get(kind, 0.0), float(gross[FUND]) + state.deficits)
+        check(
+            f"fund: {kind}",
+            state.statement.get(kind, 0.0),
+            exchange.fund.statement.flows.get(kind, 0.0),
+            float(gross[FUND]) + state.deficits,
+        )
     check("deficits", state.deficits, exchange.deficits, total)
     for layer in sorted(state.absorbed.keys() | exchange.absorbed.keys()):
         check(f"absorbed by {layer}", state.absorbed.get(layer, 0.0), exchange.absorbed.get(layer, 0.0), total)

@@ -1,8 +1,8 @@
 """The twin with traders that decide for themselves: the whole step as one plain Mesa agent a trader, for the benchmark.
 
 The rules are the array engine's; draws are scalar, one trader at a time. Lenders, and what institutions pay out, are left out: they cost next to
-nothing either way. Two shortcuts that any such model would take are taken: only accounts that could breach within the step's range of prices are
-settled and checked in every increment, and everybody else is settled once at its end.
+nothing either way. With `screen`, two shortcuts that a careful author would take are taken: only accounts that could breach within the step's range of
+prices are settled and checked in every increment, and everybody else is settled once at its end. Without it every account is, in every increment.
 """
 
 import copy
@@ -109,7 +109,9 @@ class Person(Trader):
             if signals.tradable[market]:
                 stance = 0.0 if self.leaving else self.stance(market, signals)
                 wanted[market] = stance * budget * signals.weights[market] / mark
-        initial = sum(margin.initial(market, contracts, mark) for market, (contracts, mark) in enumerate(zip(wanted, self.marks, strict=True)))
+        initial = sum(
+            margin.initial(market, contracts, mark) for market, (contracts, mark) in enumerate(zip(wanted, self.marks, strict=True))
+        )
         allowed = min(max(self.cash, 0.0) * 0.95 / initial, 1.0) if initial > 0.0 else 1.0
         return [
             contracts * allowed - held if tradable else 0.0
@@ -135,13 +137,24 @@ class World(Exchange):
         scenario, opening, rng: see `Exchange`.
         characters: of the traders, by number.
         news: increments of the coming step.
+        screen: whether accounts out of danger are left out of the walk.
     """
 
     kinds: ClassVar[dict[str, type[Account]]] = {"market_maker": MarketMaker, "liquidator": Liquidator, "trader": Person}
     traders: list[Person]  # type: ignore[assignment]
 
-    def __init__(self, scenario: "Scenario", opening: Opening, characters: dict[int, Character], news: Callable[[], Increments], *, rng: Any) -> None:
+    def __init__(
+        self,
+        scenario: "Scenario",
+        opening: Opening,
+        characters: dict[int, Character],
+        news: Callable[[], Increments],
+        *,
+        screen: bool = True,
+        rng: Any = None,
+    ) -> None:
         super().__init__(scenario, opening, rng=rng)
+        self.screen = screen
         self.news, self.hours = news, scenario.hours_per_step
         for person in self.traders:
             person.character = characters[person.number]
@@ -156,7 +169,9 @@ class World(Exchange):
         self.acting: list[Person] = []
         self.low, self.high = list(self.marks), list(self.marks)
         self.levies = set_levies(self, open_interest(self))
-        self.strategies: Counter[tuple[str, str]] = Counter((person.character.group.name, person.parameters.type) for person in self.traders)
+        self.strategies: Counter[tuple[str, str]] = Counter(
+            (person.character.group.name, person.parameters.type) for person in self.traders
+        )
 
     # -- the step -------------------------------------------------------------------------------------------------------------------
 
@@ -239,6 +254,8 @@ class World(Exchange):
 
     def watch(self, path: Increments) -> list[Account]:
         """Accounts that could breach within the range of prices that the path spans if nobody is liquidated."""
+        if not self.screen:
+            return super().watch(path)
         self.low, self.high = list(self.marks), list(self.marks)
         for at, market in enumerate(self.markets):
             ahead = copy.copy(market)
@@ -250,19 +267,17 @@ class World(Exchange):
 
     def in_danger(self, person: Person) -> bool:
         """Whether an account, at the worst price for each of its positions, could be below the most margin it may need."""
-        if person.flat:
-            return person.cash < -CENT
         worst, required = person.cash, 0.0
         for market, held in enumerate(person.position):
             if held:
                 worst += held * ((self.low[market] if held > 0.0 else self.high[market]) - self.marks[market])
                 required += self.margin.maintenance(market, held, self.high[market])
-        return worst < required or person.status == "closing"
+        return worst < required - CENT or person.status == "closing"
 
     def settle(self) -> None:
         """Variation margin of those who are watched; of everybody once marks leave the range."""
         outside = any(not low <= mark <= high for low, mark, high in zip(self.low, self.marks, self.high, strict=True))
-        if outside:
+        if outside and self.screen:
             self.watched = list(self.accounts.values())
         super().settle()
 
@@ -299,7 +314,11 @@ class World(Exchange):
         """A new trader, its deposit drawn from a truncated Pareto law."""
         floor, tail = group.span**-group.tail, group.tail
         size = (1.0 - self.rng.random() * (1.0 - floor)) ** (-1.0 / tail)
-        mean = math.log(group.span) / (1.0 - 1.0 / group.span) if tail == 1.0 else tail / (tail - 1.0) * (1.0 - group.span ** (1.0 - tail)) / (1.0 - floor)
+        mean = (
+            math.log(group.span) / (1.0 - 1.0 / group.span)
+            if tail == 1.0
+            else tail / (tail - 1.0) * (1.0 - group.span ** (1.0 - tail)) / (1.0 - floor)
+        )
         stake = group.equity / max(group.count, 1) * size / mean
         leverage = min(group.leverage * math.exp(group.leverage_spread * self.rng.standard_normal()), group.leverage_max)
         modest = max(size / mean, 1.0) ** -getattr(group, "leverage_by_size", 0.0)

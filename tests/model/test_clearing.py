@@ -360,7 +360,7 @@ def test_terminating_an_account_below_zero_sends_its_loss_down_the_waterfall() -
     terminate(one.venue, rows(5))
     one.venue.ledger.check(1)
     assert one.equity(5, FUND, LONG) == pytest.approx([0.0, 300.0, 6_200.0], abs=1e-9)
-    assert one.statement == {Flow.DRAW_EXECUTION: pytest.approx(-200.0)}
+    assert one.statement == {Flow.DRAW_CLOSE_OUT: pytest.approx(-200.0)}
 
 
 # -- one clearing with exposures frozen ---------------------------------------------------------------------------------------------------

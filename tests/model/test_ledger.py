@@ -1,5 +1,7 @@
 """The ledger: every verb closes, every law is noticed when it is broken."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -157,6 +159,16 @@ def test_rows_are_appended_for_ever_and_keep_what_they_hold(ledger: Ledger) -> N
     assert set(ledger.role[fresh].tolist()) == {Role.LIQUIDATOR}
     assert set(ledger.status.tolist()) == {Status.ACTIVE}
     ledger.check(0)
+
+
+def test_a_deep_copy_is_a_ledger_of_its_own_whose_walked_rows_arrive(ledger: Ledger) -> None:
+    twin = copy.deepcopy(ledger)
+    part = twin.take(rows(0, 1, 2, 3, 4))
+    part.transfer(Flow.SURPLUS, 4, FUND, 20.0)
+    twin.put(rows(0, 1, 2, 3, 4), part)
+    assert twin.cash[[4, FUND]].tolist() == [980.0, 520.0]
+    assert ledger.cash[[4, FUND]].tolist() == [1000.0, 500.0]
+    twin.check(0)
 
 
 def _cash(ledger: Ledger) -> None:

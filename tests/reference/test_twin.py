@@ -44,7 +44,11 @@ def world(
         {**basis, "count": min(3, traders), "equity": 6e7},
     ]
     block = base["venues"][0]
-    sizes = {"clearinghouse": {"fund": 3e6, "capital": 2e6, **(house or {})}, "market_makers": {"capital": 2e7}, "liquidators": {"capital": 4e6}}
+    sizes = {
+        "clearinghouse": {"fund": 3e6, "capital": 2e6, **(house or {})},
+        "market_makers": {"capital": 2e7},
+        "liquidators": {"capital": 4e6},
+    }
     for name, change in (venue or {}).items():
         sizes[name] = {**sizes.get(name, {}), **change}
     shocks = [{"type": "price_move", "at": 6.0, "lasts": lasts, "size": list(move)}] if move else []
@@ -85,7 +89,11 @@ def test_a_crash_agrees_down_to_the_layers_that_bear_it(move: tuple[float, ...],
 @pytest.mark.parametrize("fund", [0.0, 3e6], ids=["empty fund", "small fund"])
 @pytest.mark.parametrize(
     "rule",
-    [*(deleveraging("queue", score) for score in SCORES), *(deleveraging("pro_rata", by) for by in SHARES), deleveraging("queue", "bitmex", "mark")],
+    [
+        *(deleveraging("queue", score) for score in SCORES),
+        *(deleveraging("pro_rata", by) for by in SHARES),
+        deleveraging("queue", "bitmex", "mark"),
+    ],
     ids=[*SCORES, *SHARES, "at mark"],
 )
 def test_every_deleveraging_rule_agrees(rule: dict[str, Any], fund: float) -> None:
@@ -225,20 +233,34 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     assets = Scenario().model_dump(by_alias=True)["assets"][: draw(st.integers(1, 3))]
     stages = draw(st.permutations(["book", "liquidators", "takeover"]))[: draw(st.integers(1, 3))]
     liquidation = draw(
-        st.sampled_from([{"type": "full"}, {"type": "full", "keeps": 0.5}, {"type": "partial_then_full"}, {"type": "partial_then_full", "small": 1e7}])
+        st.sampled_from(
+            [{"type": "full"}, {"type": "full", "keeps": 0.5}, {"type": "partial_then_full"}, {"type": "partial_then_full", "small": 1e7}]
+        )
     )
     house = {
         "fund": draw(st.sampled_from([0.0, 1e5, 3e6, 1e8])),
         "capital": draw(st.sampled_from([0.0, 1e5, 5e6])),
-        "fees": {"taker": 5e-4, "maker": draw(st.sampled_from([-1e-4, 0.0, 2e-4])), "liquidation": draw(st.sampled_from([0.0, 5e-3, 0.05]))},
+        "fees": {
+            "taker": 5e-4,
+            "maker": draw(st.sampled_from([-1e-4, 0.0, 2e-4])),
+            "liquidation": draw(st.sampled_from([0.0, 5e-3, 0.05])),
+        },
         "margin": draw(margins()),
         "liquidation": liquidation,
         "rounds": draw(st.integers(1, 5)),
-        "route": {"order": stages, "takeover_limit": draw(st.sampled_from([0.0, 1.0, 5.0])), "book_slippage": draw(st.sampled_from([0.005, 0.02, 0.1]))},
+        "route": {
+            "order": stages,
+            "takeover_limit": draw(st.sampled_from([0.0, 1.0, 5.0])),
+            "book_slippage": draw(st.sampled_from([0.005, 0.02, 0.1])),
+        },
         "waterfall": draw(waterfalls()),
     }
     venue = {
-        "market_makers": {"count": draw(st.integers(0, 4)), "capital": draw(st.sampled_from([1e6, 2e7])), "depth": (draw(st.sampled_from([5e4, 1.5e6])), 1e6)},
+        "market_makers": {
+            "count": draw(st.integers(0, 4)),
+            "capital": draw(st.sampled_from([1e6, 2e7])),
+            "depth": (draw(st.sampled_from([5e4, 1.5e6])), 1e6),
+        },
         "liquidators": {"count": draw(st.integers(0, 3)), "capital": draw(st.sampled_from([1e5, 4e6]))},
         "market": {"price_band": draw(st.sampled_from([0.01, 0.03, 0.3])), "pass_through": draw(st.sampled_from([0.0, 0.1, 1.0]))},
     }
