@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from model.errors import ScenarioError, fault
 from model.news import Replay
-from model.prices import _named as named_path
+from model.prices import named_path
 from model.scenario import Scenario
 
 ROOT: Final = Path(__file__).parent.parent

@@ -39,6 +39,8 @@ class Check(NamedTuple):
         return len(self.target) == len(self.found) and bool(np.allclose(self.found, self.target, rtol=0.0, atol=self.tolerance))
 
 
+WIDTH: Final = 150
+"""Columns a table of numbers takes, whatever the terminal."""
 _RING: Final = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
 _ASSETS: Final = (0.5, 0.625, 0.75)
 _OUTSIDE: Final = (1.5, 0.5, 0.5)
@@ -165,6 +167,7 @@ def main(*, economics_seeds: int = 0) -> int:
         Exit code: 0 if everything is within tolerance, else 3.
     """
     console = Console()
+    console.width = max(console.width, WIDTH)
     table = Table("what", "source", "target", "found", "tolerance", "verdict", title="Against published and known answers")
     failed = 0
     for check in checks():

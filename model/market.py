@@ -271,12 +271,18 @@ class Market:
         return float(self.displacement(middle)[market])
 
     def _integral(self, market: int, pressure: float) -> float:
-        """Antiderivative of the displacement in the pressure; depth differs by side, so each side integrates from zero."""
+        """Antiderivative of the displacement in the pressure; depth differs by side, so each side integrates from zero.
+
+        Flow can press beyond the price band when depth is withdrawn; the displacement stays at the band there.
+        """
         depth = float(self.depth[1 if pressure > 0 else 0, market])
         if depth <= 0.0 or pressure == 0.0:
             return 0.0
-        power = self._curve
-        return float(REFERENCE_DISTANCE * depth * (abs(pressure) / depth) ** (power + 1.0) / (power + 1.0))
+        power, band = self._curve, self.parameters.price_band
+        edge = depth * (band / REFERENCE_DISTANCE) ** self.parameters.depth_exponent
+        inside = min(abs(pressure), edge)
+        curve = REFERENCE_DISTANCE * depth * (inside / depth) ** (power + 1.0) / (power + 1.0)
+        return float(curve + band * (abs(pressure) - inside))
 
     def _impact(self, market: int, usd: float) -> None:
         self.log_index[market] += self.impact[market] * usd

@@ -61,7 +61,7 @@ def read_prices(files: Mapping[str | None, str | Path] | Sequence[str | Path], m
     """
     faults: list[str] = []
     frames: dict[str, tuple[str, pd.DataFrame]] = {}
-    named = list(files.items()) if isinstance(files, Mapping) else [_named(entry) for entry in files]
+    named = list(files.items()) if isinstance(files, Mapping) else [named_path(entry) for entry in files]
     if not named:
         raise ScenarioError([fault("prices", None, "files", "none", "at least one file")])
     for name, path in named:
@@ -78,7 +78,7 @@ def read_prices(files: Mapping[str | None, str | Path] | Sequence[str | Path], m
     return _table({market: checked[market][1] for market in markets if market in checked})
 
 
-def _named(entry: str | Path) -> tuple[str | None, str | Path]:
+def named_path(entry: str | Path) -> tuple[str | None, str | Path]:
     """`NAME=path` taken apart; what stands before `=` is no name if it reads as part of a path."""
     name, equals, path = str(entry).partition("=")
     return (name, path) if equals and not re.search(r"[/\\.]", name) else (None, entry)

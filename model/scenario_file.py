@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import ScenarioError, fault
-from model.prices import _named as named_path
+from model.prices import named_path
 from model.scenario import Scenario
 from model.scenario_faults import Finding, did_you_mean, known_settings, scenario_schema, validate
 from model.strict_yaml import Place, dotted, read_scalar, read_yaml, write_yaml

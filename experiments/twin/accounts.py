@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from experiments.twin.margin import Margin
 
 TIE = 1e-9
-"""Relative tolerance of every threshold on money: an account is breached, or bankrupt, when it is short by more than this share of what is asked."""
+"""Relative tolerance of thresholds: an account is breached, or bankrupt, when it is short by more than this share of what is asked."""
 CENT = 1e-6
 """USD, its least: an account may be short by so much through rounding."""
 DUST = 1e-9
@@ -39,7 +39,7 @@ class Balance:
     """USD, a market maker's own and borrowed capital at the start."""
 
 
-class Account(mesa.Agent):
+class Account(mesa.Agent[Any]):
     """A margin account.
 
     Attributes:
@@ -64,7 +64,7 @@ class Account(mesa.Agent):
         self.marks = marks
 
     def trade(self, market: int, quantity: float, price: float) -> None:
-        """Buys (> 0) or sells contracts at `price`; they are settled to the mark at once. Entry: averaged on adding, kept on reducing, new on turning."""
+        """Buys (> 0) or sells contracts at `price`, settled to the mark. Entry: average on adding, kept on reducing, new on turning."""
         old = self.position[market]
         new = old + quantity
         if abs(new) <= DUST * abs(quantity):

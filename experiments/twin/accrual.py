@@ -25,7 +25,7 @@ class Levies:
 
 
 def charge_trading(exchange: "Exchange", ordered: "Mapping[Account, float]", made: "Mapping[Account, float]") -> None:
-    """Trading fees on USD ordered and made, at most what an account has, shared by fund and exchange; rebates come out of exchange capital."""
+    """Fees on USD ordered and made, at most what an account has, shared by fund and exchange; rebates come out of exchange capital."""
     fees, share = exchange.rules.fees, exchange.levies.trading_fees
     for rate, traded in ((fees.taker, ordered), (fees.maker, made)):
         for account, usd in traded.items():
@@ -75,7 +75,7 @@ def charge_open_interest(exchange: "Exchange", hours: float) -> None:
 
 
 def collect(exchange: "Exchange", kind: str, due: dict[Account, float]) -> float:
-    """Charges (> 0) and credits (< 0), USD: nobody pays more than it has, receivers share what was paid. Returns their share of what is due to them."""
+    """Charges (> 0) and credits (< 0), USD: nobody pays more than it has, receivers share what was paid. Returns that share."""
     share = 1.0
     short = [(account, max(account.cash, 0.0)) for account, usd in due.items() if usd > 0.0 and usd > account.cash]
     if short:

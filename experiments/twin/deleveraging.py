@@ -1,7 +1,6 @@
 """Contracts that leave against the other side: by rank or pro rata at bankruptcy price, or at mark."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +9,15 @@ from experiments.twin.accounts import TIE, Account
 from experiments.twin.market import FULL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from experiments.twin.exchange import Exchange
     from experiments.twin.liquidation import Case
 
 
 @dataclass
 class Winner:
-    """Somebody on the other side of bankrupt contracts: `room` is what it can give without losing more than min(profit since entry, equity)."""
+    """Somebody on the other side of bankrupt contracts; `room`: what it can give and lose at most min(profit since entry, equity)."""
 
     account: Account
     room: float
@@ -48,7 +49,7 @@ def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Accou
 def against_winners(
     exchange: "Exchange", market: int, sign: float, bankrupt: list[Account], lost: list[float], part: float, excluded: set[Account]
 ) -> None:
-    """Part of the bankrupt longs (`sign` 1) or shorts (-1) of a market against winners; `lost` is each one's loss, USD, that belongs to this market.
+    """Part of the bankrupt longs (`sign` 1) or shorts (-1) of a market against winners; `lost`: each one's loss, USD, that belongs to it.
 
     A bankrupt account trades at the price that brings what leaves to zero, winners all at the average of those prices.
     """

@@ -1,91 +1,23 @@
 """The exchange and its step: open, walk the price path, close."""
 
-from dataclasses import dataclass, field
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import mesa
 
 from agents.clock import HOURS_PER_YEAR
 from experiments.twin import accrual, deleveraging, liquidation, waterfall
-from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Status, Trader
+from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Trader
 from experiments.twin.accrual import Levies
+from experiments.twin.inputs import FUND, Inputs, Opening, Visits
 from experiments.twin.margin import Margin
 from experiments.twin.market import Market, clamp
 
 if TYPE_CHECKING:
     from model.scenario import Scenario
 
-FUND = 1
-"""The fund's number in orders."""
 
-
-@dataclass
-class Quoting:
-    """A market as it opens: USD and logs, see `market.Market`."""
-
-    index: float
-    depth: float
-    volatility: float
-    basis: float = 0.0
-    pressure: float = 0.0
-    momentum: float = 0.0
-    average_premium: float = 0.0
-
-
-@dataclass
-class Opening:
-    """The state from which the twin starts: markets, accounts by number, the fund, exchange capital (USD)."""
-
-    markets: list[Quoting]
-    accounts: dict[int, Balance]
-    fund: Balance
-    treasury: float
-
-
-@dataclass
-class Inputs:
-    """What reaches the exchange from outside in a step.
-
-    Attributes:
-        orders: number of an account (or FUND) and contracts wanted by market, buy > 0.
-        spot_orders: asset, number, units, bought (> 0) or sold after the auction at the index.
-        path: log index return of each market and hours, by increment.
-        hours: length of the step.
-        volatility: annualised by market, as the exchange measures it.
-        depth: factor on what market makers show, by market.
-        levies: what the fund takes.
-    """
-
-    orders: list[tuple[int, list[float]]]
-    spot_orders: list[tuple[int, int, float]]
-    path: list[tuple[list[float], float]]
-    hours: float
-    volatility: list[float]
-    depth: list[float]
-    levies: Levies = field(default_factory=Levies)
-
-
-@dataclass
-class Visits:
-    """What comes from elsewhere between two steps.
-
-    Attributes:
-        injection: USD from exchange capital to the fund.
-        ended: numbers of accounts whose contracts end at mark, for they failed elsewhere; what they lack goes down the waterfall.
-        money: USD by which each account has changed after all that; treasury: the same of exchange capital.
-        entered: new accounts by number.
-        status: of those whose status changed.
-    """
-
-    money: dict[int, float]
-    entered: dict[int, Balance]
-    ended: list[int]
-    status: dict[int, Status]
-    treasury: float = 0.0
-    injection: float = 0.0
-
-
-class Exchange(mesa.Model):
+class Exchange(mesa.Model[mesa.Agent[Any], Any]):
     """One exchange.
 
     Attributes:
@@ -129,9 +61,13 @@ class Exchange(mesa.Model):
         """Opens an account."""
         account = self.kinds[balance.role](self, number, self.marks, balance)
         self.accounts[number] = account
-        for role, members in ((MarketMaker, self.makers), (Liquidator, self.liquidators), (Trader, self.traders)):
-            if isinstance(account, role):
-                members.append(account)  # type: ignore[attr-defined]
+        match account:
+            case MarketMaker():
+                self.makers.append(account)
+            case Liquidator():
+                self.liquidators.append(account)
+            case Trader():
+                self.traders.append(account)
         return account
 
     # -- the step -------------------------------------------------------------------------------------------------------------------
@@ -170,8 +106,7 @@ class Exchange(mesa.Model):
         self.fund.receive("injection", injection)
         before, capital = {number: account.cash for number, account in self.accounts.items()}, self.treasury
         if visits.ended and not self.insolvent:
-            deleveraging.close_at_mark(self, [self.accounts[number] for number in visits.ended])
-            waterfall.settle_flat(self)
+            deleveraging.close_out(self, [self.accounts[number] for number in visits.ended])
         for number, cash in before.items():
             self.accounts[number].cash = cash + visits.money.get(number, 0.0)
         self.treasury = capital + visits.treasury
@@ -187,7 +122,7 @@ class Exchange(mesa.Model):
         return account.status == "active" and (breached is None or account not in breached)
 
     def requote(self, breached: set[Account] | None = None) -> None:
-        """Market makers quote. Depth falls with volatility; the centre is the reservation price r = s - q gamma sigma^2 (a day) of Avellaneda & Stoikov."""
+        """Market makers quote. Depth falls with volatility; the centre is r = s - q gamma sigma^2 (a day) (Avellaneda & Stoikov)."""
         p, capital = self.maker_rules, sum(maker.opening for maker in self.makers)
         if capital <= 0.0:
             for market in self.markets:
@@ -205,12 +140,12 @@ class Exchange(mesa.Model):
     def _calmness(self, market: Market) -> float:
         if market.alarm <= 0.0:
             return 1.0
-        return min((market.calm_volatility / market.alarm) ** self.maker_rules.volatility_exponent, 1.0)
+        return min(math.pow(market.calm_volatility / market.alarm, self.maker_rules.volatility_exponent), 1.0)
 
     def auction(self, orders: list[tuple[int, list[float]]], hours: float) -> None:
         """Orders clear at one price a market; makers take the rest in proportion to the depth they show. Then fees."""
         ordered = {number: 0.0 for number, _ in orders}
-        made = dict.fromkeys(self.makers, 0.0)
+        made: dict[Account, float] = dict.fromkeys(self.makers, 0.0)
         for at, market in enumerate(self.markets):
             buys = sum(max(contracts[at], 0.0) for _, contracts in orders)
             sells = sum(max(-contracts[at], 0.0) for _, contracts in orders)

@@ -74,7 +74,7 @@ def call_margin(exchange: "Exchange", breached: list[Account]) -> bool:
 
 
 def one_round(exchange: "Exchange", breached: list[Account]) -> None:
-    """Liquidates slices of all breached accounts at once; what the house cannot pay for is deleveraged instead, if the exchange does that."""
+    """Liquidates slices of all breached accounts at once; what the house cannot pay for is deleveraged, if the exchange does that."""
     excluded = set(breached)
     exchange.requote(excluded)
     cases = [make_case(exchange, account) for account in breached]
@@ -107,7 +107,8 @@ def make_case(exchange: "Exchange", account: Account) -> Case:
         keeps = 0.0 if whole else 1.0
     if account.status == "closing":
         fraction = 1.0
-    shares = [margin / required if required > 0.0 else 0.0 for margin in maintenance]
+    weights = maintenance if required > 0.0 else [1.0] * len(maintenance)
+    shares = [weight / sum(weights) for weight in weights]
     bankrupt = account.cash < -TIE * account.notional - CENT
     return Case(account, list(account.position), account.cash, shares, fraction, keeps, bankrupt)
 
@@ -118,7 +119,7 @@ def make_case(exchange: "Exchange", account: Account) -> Case:
 def route(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> list[Side]:
     """Asks book, liquidators and fund in the scenario's order to take the slices. The book moves, accounts do not yet."""
     rules = exchange.liquidator_rules
-    capacity = {one: one.capacity(rules, able=exchange.able(one, excluded)) for one in exchange.liquidators}
+    capacity: dict[Account, float] = {one: one.capacity(rules, able=exchange.able(one, excluded)) for one in exchange.liquidators}
     room = exchange.rules.route.takeover_limit * max(exchange.fund.cash, 0.0) - exchange.fund.notional
     sides = []
     for at, mark in enumerate(exchange.marks):
@@ -211,7 +212,7 @@ def commit(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> None:
 
 
 def settle_slices(exchange: "Exchange", case: Case, executed: float, left: float) -> float:
-    """A round's slices have the part of the account's equity that they have of its maintenance margin; their bankruptcy price is where it is used up.
+    """Slices have the part of the account's equity that they have of its maintenance margin; at their bankruptcy price it is used up.
 
     The fee is at most what they leave; of the rest the exchange takes what the account does not keep. Returns the deficit, USD.
     """

@@ -79,16 +79,16 @@ class Market:
         return self.asks if sign > 0.0 else self.bids
 
     def displacement(self, pressure: float) -> float:
-        """Depth within a distance grows as distance ** exponent, so pressure Q moves the price by 10 bp x (|Q| / depth) ** (1 / exponent)."""
+        """Depth grows as distance ** exponent, so pressure Q moves the price by 10 bp x (|Q| / depth) ** (1 / exponent), in the band."""
         depth = self.depth(pressure)
         if depth <= 0.0 or pressure == 0.0:
             return 0.0
-        distance = TEN_BASIS_POINTS * (abs(pressure) / depth) ** (1.0 / self.parameters.depth_exponent)
+        distance = TEN_BASIS_POINTS * math.pow(abs(pressure) / depth, 1.0 / self.parameters.depth_exponent)
         return math.copysign(min(distance, self.parameters.price_band), pressure)
 
     def limit(self, sign: float, distance: float) -> float:
         """USD of pressure at which the displacement is `distance`."""
-        return self.depth(sign) * (distance / TEN_BASIS_POINTS) ** self.parameters.depth_exponent
+        return self.depth(sign) * math.pow(distance / TEN_BASIS_POINTS, self.parameters.depth_exponent)
 
     def quote(self, bids: float, asks: float, skew: float) -> None:
         """Makers' new quotes; the displacement that there is stays, so the pressure scales with the depth."""
@@ -144,13 +144,13 @@ class Market:
         return (quantity if size == whole else sign * size / index), index * (1.0 + self.skew + average)
 
     def _integral(self, pressure: float) -> float:
-        """Of the displacement, from 0 to `pressure`: 10 bp x depth x (|Q| / depth) ** (1 / e + 1) / (1 / e + 1), and the band beyond its limit."""
+        """Of the displacement, from 0 to `pressure`: 10 bp x depth x (|Q| / depth) ** (1 / e + 1) / (1 / e + 1), the band beyond."""
         depth = self.depth(pressure)
         if depth <= 0.0:
             return 0.0
         power = 1.0 / self.parameters.depth_exponent + 1.0
         within = min(abs(pressure), self.limit(pressure, self.parameters.price_band))
-        curve = TEN_BASIS_POINTS * depth * (within / depth) ** power / power
+        curve = TEN_BASIS_POINTS * depth * math.pow(within / depth, power) / power
         return curve + self.parameters.price_band * (abs(pressure) - within)
 
     def trade_spot(self, usd: float) -> None:
@@ -178,7 +178,7 @@ class Market:
         self.hours += hours
 
     def funding_rate(self, hours: float) -> float:
-        """What longs pay on their notional for `hours`: F = P + clamp(I - P, +-0.05 %) per eight hours, capped; to be called once a step."""
+        """What longs pay on notional for `hours`: F = P + clamp(I - P, +-0.05 %) per eight hours, capped; to be called once a step."""
         p = self.parameters
         latest = self.premium_hours / self.hours if self.hours > 0.0 else self.basis
         self.average_premium += (1.0 - math.exp(-hours / 8.0)) * (latest - self.average_premium)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from experiments.twin.accounts import Balance, Role, Status
 from experiments.twin.accrual import Levies
-from experiments.twin.exchange import Exchange, Inputs, Opening, Quoting, Visits
+from experiments.twin.exchange import Exchange
+from experiments.twin.inputs import Inputs, Opening, Quoting, Visits
 from model.ecosystem import Ecosystem
 from model.ledger import FUND, HOUSE_ROWS
 from model.path import Path
@@ -27,7 +28,7 @@ ROLES: dict[int, Role] = {1: "market_maker", 2: "liquidator", 3: "trader"}
 
 @dataclass
 class State:
-    """The array engine's accounts, a column each, (R,) or (M, R), and what it counted in the step. `gross` is what rounding is measured against, USD."""
+    """The array engine's accounts, a column each, (R,) or (M, R), and what it counted; rounding is measured against `gross`, USD."""
 
     equity: Floats
     gross: Floats
@@ -41,6 +42,26 @@ class State:
     deficits: float
     absorbed: dict[str, float]
     insolvent: bool
+
+
+@dataclass
+class Largest:
+    """The most that accounts were made of so far, gross USD (R,) and contracts (M, R): what they have now is a difference of that."""
+
+    gross: Floats
+    held: Floats
+
+    @classmethod
+    def of(cls, state: State) -> "Largest":
+        """In one state."""
+        return cls(state.gross.copy(), np.abs(state.position))
+
+    def and_of(self, state: State) -> "Largest":
+        """In a later state too; there may be more accounts by then."""
+        now, known = Largest.of(state), self.gross.size
+        now.gross[:known] = np.maximum(now.gross[:known], self.gross)
+        now.held[:, :known] = np.maximum(now.held[:, :known], self.held)
+        return now
 
 
 class RecordedEcosystem(Ecosystem):
@@ -95,9 +116,9 @@ class RecordedEcosystem(Ecosystem):
     def opening(self) -> Opening:
         """The state from which the twin starts."""
         market, ledger = self.venue.market, self.venue.ledger
-        columns = (market.index, market.reference_depth, self.venue.reference_volatility, market.basis, market.pressure)
-        columns = (*columns, market.momentum, market.average_premium)
-        quoting = [Quoting(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
+        kept = (market.basis, market.pressure, market.momentum, market.average_premium)
+        columns = [column.tolist() for column in (market.index, market.reference_depth, self.venue.reference_volatility, *kept)]
+        quoting = [Quoting(*values) for values in zip(*columns, strict=True)]
         return Opening(quoting, self.balances(range(HOUSE_ROWS, ledger.rows)), self.balances(range(FUND, FUND + 1))[FUND], ledger.treasury)
 
     # -- what goes in ---------------------------------------------------------------------------------------------------------------
@@ -145,9 +166,8 @@ class RecordedEcosystem(Ecosystem):
         before = core.equity.size
         moved = ledger.equity()[HOUSE_ROWS:before] - core.equity[HOUSE_ROWS:]
         money = {HOUSE_ROWS + at: usd for at, usd in enumerate(moved.tolist()) if usd}
-        ended = np.flatnonzero(
-            core.position[:, : self.venue.institutions].any(axis=0) & ~ledger.exposure[:, : self.venue.institutions].any(axis=0)
-        )
+        held, holds = (columns[:, : self.venue.institutions].any(axis=0) for columns in (core.position, ledger.position))
+        ended = np.flatnonzero(held & ~holds)
         status = [STATUS[code] for code in ledger.status.tolist()]
         changed = {row: status[row] for row in range(HOUSE_ROWS, before) if status[row] != core.status[row]}
         injection = min(self.venue.levies.injection, max(core.treasury, 0.0)) if not core.insolvent else 0.0
@@ -161,55 +181,54 @@ class RecordedEcosystem(Ecosystem):
         )
 
 
-def compare(exchange: Exchange, state: State, before: State, tolerance: float = TOLERANCE) -> list[str]:
+def compare(exchange: Exchange, state: State, largest: Largest, tolerance: float = TOLERANCE) -> list[str]:
     """What the twin sees otherwise than the array engine: one line each, nothing if they agree to `tolerance`.
 
     Args:
         exchange: the twin.
         state: of the array engine.
-        before: as the step began; what accounts have now is a difference of what they had then.
+        largest: what rounding is measured against, up to now.
         tolerance: relative.
     """
-    out: list[str] = []
-    gross = state.gross.copy()
-    gross[: before.gross.size] = np.maximum(gross[: before.gross.size], before.gross)
-    held = np.abs(state.position)
-    held[:, : before.gross.size] = np.maximum(held[:, : before.gross.size], np.abs(before.position))
-
-    def check(what: str, engine: float, twin: float, scale: float) -> None:
-        if not abs(engine - twin) <= tolerance * scale:
-            out.append(f"{what}: engine {engine!r}, twin {twin!r}")
-
-    total = float(gross[FUND:].sum())
-    for market, mark in enumerate(state.marks.tolist()):
-        check(f"mark of market {market}", mark, exchange.marks[market], abs(mark))
-    for number, account in [(FUND, exchange.fund), *exchange.accounts.items()]:
-        check(f"equity of account {number}", float(state.equity[number]), account.cash, float(gross[number]))
-        for market in range(len(exchange.markets)):
-            position, entry = float(state.position[market, number]), float(state.entry[market, number])
-            least = FLOOR / max(float(state.marks[market]), 1e-300)
-            check(
-                f"position of account {number} in market {market}", position, account.position[market], float(held[market, number]) + least
-            )
-            if abs(position) > tolerance * least:
-                check(f"entry of account {number} in market {market}", entry, account.entry[market], abs(entry))
-            check(f"spot of account {number}, asset {market}", float(state.spot[market, number]), account.spot[market], 1.0)
-        if number != FUND and state.status[number] != account.status:
-            out.append(f"status of account {number}: engine {state.status[number]}, twin {account.status}")
-    check("exchange capital", state.treasury, exchange.treasury, total)
-    for kind in sorted(state.statement.keys() | exchange.fund.statement.flows.keys()):
-        check(
-            f"fund: {kind}",
-            state.statement.get(kind, 0.0),
-            exchange.fund.statement.flows.get(kind, 0.0),
-            float(gross[FUND]) + state.deficits,
-        )
-    check("deficits", state.deficits, exchange.deficits, total)
-    for layer in sorted(state.absorbed.keys() | exchange.absorbed.keys()):
-        check(f"absorbed by {layer}", state.absorbed.get(layer, 0.0), exchange.absorbed.get(layer, 0.0), total)
+    largest = largest.and_of(state)
+    gross, held = largest.gross, largest.held
+    found = [*_accounts(exchange, state, gross, held, tolerance), *_sums(exchange, state, gross, tolerance)]
+    lines = [f"{what}: engine {engine!r}, twin {twin!r}" for what, engine, twin, within in found if not abs(engine - twin) <= within]
+    for number, account in exchange.accounts.items():
+        if state.status[number] != account.status:
+            lines.append(f"status of account {number}: engine {state.status[number]}, twin {account.status}")
     if state.insolvent != exchange.insolvent:
-        out.append(f"insolvent: engine {state.insolvent}, twin {exchange.insolvent}")
-    return out
+        lines.append(f"insolvent: engine {state.insolvent}, twin {exchange.insolvent}")
+    return lines
+
+
+def _accounts(exchange: Exchange, state: State, gross: Floats, held: Floats, tolerance: float) -> Iterator[tuple[str, float, float, float]]:
+    """What each account has: name, what the engine says, what the twin says, how far apart they may be."""
+    for number, account in [(FUND, exchange.fund), *exchange.accounts.items()]:
+        yield f"equity of account {number}", float(state.equity[number]), account.cash, tolerance * float(gross[number])
+        for at, mark in enumerate(state.marks.tolist()):
+            where = f"of account {number} in market {at}"
+            position, entry = float(state.position[at, number]), float(state.entry[at, number])
+            least = FLOOR / max(mark, 1e-300)
+            yield f"position {where}", position, account.position[at], tolerance * (float(held[at, number]) + least)
+            if abs(position) > tolerance * least:
+                yield f"entry {where}", entry, account.entry[at], tolerance * entry
+            yield f"spot {where}", float(state.spot[at, number]), account.spot[at], tolerance * (float(state.spot[at, number]) + least)
+
+
+def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> Iterator[tuple[str, float, float, float]]:
+    """Marks, exchange capital, the fund's flows, deficits and who bore them: as `_accounts`."""
+    total = tolerance * float(gross[FUND:].sum())
+    for at, mark in enumerate(state.marks.tolist()):
+        yield f"mark of market {at}", mark, exchange.marks[at], tolerance * abs(mark)
+    yield "exchange capital", state.treasury, exchange.treasury, total
+    yield "deficits", state.deficits, exchange.deficits, total
+    flows = exchange.fund.statement.flows
+    for kind in sorted(state.statement.keys() | flows.keys()):
+        within = tolerance * (float(gross[FUND]) + state.deficits)
+        yield f"fund: {kind}", state.statement.get(kind, 0.0), flows.get(kind, 0.0), within
+    for layer in sorted(state.absorbed.keys() | exchange.absorbed.keys()):
+        yield f"absorbed by {layer}", state.absorbed.get(layer, 0.0), exchange.absorbed.get(layer, 0.0), total
 
 
 def run_both(scenario: Any, steps: int, seed: int = 0) -> Iterator[tuple[RecordedEcosystem, Exchange, list[str]]]:
@@ -219,13 +238,14 @@ def run_both(scenario: Any, steps: int, seed: int = 0) -> Iterator[tuple[Recorde
     """
     engine = RecordedEcosystem(scenario, rng=seed, record_events=False)
     twin = Exchange(engine.world, engine.opening(), rng=seed)
+    largest = Largest.of(engine.state())
     for _ in range(steps):
-        before = engine.state()
         engine.step()
         twin.clear(engine.inputs)
         assert engine.core is not None
-        lines = compare(twin, engine.core, before)
+        lines = compare(twin, engine.core, largest)
         if not lines:
             twin.visit(engine.visits())
-            lines = compare(twin, engine.state(), before)
+            lines = compare(twin, engine.state(), largest)
         yield engine, twin, lines
+        largest = largest.and_of(engine.state())

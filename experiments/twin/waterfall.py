@@ -82,7 +82,7 @@ def settle_flat(exchange: "Exchange") -> None:
 def charge(exchange: "Exchange", layer: Any, loss: float, by_takeover: float, kind: str) -> float:
     """What one layer pays, USD."""
     if layer.type == "fund":
-        paid = min(loss, layer.share * max(exchange.fund.cash, 0.0))
+        paid: float = min(loss, layer.share * max(exchange.fund.cash, 0.0))
         exchange.fund.receive("draw_takeover", -paid * by_takeover)
         exchange.fund.receive(kind, -paid * (1.0 - by_takeover))
         return paid

@@ -1,22 +1,23 @@
 """The twin with traders that decide for themselves: the whole step as one plain Mesa agent a trader, for the benchmark.
 
-The rules are the array engine's; draws are scalar, one trader at a time. Lenders, and what institutions pay out, are left out: they cost next to
-nothing either way. With `screen`, two shortcuts that a careful author would take are taken: only accounts that could breach within the step's range of
-prices are settled and checked in every increment, and everybody else is settled once at its end. Without it every account is, in every increment.
+The rules are the array engine's; draws are scalar, one trader at a time. Lenders, and what institutions pay out, are left out: they cost
+next to nothing either way. With `screen`, two shortcuts that a careful author would take are taken: only accounts that could breach within
+the step's range of prices are settled and checked in every increment, and everybody else is settled once at its end. Without it every
+account is, in every increment.
 """
 
 import copy
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agents.clock import HOURS_PER_YEAR
-from experiments.twin.accounts import CENT, Account, Balance, Liquidator, MarketMaker, Trader
+from experiments.twin.accounts import CENT, Account, Balance, Liquidator, MarketMaker
 from experiments.twin.accrual import open_interest, set_levies
-from experiments.twin.exchange import FUND, Exchange, Inputs, Opening
-from experiments.twin.market import clamp
+from experiments.twin.exchange import Exchange
+from experiments.twin.inputs import FUND, Inputs, Opening
+from experiments.twin.person import Character, Person, Signals
 
 if TYPE_CHECKING:
     from agents.trader import TraderGroup
@@ -29,105 +30,6 @@ SLACK = 0.002
 """Marks may end up this far beyond the path that they take if nobody is liquidated."""
 WORTHLESS = 1e-6
 """Nobody trades a market below this part of its opening price."""
-
-
-@dataclass
-class Character:
-    """What a trader is: its group, its strategy (a place among the group's), its largest leverage, what it once paid in, USD."""
-
-    group: "TraderGroup"
-    strategy: int
-    leverage: float
-    stake: float
-
-
-@dataclass
-class Signals:
-    """What traders see, by market: log mark over value, a day's trend, funding and daily volatility; who may be traded, and the shares of capital."""
-
-    misalignment: list[float]
-    trend: list[float]
-    funding: list[float]
-    daily: list[float]
-    tradable: list[bool]
-    weights: list[float]
-    switching: dict[str, float] = field(default_factory=dict)
-
-
-class Person(Trader):
-    """A trader that decides."""
-
-    character: Character
-    leaving = False
-
-    @property
-    def parameters(self) -> Any:
-        """Of its strategy."""
-        return self.character.group.strategies[self.character.strategy]
-
-    @property
-    def hedges(self) -> bool:
-        """Whether it matches short contracts with spot."""
-        return bool(self.parameters.type == "hedger")
-
-    def reconsider(self, chance: float) -> None:
-        """A speculator chooses afresh: a fundamentalist with probability `chance`, else one of the other speculative strategies."""
-        kinds = [p.type for p in self.character.group.strategies]
-        others = [at for at, kind in enumerate(kinds) if kind == "chartist"]
-        if self.parameters.type not in ("fundamentalist", "chartist") or "fundamentalist" not in kinds or not others:
-            return
-        rng = self.model.rng
-        chosen = kinds.index("fundamentalist") if rng.random() < chance else others[int(rng.random() * len(others))]
-        self.character.strategy = chosen
-
-    def stance(self, market: int, signals: Signals) -> float:
-        """Part of what leverage allows, -1 to 1, that it wants to hold."""
-        p, daily = self.parameters, signals.daily[market]
-        luck = self.model.rng.standard_normal()
-        match p.type:
-            case "fundamentalist":
-                signal = -signals.misalignment[market] / daily if daily > 0.0 else 0.0
-                return clamp(p.reaction * signal + p.noise * luck, -1.0, 1.0)
-            case "chartist":
-                signal = signals.trend[market] / daily if daily > 0.0 else 0.0
-                return clamp(p.reaction * signal + p.noise * luck, -1.0, 1.0)
-            case "noise":
-                return clamp(p.bias + p.noise * luck, -1.0, 1.0)
-            case _:
-                return -clamp((signals.funding[market] - p.hurdle) / p.saturation, 0.0, 1.0)
-
-    @property
-    def wealth(self) -> float:
-        """USD, a hedger's spot included."""
-        return self.cash + (sum(units * mark for units, mark in zip(self.spot, self.marks, strict=True)) if self.hedges else 0.0)
-
-    def order(self, signals: Signals, margin: Any) -> list[float]:
-        """Contracts from present to wanted positions, cut to what initial margin allows."""
-        budget = max(self.wealth, 0.0) * self.character.leverage
-        wanted = list(self.position)
-        for market, mark in enumerate(self.marks):
-            if signals.tradable[market]:
-                stance = 0.0 if self.leaving else self.stance(market, signals)
-                wanted[market] = stance * budget * signals.weights[market] / mark
-        initial = sum(
-            margin.initial(market, contracts, mark) for market, (contracts, mark) in enumerate(zip(wanted, self.marks, strict=True))
-        )
-        allowed = min(max(self.cash, 0.0) * 0.95 / initial, 1.0) if initial > 0.0 else 1.0
-        return [
-            contracts * allowed - held if tradable else 0.0
-            for contracts, held, tradable in zip(wanted, self.position, signals.tradable, strict=True)
-        ]
-
-    def pay(self, confidence: float, margin: Any) -> float:
-        """USD that it pays in (> 0) or takes out: losers come back as far as confidence goes, winners take gains home."""
-        group, stake, wealth = self.character.group, self.character.stake, self.wealth
-        luck = self.model.rng.random()
-        if wealth < group.deposit_below * stake:
-            return stake - max(wealth, 0.0) if luck < group.redeposit * confidence else 0.0
-        if wealth > group.withdraw_above * stake:
-            free = max(self.cash - self.initial(margin), 0.0)
-            return -max(min(wealth - 0.5 * (1.0 + group.withdraw_above) * stake, free), 0.0)
-        return 0.0
 
 
 class World(Exchange):
@@ -314,11 +216,10 @@ class World(Exchange):
         """A new trader, its deposit drawn from a truncated Pareto law."""
         floor, tail = group.span**-group.tail, group.tail
         size = (1.0 - self.rng.random() * (1.0 - floor)) ** (-1.0 / tail)
-        mean = (
-            math.log(group.span) / (1.0 - 1.0 / group.span)
-            if tail == 1.0
-            else tail / (tail - 1.0) * (1.0 - group.span ** (1.0 - tail)) / (1.0 - floor)
-        )
+        if tail == 1.0:
+            mean = math.log(group.span) / (1.0 - 1.0 / group.span)
+        else:
+            mean = tail / (tail - 1.0) * (1.0 - group.span ** (1.0 - tail)) / (1.0 - floor)
         stake = group.equity / max(group.count, 1) * size / mean
         leverage = min(group.leverage * math.exp(group.leverage_spread * self.rng.standard_normal()), group.leverage_max)
         modest = max(size / mean, 1.0) ** -getattr(group, "leverage_by_size", 0.0)

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 import experiments.twin
 from experiments.twin.accrual import open_interest, set_levies
 from experiments.twin.record import RecordedEcosystem, run_both
+from model.ecosystem import Ecosystem
+from model.ledger import FUND as LEDGER_FUND
+from model.ledger import OUTSIDE, Flow
 from model.scenario import Scenario
 
 FUND, CAPITAL, WRITE_DOWN = {"type": "fund"}, {"type": "exchange_capital"}, {"type": "write_down"}
@@ -158,6 +161,28 @@ def test_rebates_a_funding_share_and_an_injection_agree() -> None:
         engine.venue.levies = replace(engine.venue.levies, funding=0.2)
 
 
+def test_the_fund_takes_its_share_of_the_funding_that_is_received_and_not_of_what_is_due() -> None:
+    # Nobody takes liquidated contracts, so bankrupt payers keep them and owe funding that they do not pay.
+    house = {"route": {"order": ("takeover",), "takeover_limit": 0.0}, "waterfall": [FUND, WRITE_DOWN]}
+    shared = 0.0
+    for engine, _, lines in run_both(world(move=(-0.5, -0.6, -0.7), house=house), 10, 1):
+        assert not lines, lines[:8]
+        shared += engine.venue.ledger.statement.get(Flow.FUNDING_SHARE, 0.0)
+        engine.venue.levies = replace(engine.venue.levies, funding=0.5)
+    assert shared > 0.0
+
+
+def test_a_fund_below_zero_is_made_good_by_the_layers_after_it() -> None:
+    for at, (engine, twin, lines) in enumerate(run_both(world(), 6, 1)):
+        assert not lines, lines[:8]
+        if at == 2:
+            usd = engine.venue.ledger.fund + 1e5
+            engine.venue.ledger.transfer(Flow.DISTRIBUTION, LEDGER_FUND, OUTSIDE, usd)
+            twin.fund.cash -= usd
+        if at == 3:
+            assert engine.venue.tally.absorbed["exchange_capital"] == pytest.approx(1e5, rel=0.1)
+
+
 def test_accounts_that_must_close_are_closed_alike() -> None:
     for at, (engine, twin, lines) in enumerate(run_both(world(), 6, 2)):
         assert not lines, lines[:8]
@@ -295,8 +320,6 @@ def test_many_drawn_scenarios_agree(scenario: Scenario, seed: int) -> None:
 
 
 def test_a_recorded_run_is_the_run_itself() -> None:
-    from model.ecosystem import Ecosystem
-
     recorded, plain = RecordedEcosystem(world(), rng=4), Ecosystem(world(), rng=4)
     for _ in range(5):
         recorded.step()
