@@ -45,8 +45,9 @@ class Group:
 
     Attributes:
         rows: shape (n,), ledger rows, oldest member first.
-        strategy: shape (n,), index into `rules`; leverage: shape (n,); stake: shape (n,), USD.
-        leaving: shape (n,), whether a member closes what it has and goes.
+        strategy: shape (n,), index into `rules`; stake: shape (n,), USD.
+        taste: shape (n,), leverage a member would take with an average deposit; leverage: shape (n,), what it takes.
+        leaving: shape (n,), whether a member closes what it has and goes; succeeded: whether a newcomer has taken its place.
     """
 
     def __init__(self, parameters: TraderGroup, streams: Streams) -> None:
@@ -60,33 +61,44 @@ class Group:
         self._speculative = np.array([rule.speculates for rule in self.rules])
         self.rows: Rows = np.empty(0, dtype=np.intp)
         self.strategy: NDArray[np.int8] = np.empty(0, dtype=np.int8)
+        self.taste: Floats = np.empty(0)
         self.leverage: Floats = np.empty(0)
         self.stake: Floats = np.empty(0)
         self.leaving: NDArray[np.bool_] = np.empty(0, dtype=bool)
+        self.succeeded: NDArray[np.bool_] = np.empty(0, dtype=bool)
 
     def draw(self, name: str, step: int) -> np.random.Generator:
         """This group's own stream for one purpose."""
         return self._streams.generator(f"traders/{self.parameters.name}/{name}", step)
 
-    def admit(self, ledger: Ledger, count: int) -> Rows:
-        """Adds `count` members with their deposits paid in; returns their rows."""
+    def admit(self, ledger: Ledger, count: int, successors: Rows | None = None) -> Rows:
+        """Adds `count` members with their deposits paid in; returns their rows.
+
+        Deposits are the newcomers' own. So are taste for leverage and strategy, unless they succeed others: `successors`, (count,),
+        names the members (indices) whose place they take, so that a population that loses its boldest does not grow timid.
+        """
         if count <= 0:
             return np.empty(0, dtype=np.intp)
         p, born = self.parameters, self.rows.size
         blocks = range(born // _BLOCK, (born + count - 1) // _BLOCK + 1)
         draws = np.concatenate([self.draw("birth", block).random((_BLOCK, 2)) for block in blocks])[born % _BLOCK :][:count]
         normal = np.concatenate([self.draw("leverage", block).standard_normal(_BLOCK) for block in blocks])[born % _BLOCK :][:count]
-        rows = ledger.open(count, Role.TRADER)
         stake = p.equity / max(p.count, 1) * truncated_pareto(draws[:, 0], p.tail, p.span)
+        if successors is None:
+            taste = np.minimum(p.leverage * np.exp(p.leverage_spread * normal), p.leverage_max)
+            kind = np.minimum(np.searchsorted(self._cumulative, draws[:, 1], side="right"), len(self.rules) - 1).astype(np.int8)
+        else:
+            taste, kind = self.taste[successors], self.strategy[successors]
+            self.succeeded[successors] = True
+        modest = np.maximum(stake * max(p.count, 1) / p.equity, 1.0) ** -p.leverage_by_size
+        rows = ledger.open(count, Role.TRADER)
         self.rows = np.concatenate((self.rows, rows))
         self.stake = np.concatenate((self.stake, stake))
-        modest = np.maximum(stake * max(p.count, 1) / p.equity, 1.0) ** -p.leverage_by_size
-        self.leverage = np.concatenate(
-            (self.leverage, np.minimum(p.leverage * np.exp(p.leverage_spread * normal), p.leverage_max) * modest)
-        )
-        kind = np.minimum(np.searchsorted(self._cumulative, draws[:, 1], side="right"), len(self.rules) - 1)
-        self.strategy = np.concatenate((self.strategy, kind.astype(np.int8)))
+        self.taste = np.concatenate((self.taste, taste))
+        self.leverage = np.concatenate((self.leverage, taste * modest))
+        self.strategy = np.concatenate((self.strategy, kind))
         self.leaving = np.concatenate((self.leaving, np.zeros(count, dtype=bool)))
+        self.succeeded = np.concatenate((self.succeeded, np.zeros(count, dtype=bool)))
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, rows, stake)
         return rows
 
@@ -283,10 +295,11 @@ class Population:
         group.leaving[who[ledger.status[rows] != Status.ACTIVE]] = False
 
     def _arrive(self, group: Group, step: int, hours: float) -> None:
-        """New members replace missing ones, the faster the more confident the market is."""
+        """New members take the places of bankrupt and departed ones, the faster the more confident the market is."""
         p, ledger = group.parameters, self.venue.ledger
         draw = group.draw("entries", step)
-        missing = p.count - int((ledger.status[group.rows] == Status.ACTIVE).sum())
-        if missing > 0 and p.entry_rate > 0.0:
-            expected = missing * -np.expm1(-p.entry_rate * hours / HOURS_PER_YEAR) * self.confidence
-            group.admit(ledger, min(int(draw.poisson(expected)), missing))
+        empty = np.flatnonzero((ledger.status[group.rows] != Status.ACTIVE) & ~group.succeeded)
+        if empty.size and p.entry_rate > 0.0:
+            expected = empty.size * -np.expm1(-p.entry_rate * hours / HOURS_PER_YEAR) * self.confidence
+            places = empty[: int(draw.poisson(expected))]
+            group.admit(ledger, places.size, places)
