@@ -166,6 +166,17 @@ class Credit:
         able = np.divide(np.maximum(self.cash, 0.0), asked, out=np.ones_like(asked), where=asked > 0.0)
         return lent * np.minimum(able, 1.0)
 
+    def distribute(self, venue: Venue, own: Floats) -> None:
+        """What borrowers have earned beyond their `own` opening capital, (B,), USD, and margin does not hold twice over, they pay out."""
+        ledger, rows = venue.ledger, self.rows
+        equity = ledger.equity(rows)
+        margin = venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks)
+        free = np.minimum(equity - self.debt() - own, equity - 2.0 * margin.initial)
+        paid = np.maximum(free, 0.0) * (ledger.status[rows] == Status.ACTIVE)
+        total = float(paid.sum())
+        if total > 0.0:
+            ledger.transfer(Flow.DISTRIBUTION, rows, OUTSIDE, paid * venue.within_custody(total))
+
     # -- default --------------------------------------------------------------------------------------------------------------------
 
     def worths(self, venue: Venue) -> Floats:

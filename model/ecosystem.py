@@ -15,8 +15,8 @@ from model.clearing import Walk, walk
 from model.credit import Credit, Outcome, by_rank
 from model.errors import LawViolation
 from model.events import Events
-from model.ledger import FUND, OUTSIDE, TREASURY, Flow, Rows, Status
-from model.market import Cleared, Market
+from model.ledger import FUND, OUTSIDE, TREASURY, Flow
+from model.market import Market
 from model.news import NewsSource
 from model.observables import observables, observe
 from model.path import Path
@@ -88,7 +88,6 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.population = Population(
             self.world.traders, self.venue, self._streams, self.names, self.world.spread(self.world.traders.markets)
         )
-        self.funding: Floats = np.zeros(len(self.names))
         self.defaults = Outcome()
         self._trend: Floats = np.zeros(len(self.names))
         self._funding_trend: Floats = np.zeros(len(self.names))
@@ -96,7 +95,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self._log_index: Floats = self.venue.market.log_index.copy()
         self._create_agents(0)
         self.venue.ledger.begin_step()
-        self._open_positions()
+        opening = self.population.opening()
+        self.venue.open_positions(opening.rows, opening.contracts, self.population.weights)
         self.venue.requote(self.venue.ledger)
         self.venue.size_and_levy(self.hours_per_step)
         self.venue.ledger.begin_step()
@@ -128,25 +128,6 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         rng = self._streams.generator("network")
         self.credit = Credit.opened(world.lenders, world.network, self.venue, self._own, rng, (world.recovery, world.interbank_recovery))
         self.venue.maker_capital = self.venue.ledger.equity(self.venue.makers)
-
-    def _open_positions(self) -> None:
-        """Traders open with positions, at the index and without fees: longs and shorts against each other, the rest against makers.
-
-        The heavier side is cut until the makers, in proportion to their capital, need to take no more than their opening capital over
-        all markets.
-        """
-        venue, ledger = self.venue, self.venue.ledger
-        orders, index = self.population.opening(), self.venue.market.index
-        buys, sells = np.maximum(orders.contracts, 0.0), np.maximum(-orders.contracts, 0.0)
-        room = venue.maker_capital.sum() * self.population.weights / index * 0.5
-        lighter = np.minimum(buys.sum(axis=1), sells.sum(axis=1)) + room
-        buys, sells = _cut(buys, lighter), _cut(sells, lighter)
-        net = (buys - sells).sum(axis=1)
-        capital = venue.maker_capital.sum()
-        shares = venue.maker_capital / capital if capital > 0.0 else venue.maker_capital
-        for market in range(len(self.names)):
-            price = float(index[market])
-            ledger.trade(market, orders.rows, (buys - sells)[market], price, venue.makers, -net[market] * shares, price)
 
     def _create_agents(self, first: int) -> None:
         """Handles for rows from `first` on."""
@@ -209,88 +190,24 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             misalignment, self._trend, self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step), daily, np.empty((len(self.names), 0))
         )
         orders = self.population.decide(self.tick, self.hours_per_step, view)
-        unwinding, quantity = self._unwind()
+        unwinding, quantity = venue.unwinding(self.hours_per_step)
         venue.requote(venue.ledger)
         return Orders(np.concatenate((orders.rows, unwinding)), np.concatenate((orders.contracts, quantity), axis=1))
 
-    def _unwind(self) -> tuple[Rows, Floats]:
-        """Liquidators and the fund sell what they have taken over."""
-        venue = self.venue
-        rows = np.concatenate(([FUND], venue.liquidators)).astype(np.intp)
-        rates = np.full(rows.size, venue.liquidator_parameters.unwind_rate)
-        rates[0] = venue.parameters.route.unwind_rate
-        position = venue.ledger.position[:, rows]
-        small = venue.ledger.exposure[:, rows] * venue.ledger.marks[:, None] < 1000.0
-        share = -np.expm1(-rates * self.hours_per_step)
-        return rows, np.where(small, -position, -position * share)
-
     def _trade(self, orders: Orders) -> None:
-        """The auction clears orders against the market makers; fees."""
-        venue, ledger = self.venue, self.venue.ledger
-        buys, sells = np.maximum(orders.contracts, 0.0), np.maximum(-orders.contracts, 0.0)
-        cleared = venue.market.auction(buys.sum(axis=1), sells.sum(axis=1), self.hours_per_step)
-        filled = buys * cleared.buys[:, None] - sells * cleared.sells[:, None]
-        taken = np.zeros((len(self.names), venue.makers.size))
-        for market in range(len(self.names)):
-            rows = np.flatnonzero(filled[market])
-            if rows.size:
-                taken[market] = self._to_makers(market, cleared)
-                price = float(cleared.price[market])
-                ledger.trade(market, orders.rows[rows], filled[market, rows], price, venue.makers, taken[market], price)
-        venue.tally.volume += np.abs(filled).sum(axis=1) * cleared.price
-        self._charge(orders.rows, cleared.price @ np.abs(filled), cleared.price @ np.abs(taken))
+        """The auction clears orders against the market makers; hedgers bring their spot into line."""
+        self.venue.trade(orders.rows, orders.contracts, self.hours_per_step)
         self.population.balance_spot(orders.rows)
-
-    def _to_makers(self, market: int, cleared: Cleared) -> Floats:
-        """Shape (K,): contracts each maker takes, in proportion to the depth it shows on that side."""
-        quantity = float(cleared.makers[market])
-        shown = self.venue.quotes.depth[0 if quantity > 0 else 1, market]
-        total = float(shown.sum())
-        shares: Floats = quantity * shown / total if total > 0.0 else np.zeros_like(shown)
-        return shares
-
-    def _charge(self, rows: Rows, ordered: Floats, made: Floats) -> None:
-        """Trading fees, at most what an account has; the fund's share goes straight to it, rebates come out of exchange capital."""
-        venue, ledger, fees = self.venue, self.venue.ledger, self.venue.parameters.fees
-        paying = rows != FUND
-        taker = np.where(paying, np.minimum(fees.taker * ordered, np.maximum(ledger.equity(rows), 0.0)), 0.0)
-        maker = np.minimum(fees.maker * made, np.maximum(ledger.equity(venue.makers), 0.0))
-        share = venue.levies.trading_fees
-        for who, fee in ((rows, taker), (venue.makers, np.maximum(maker, 0.0))):
-            if fee.any():
-                ledger.transfer(Flow.TRADING_FEE, who, FUND, share * fee)
-                ledger.transfer(Flow.TRADING_FEE, who, TREASURY, (1.0 - share) * fee)
-        rebate = np.maximum(-maker, 0.0)
-        owed = float(rebate.sum())
-        if owed > 0.0:
-            able = min(1.0, max(ledger.treasury, 0.0) / owed)
-            ledger.transfer(Flow.TRADING_FEE, TREASURY, venue.makers, rebate * able)
-            rebate = rebate * able
-        venue.tally.fees += float(taker.sum() + np.maximum(maker, 0.0).sum() - rebate.sum())
 
     # -- close ----------------------------------------------------------------------------------------------------------------------
 
     def _fund(self) -> None:
-        """Funding between longs and shorts; a share of what receivers get may go to the fund."""
-        venue, ledger = self.venue, self.venue.ledger
-        self.funding = venue.market.funding_rate(self.hours_per_step)
-        due = (self.funding * ledger.marks) @ ledger.position
-        venue.collect(Flow.FUNDING, due)
-        share = venue.levies.funding
-        if share > 0.0:
-            received = np.maximum(-due, 0.0) * share
-            received[FUND] = 0.0
-            ledger.transfer(Flow.FUNDING_SHARE, slice(None), FUND, np.minimum(received, np.maximum(ledger.equity(), 0.0)))
+        """Funding between longs and shorts."""
+        self.venue.exchange_funding(self.hours_per_step)
 
     def _levy(self) -> None:
         """The open-interest levy, from every open position to the fund."""
-        venue, ledger = self.venue, self.venue.ledger
-        rate = venue.levies.open_interest * self.hours_per_step
-        if rate > 0.0:
-            due = (rate * ledger.marks) @ ledger.exposure
-            due[FUND] = 0.0
-            due[FUND] = -due.sum()
-            venue.collect(Flow.OPEN_INTEREST_LEVY, due)
+        self.venue.levy_open_interest(self.hours_per_step)
 
     def _spread_defaults(self) -> None:
         """Defaults spread through the network of loans and claims."""
@@ -303,26 +220,16 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self._create_agents(before)
 
     def _distribute(self) -> None:
-        """The exchange and the market makers pay out what they have earned beyond their opening capital."""
-        venue, ledger = self.venue, self.venue.ledger
-        excess = ledger.treasury - venue.parameters.capital
-        if excess > 0.0:
-            ledger.transfer(Flow.DISTRIBUTION, TREASURY, OUTSIDE, excess * venue.within_custody(excess))
-        rows = self.credit.rows
-        worth = ledger.equity(rows) - self.credit.debt()
-        margin = venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks)
-        free = ledger.equity(rows) - 2.0 * margin.initial
-        paid = np.maximum(np.minimum(worth - self._own, free), 0.0) * (ledger.status[rows] == Status.ACTIVE)
-        total = float(paid.sum())
-        if total > 0.0:
-            ledger.transfer(Flow.DISTRIBUTION, rows, OUTSIDE, paid * venue.within_custody(total))
+        """The exchange, market makers and liquidators pay out what they have earned beyond their opening capital."""
+        self.venue.distribute()
+        self.credit.distribute(self.venue, self._own)
 
     def _record(self) -> None:
         """Signals for the next step, the statement, the outputs, the laws."""
         market = self.venue.market
         moved = market.log_index - self._log_index
         self._trend += moved - (1.0 - np.exp(-self.hours_per_step / TREND_HOURS)) * self._trend
-        self._funding_trend += (1.0 - np.exp(-self.hours_per_step / FUNDING_HOURS)) * (self.funding - self._funding_trend)
+        self._funding_trend += (1.0 - np.exp(-self.hours_per_step / FUNDING_HOURS)) * (self.venue.funding - self._funding_trend)
         fresh = moved**2 * (HOURS_PER_YEAR / self.hours_per_step)
         weight = 1.0 - float(np.exp(-self.hours_per_step / VOLATILITY_HOURS))
         market.volatility = np.sqrt((1.0 - weight) * market.volatility**2 + weight * fresh)
@@ -416,13 +323,6 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
 def _output(name: str, model: Ecosystem) -> float:
     """Reports one output of the last step."""
     return model.observation[name]
-
-
-def _cut(side: Floats, most: Floats) -> Floats:
-    """Orders of one side, (M, n), cut in proportion to at most `most`, (M,), contracts."""
-    total = side.sum(axis=1)
-    kept: Floats = side * np.where(total > most, most / np.where(total > 0.0, total, 1.0), 1.0)[:, None]
-    return kept
 
 
 def with_levers(scenario: Scenario, fund: float | None, leverage_cap: float | None, depth_scale: float | None) -> Scenario:

@@ -168,7 +168,7 @@ class Market:
     def displacement(self, pressure: Floats) -> Floats:
         """Log distance from the quotes' centre: 10 bp x (|Q| / depth)^(1 / exponent), signed, inside the price band."""
         depth = self._side(pressure)
-        ratio = np.abs(pressure) / np.maximum(depth, _NO_DEPTH) * (depth > 0.0)
+        ratio = np.abs(pressure) / np.where(depth > _NO_DEPTH, depth, np.inf)
         moved: Floats = np.sign(pressure) * np.minimum(REFERENCE_DISTANCE * ratio**self._curve, self.parameters.price_band)
         return moved
 

@@ -96,7 +96,7 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         market.volatility,
         market.depth.mean(axis=0),
         interest,
-        eco.funding * (HOURS_PER_YEAR / eco.hours_per_step),
+        venue.funding * (HOURS_PER_YEAR / eco.hours_per_step),
     )
     equity = ledger.equity()
     first = venue.institutions

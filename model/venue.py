@@ -17,12 +17,14 @@ from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
 from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
 from model.events import Events
 from model.ledger import FUND, HOUSE_ROWS, OUTSIDE, TREASURY, Flow, Ledger, Role, Rows, Status
-from model.market import Market
+from model.market import Cleared, Market
 
 type Floats = NDArray[np.float64]
 
 TIE = 1e-9
 """Relative tolerance of every threshold: an account is breached when its equity is below maintenance by more than this share of it."""
+CRUMB = 1_000.0
+"""USD: taken-over positions smaller than this are sold whole."""
 DUST = 1e-6
 """USD that an account without contracts may be below zero by rounding."""
 
@@ -58,7 +60,7 @@ class Venue:
     Attributes:
         ledger: its accounts; house rows first, then market makers, then liquidators, then traders.
         makers, liquidators: rows.
-        levies: what the fund takes in the current step.
+        levies: what the fund takes in the current step; funding: shape (M,), the step's rate that longs pay.
         insolvent: whether claims on the exchange have been written down; trading has ended then.
         write_down: USD of claims written down in the step; written_down: shape (R,) or None, of whom.
         haircut: shape (R,) or None, share of equity that each account lost to deleveraging or socialised loss in the step.
@@ -102,6 +104,7 @@ class Venue:
         }
         self.rng: np.random.Generator = np.random.default_rng(0)
         self.levies = Levies()
+        self.funding: Floats = np.zeros(market.marks.size)
         self.target = 0.0
         self.insolvent = False
         self.write_down = 0.0
@@ -183,6 +186,96 @@ class Venue:
         )
         return bid(self.liquidator_parameters, view)
 
+    def unwinding(self, hours: float) -> tuple[Rows, Floats]:
+        """Orders, rows (n,) and contracts (M, n), with which the fund and liquidators sell what they have taken over."""
+        rows = np.concatenate(([FUND], self.liquidators)).astype(np.intp)
+        rates = np.full(rows.size, self.liquidator_parameters.unwind_rate)
+        rates[0] = self.parameters.route.unwind_rate
+        position = self.ledger.position[:, rows]
+        small = self.ledger.exposure[:, rows] * self.ledger.marks[:, None] < CRUMB
+        return rows, np.where(small, -position, position * np.expm1(-rates * hours))
+
+    # -- trading --------------------------------------------------------------------------------------------------------------------
+
+    def open_positions(self, rows: Rows, contracts: Floats, weights: Floats) -> None:
+        """Traders open with positions, at the index and without fees: longs and shorts against each other, the rest against makers.
+
+        The heavier side is cut until the makers need to take no more than half their capital over all markets, divided by `weights`, (M,).
+        """
+        index, capital = self.market.index, float(self.maker_capital.sum())
+        buys, sells = np.maximum(contracts, 0.0), np.maximum(-contracts, 0.0)
+        most = np.minimum(buys.sum(axis=1), sells.sum(axis=1)) + 0.5 * capital * weights / index
+        quantity = _cut(buys, most) - _cut(sells, most)
+        shares = self.maker_capital / capital if capital > 0.0 else self.maker_capital
+        for market in range(self.ledger.markets):
+            price = float(index[market])
+            taken = -float(quantity[market].sum()) * shares
+            self.ledger.trade(market, rows, quantity[market], price, self.makers, taken, price)
+
+    def trade(self, rows: Rows, contracts: Floats, hours: float) -> None:
+        """The auction clears orders, contracts (M, n) of distinct rows (n,), against the market makers; fees."""
+        buys, sells = np.maximum(contracts, 0.0), np.maximum(-contracts, 0.0)
+        cleared = self.market.auction(buys.sum(axis=1), sells.sum(axis=1), hours)
+        filled = buys * cleared.buys[:, None] - sells * cleared.sells[:, None]
+        taken = np.zeros((self.ledger.markets, self.makers.size))
+        for market in range(self.ledger.markets):
+            some = np.flatnonzero(filled[market])
+            if some.size:
+                taken[market] = self._to_makers(market, cleared)
+                price = float(cleared.price[market])
+                self.ledger.trade(market, rows[some], filled[market, some], price, self.makers, taken[market], price)
+        self.tally.volume += np.abs(filled).sum(axis=1) * cleared.price
+        self._charge(rows, cleared.price @ np.abs(filled), cleared.price @ np.abs(taken))
+
+    def _to_makers(self, market: int, cleared: Cleared) -> Floats:
+        """Shape (K,): contracts each maker takes, in proportion to the depth it shows on that side."""
+        quantity = float(cleared.makers[market])
+        shown = self.quotes.depth[0 if quantity > 0 else 1, market]
+        total = float(shown.sum())
+        shares: Floats = quantity * shown / total if total > 0.0 else np.zeros_like(shown)
+        return shares
+
+    def _charge(self, rows: Rows, ordered: Floats, made: Floats) -> None:
+        """Trading fees on notionals (n,) and (K,), at most what an account has; rebates come out of exchange capital."""
+        ledger, fees, share = self.ledger, self.parameters.fees, self.levies.trading_fees
+        taker = np.where(rows != FUND, np.minimum(fees.taker * ordered, np.maximum(ledger.equity(rows), 0.0)), 0.0)
+        maker = np.minimum(fees.maker * made, np.maximum(ledger.equity(self.makers), 0.0))
+        for who, fee in ((rows, taker), (self.makers, np.maximum(maker, 0.0))):
+            if fee.any():
+                self.tally.fees += ledger.transfer(Flow.TRADING_FEE, who, FUND, share * fee)
+                self.tally.fees += ledger.transfer(Flow.TRADING_FEE, who, TREASURY, (1.0 - share) * fee)
+        rebate = np.maximum(-maker, 0.0)
+        owed = float(rebate.sum())
+        if owed > 0.0:
+            able = min(1.0, max(ledger.treasury, 0.0) / owed)
+            self.tally.fees -= ledger.transfer(Flow.TRADING_FEE, TREASURY, self.makers, rebate * able)
+
+    def exchange_funding(self, hours: float) -> None:
+        """Funding between longs and shorts; a share of what receivers get may go to the fund."""
+        ledger, share = self.ledger, self.levies.funding
+        self.funding = self.market.funding_rate(hours)
+        due = (self.funding * ledger.marks) @ ledger.position
+        self.collect(Flow.FUNDING, due)
+        if share > 0.0:
+            received = np.maximum(-due, 0.0) * share
+            received[FUND] = 0.0
+            ledger.transfer(Flow.FUNDING_SHARE, slice(None), FUND, np.minimum(received, np.maximum(ledger.equity(), 0.0)))
+
+    def levy_open_interest(self, hours: float) -> None:
+        """The open-interest levy, from every open position to the fund."""
+        rate = self.levies.open_interest * hours
+        if rate > 0.0:
+            due = (rate * self.ledger.marks) @ self.ledger.exposure
+            due[FUND] = 0.0
+            due[FUND] = -due.sum()
+            self.collect(Flow.OPEN_INTEREST_LEVY, due)
+
+    def distribute(self) -> None:
+        """What the exchange has earned beyond its opening capital goes to its owners."""
+        excess = self.ledger.treasury - self.parameters.capital
+        if excess > 0.0:
+            self.ledger.transfer(Flow.DISTRIBUTION, TREASURY, OUTSIDE, excess * self.within_custody(excess))
+
     # -- accounts -------------------------------------------------------------------------------------------------------------------
 
     def collect(self, kind: Flow, due: Floats) -> None:
@@ -227,3 +320,10 @@ class Venue:
         self.haircut = self.written_down = None
         self.write_down = 0.0
         self.tally = Tally(np.zeros(self.ledger.markets), np.zeros(self.ledger.markets))
+
+
+def _cut(side: Floats, most: Floats) -> Floats:
+    """Orders of one side, (M, n), cut in proportion to at most `most`, (M,), contracts."""
+    total = side.sum(axis=1)
+    kept: Floats = side * np.where(total > most, most / np.where(total > 0.0, total, 1.0), 1.0)[:, None]
+    return kept

@@ -19,7 +19,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     example = next(block for block in blocks("python") if "experiments.runner" in block)
-    exec(compile(example, "README.md", "exec"), {})
+    exec(compile(example, "README.md", "exec"), {})  # noqa: S102 - our own README
     assert "residual_loss" in capsys.readouterr().out
 
 

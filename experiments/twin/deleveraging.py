@@ -42,7 +42,7 @@ def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Accou
                 against_winners(exchange, market, sign, [case.account for case in bankrupt], lost, 1.0 - covered, excluded)
     close_out(exchange, [case.account for case in bankrupt])
     for case in bankrupt:
-        if case.account.flat and not exchange.insolvent:
+        if case.account.flat:
             case.account.status = "bankrupt"  # also where winners have borne all of its deficit
 
 

@@ -136,7 +136,7 @@ def fail(exchange: "Exchange") -> None:
     exchange.treasury += deficit
     for account in everyone:
         account.tear_up()
-        if account.cash >= 0.0:
+        if account.cash >= -CENT:
             continue
         deficit -= account.cash
         if account is exchange.fund:

@@ -55,7 +55,7 @@ def test_a_users_own_class_is_found_by_module_and_name(tmp_path, monkeypatch) ->
     monkeypatch.syspath_prepend(tmp_path)
     found = sizing_rules.find("own_sizing_for_a_test:Own")
     assert issubclass(found, FixedAmount)
-    with pytest.raises(ValueError, match="expected a subclass of .*Shape"):
+    with pytest.raises(ValueError, match=r"expected a subclass of .*Shape"):
         shapes.find("own_sizing_for_a_test:Own")
 
 

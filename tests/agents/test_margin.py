@@ -34,10 +34,18 @@ def test_margin_is_continuous_across_a_tier_of_hyperliquid() -> None:
 @pytest.mark.parametrize(
     ("notional", "rate", "amount"),
     [  # Binance BTCUSDT, March 2021: bracket, maintenance rate, "maintenance amount" deducted
-        (30e3, 0.004, 0.0), (200e3, 0.005, 50.0), (900e3, 0.01, 1_300.0), (9e6, 0.025, 16_300.0), (15e6, 0.05, 266_300.0),
-        (40e6, 0.10, 1_266_300.0), (90e6, 0.125, 2_516_300.0), (150e6, 0.15, 5_016_300.0), (250e6, 0.25, 25_016_300.0), (400e6, 0.50, 100_016_300.0),
+        (30e3, 0.004, 0.0),
+        (200e3, 0.005, 50.0),
+        (900e3, 0.01, 1_300.0),
+        (9e6, 0.025, 16_300.0),
+        (15e6, 0.05, 266_300.0),
+        (40e6, 0.10, 1_266_300.0),
+        (90e6, 0.125, 2_516_300.0),
+        (150e6, 0.15, 5_016_300.0),
+        (250e6, 0.25, 25_016_300.0),
+        (400e6, 0.50, 100_016_300.0),
     ],
-)  # fmt: skip
+)
 def test_deductions_are_binances_published_maintenance_amounts(notional: float, rate: float, amount: float) -> None:
     assert required(tiered("binance_btc_2021"), notional).by_market.item() == pytest.approx(notional * rate - amount, rel=1e-12)
 

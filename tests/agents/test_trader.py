@@ -109,7 +109,10 @@ def test_a_haircut_of_ten_percent_drives_four_in_ten_away() -> None:
     ("build", "message"),
     [
         (lambda: TraderGroup.model_validate({"strategies": [{"type": "noise", "weight": 0}]}), "expected at least one weight above 0"),
-        (lambda: TraderGroup.model_validate({"strategies": [{"type": "astrologer"}]}), "expected one of chartist, fundamentalist, hedger, noise"),
+        (
+            lambda: TraderGroup.model_validate({"strategies": [{"type": "astrologer"}]}),
+            "expected one of chartist, fundamentalist, hedger, noise",
+        ),
         (lambda: TraderGroup(name="Big Fish"), "pattern"),
         (lambda: TraderParameters(groups=(TraderGroup(), TraderGroup())), "expected every group's name once"),
         (lambda: TraderParameters(markets=(0.0,)), "market weights of at least 0 that are not all 0"),

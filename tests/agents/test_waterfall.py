@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.clearinghouse.waterfall import BackstopFund, Charge, ExchangeCapital, Layer, LayerView, SocialisedLoss, WriteDown, layers
-from tests.laws.strategies import house_layers, socialised
+from tests.laws.strategies import house_layers, rates, socialised, usd
 
 
 def of(*given: float) -> np.ndarray:
@@ -17,9 +17,7 @@ def of(*given: float) -> np.ndarray:
 
 def view(loss: float, fund=0.0, treasury=0.0, equity=(0.0,), gains=None, notional=None) -> LayerView:
     equity = of(*equity)
-    return LayerView(
-        loss, fund, treasury, equity, equity if gains is None else of(*gains), equity if notional is None else of(*notional)
-    )
+    return LayerView(loss, fund, treasury, equity, equity if gains is None else of(*gains), equity if notional is None else of(*notional))
 
 
 def charged(layer: Layer, seen: LayerView) -> Charge:
@@ -109,11 +107,11 @@ def test_claims_are_written_down_to_what_backs_them() -> None:
 
 @given(
     st.one_of(house_layers, socialised, st.just({"type": "write_down"})),
-    st.floats(0.0, 1e9),
-    st.floats(0.0, 1e9),
-    st.floats(0.0, 1e9),
-    st.lists(st.floats(0.0, 1e8), min_size=1, max_size=6),
-    st.lists(st.floats(0.0, 1.0), min_size=6, max_size=6),
+    usd(1e9),
+    usd(1e9),
+    usd(1e9),
+    st.lists(usd(1e8), min_size=1, max_size=6),
+    st.lists(rates(0.0, 1.0), min_size=6, max_size=6),
 )
 @settings(max_examples=200, deadline=None)
 def test_no_layer_takes_more_than_the_loss_or_than_its_bearers_hold(block, loss, fund, treasury, equity, parts) -> None:

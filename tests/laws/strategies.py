@@ -71,7 +71,9 @@ liquidations = st.one_of(
 deleveraging = st.builds(
     lambda rule, price: {"type": "deleveraging", "rule": rule, "price": price},
     st.one_of(
-        st.builds(lambda score: {"type": "queue", "score": score}, st.sampled_from(["bitmex", "binance", "hyperliquid", "profit_leverage"])),
+        st.builds(
+            lambda score: {"type": "queue", "score": score}, st.sampled_from(["bitmex", "binance", "hyperliquid", "profit_leverage"])
+        ),
         st.builds(lambda by: {"type": "pro_rata", "by": by}, st.sampled_from(["contracts", "equity", "profit"])),
     ),
     st.sampled_from(["bankruptcy", "mark"]),
@@ -83,7 +85,9 @@ house_layers = st.one_of(
 )
 
 socialised = st.builds(
-    lambda by, cap: {"type": "socialised_loss", "by": by, "cap": cap}, st.sampled_from(["gains", "equity", "open_interest"]), rates(0.01, 1.0)
+    lambda by, cap: {"type": "socialised_loss", "by": by, "cap": cap},
+    st.sampled_from(["gains", "equity", "open_interest"]),
+    rates(0.01, 1.0),
 )
 
 
@@ -177,11 +181,17 @@ def groups(draw: st.DrawFn, name: str) -> Block:
     }
 
 
-moves = st.builds(
-    lambda at, lasts, size: {"type": "price_move", "at": at, "lasts": lasts, "size": size},
-    rates(0.0, 20.0),
-    st.one_of(st.just(0.0), rates(0.1, 20.0)),
-    columns(st.one_of(rates(-0.99, 3.0), st.sampled_from([-0.999999999, -0.5, -0.3, 0.3]))),
+# A market goes to zero at once; slow moves stay where the increments they are walked in can be counted.
+sizes = columns(st.one_of(rates(-0.99, 3.0), st.sampled_from([-0.5, -0.3, 0.3])))
+moves = st.one_of(
+    st.builds(
+        lambda at, size: {"type": "price_move", "at": at, "size": size},
+        rates(0.0, 20.0),
+        st.one_of(sizes, columns(st.sampled_from([-0.999999999, 0.0]))),
+    ),
+    st.builds(
+        lambda at, lasts, size: {"type": "price_move", "at": at, "lasts": lasts, "size": size}, rates(0.0, 20.0), rates(0.1, 20.0), sizes
+    ),
 )
 
 withdrawals = st.builds(

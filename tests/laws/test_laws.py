@@ -95,7 +95,9 @@ def test_a_group_that_does_nothing_changes_nothing_for_others(scenario: Scenario
     close = {"rtol": 1e-9, "atol": 1e-3}
     np.testing.assert_allclose(one.venue.ledger.marks, two.venue.ledger.marks, rtol=1e-9)
     np.testing.assert_allclose(one.venue.market.pressure, two.venue.market.pressure, **close)
-    np.testing.assert_allclose(one.venue.ledger.cash[FUND : one.venue.institutions], two.venue.ledger.cash[FUND : one.venue.institutions], **close)
+    np.testing.assert_allclose(
+        one.venue.ledger.cash[FUND : one.venue.institutions], two.venue.ledger.cash[FUND : one.venue.institutions], **close
+    )
     for first, second in zip(one.population.groups, two.population.groups[:-1], strict=True):
         np.testing.assert_allclose(one.venue.ledger.cash[first.rows], two.venue.ledger.cash[second.rows], **close)
         np.testing.assert_allclose(one.venue.ledger.position[:, first.rows], two.venue.ledger.position[:, second.rows], **close)

@@ -20,14 +20,19 @@ def of(*given: float) -> np.ndarray:
 
 def market(price=100.0, depth=1e6, pressure=0.0, **settings) -> Market:
     """One market with 1m USD within ten basis points a side."""
-    one = Market(MarketParameters(**{"price_band": 0.1, "replenish_seconds": 120.0, "pass_through": 0.1, **settings}), of(price), of(depth), of(0.5))
+    rules = MarketParameters(**{"price_band": BAND, "replenish_seconds": 120.0, "pass_through": 0.1, **settings})
+    one = Market(rules, of(price), of(depth), of(0.5))
     one.pressure = of(pressure)
     return one
 
 
+BAND = 0.1
+"""Displacement at which the price stops, here."""
+
+
 def away(pressure: float, depth: float = 1e6, exponent: float = 0.67) -> float:
-    """Log distance from the centre, written independently: 10 bp at `depth`, growing with the power 1 / exponent."""
-    return float(np.sign(pressure)) * 1e-3 * (abs(pressure) / depth) ** (1.0 / exponent)
+    """Log distance from the centre, written independently: 10 bp at `depth`, growing with the power 1 / exponent up to the band."""
+    return float(np.sign(pressure)) * min(1e-3 * (abs(pressure) / depth) ** (1.0 / exponent), BAND)
 
 
 def test_the_depth_within_a_hundred_basis_points_is_what_was_measured() -> None:
@@ -51,7 +56,7 @@ def test_the_auctions_price_is_the_time_average_of_the_curve(flow: float, start:
 
     turn = np.linspace(0.0, 1.0, 9)[1:-1] ** 4
     average = quad(path, 0.0, 1.0, points=turn, limit=400)[0]
-    # Eight nodes: to a tenth of the largest displacement where the book empties within minutes of a long step, far better where it does not.
+    # Eight nodes: to a tenth of the largest displacement where the book empties within minutes of a long step, far better where not.
     coarse = 0.1 if hours > 20 * TAU else 0.01
     assert cleared.price[0] / 100.0 - 1.0 == pytest.approx(average, abs=coarse * max(abs(path(0.0)), abs(path(1.0))) + 1e-12)
 
@@ -86,6 +91,13 @@ def test_without_depth_orders_meet_each_other_only_and_nothing_moves() -> None:
     one.trade_spot(0, 1e6)
     assert one.marks[0] == pytest.approx(100.0)
     assert one.pressure[0] == 0.0
+
+
+def test_pressure_on_a_side_without_depth_displaces_nothing_however_large() -> None:
+    one = market()
+    one.depth = np.array([[0.0], [1e6]])
+    assert one.displacement(of(-1e12)).tolist() == [0.0]
+    assert one.displacement(of(1e12)).tolist() == [0.1]
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 7, 50])
@@ -124,7 +136,8 @@ def test_an_order_trades_at_the_integral_of_the_curve(start: float, order: float
     assert one.pressure[0] == pytest.approx(stop, rel=1e-9, abs=1e-6)
     if abs(stop - start) < 1.0:
         return
-    average = quad(lambda q: away(q, asks if q > 0 else bids), start, stop, points=[0.0], limit=200)[0] / (stop - start)
+    kinks = [0.0, asks * 100.0**0.67, -bids * 100.0**0.67]
+    average = quad(lambda q: away(q, asks if q > 0 else bids), start, stop, points=kinks, limit=200)[0] / (stop - start)
     assert price / 100.0 - 1.0 == pytest.approx(average, rel=1e-6, abs=1e-9)
 
 
