@@ -297,8 +297,8 @@ def test_a_written_down_exchange_is_insolvent_and_what_it_owes_is_what_custody_h
 
 
 def test_a_loss_beyond_all_claims_falls_on_what_the_exchange_kept_back() -> None:
-    # Long 100 at 100 on 100 USD: -900 at 90, taken over by the fund. The winner took 10,400 home, the institutions all they had: the only claim
-    # is 600. It goes, then 300 of exchange capital. Custody holds what is left: fund 500, capital 300.
+    # Long 100 at 100 on 100 USD: -900 at 90, taken over by the fund. The winner took 10,400 home, the institutions all they had: the only
+    # claim is 600. It goes, then 300 of exchange capital. Custody holds what is left: fund 500, capital 300.
     one = exchange((100.0, 10_000.0), waterfall=[{"type": "write_down"}], capital=600.0, fund=500.0,
                    route={"order": ["takeover"], "takeover_limit": 20.0})  # fmt: skip
     one.position(LONG, SHORT, 100.0)
