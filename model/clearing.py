@@ -55,7 +55,7 @@ class Walk:
         venue, ledger = self.venue, self.venue.ledger
         increments = self.path.hours.size
         holding = bool(ledger.exposure[:, FUND].any())
-        if not rows.size and not holding:
+        if not rows.size and not holding and ledger.cash[FUND] >= 0.0:
             return increments
         cash, position, exposure, status = ledger.cash[rows], ledger.position[:, rows], ledger.exposure[:, rows], ledger.status[rows]
         if ((cash < -DUST) & ~exposure.any(axis=0)).any() or (status == Status.CLOSING).any():
@@ -161,7 +161,7 @@ class Walk:
 
 def is_breached(equity: Floats, required: Floats) -> Flags:
     """Whether equity, (n,), is below maintenance margin, (n,), by more than a tie."""
-    breached: Flags = equity < required - TIE * np.abs(required)
+    breached: Flags = equity < required - TIE * np.abs(required) - DUST
     return breached
 
 

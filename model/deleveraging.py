@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from agents.clearinghouse.deleveraging import DeleveragingView
 from agents.clearinghouse.liquidation import maintenance_shares
-from model.ledger import HOUSE_ROWS, Flow, Rows
+from model.ledger import HOUSE_ROWS, Flow, Rows, Status
 from model.losses import Losses
 from model.market import FULL
 from model.venue import TIE
@@ -34,6 +34,10 @@ class Deleverager:
                     self._against_winners(market, selling, bankrupt, shares[market] * lost, 1.0 - covered, breached)
         self.walked.close_at_mark(bankrupt)
         self.losses.cover(bankrupt, np.maximum(-part.equity(bankrupt), 0.0), 0.0, Flow.DRAW_CLOSE_OUT)
+        # Also where winners have borne all of a deficit, and nothing was left to cover.
+        flat = bankrupt[~part.exposure[:, bankrupt].any(axis=0)]
+        venue.tally.bankruptcies += int((part.status[flat] != Status.BANKRUPT).sum())
+        part.status[flat] = Status.BANKRUPT
 
     def _against_winners(self, market: int, selling: bool, bankrupt: Rows, lost: Floats, part_left: float, breached: Flags) -> None:
         """Deleverages one market and side at bankruptcy price.

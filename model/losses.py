@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from agents.clearinghouse.waterfall import LayerView
 from model.ledger import FUND, HOUSE_ROWS, SETTLEMENT, TREASURY, Flow, Ledger, Rows, Status
-from model.venue import TIE
+from model.venue import DUST, TIE
 from model.walked import Walked
 
 type Floats = NDArray[np.float64]
@@ -20,7 +20,7 @@ class Losses:
     def cover(self, rows: Rows, deficit: Floats, taken_over: float, kind: Flow) -> None:
         """Brings accounts with a deficit to zero and sends the sum down the waterfall; accounts left flat by it are bankrupt."""
         part, venue = self.walked.ledger, self.venue
-        some = deficit > 0.0
+        some = deficit > DUST
         if not some.any():
             return
         rows, deficit = rows[some], deficit[some]
@@ -126,7 +126,7 @@ class Losses:
         venue, part = self.venue, self.walked.widen()
         venue.insolvent = True
         part.tear_up()
-        below = np.flatnonzero(part.cash < 0.0)
+        below = np.flatnonzero(part.cash < -DUST)
         below = below[below >= HOUSE_ROWS]
         short = np.concatenate((below, np.flatnonzero(part.cash[FUND : TREASURY + 1] < 0.0) + FUND)).astype(np.intp)
         if short.size:

@@ -126,7 +126,7 @@ class Market:
         depth: shape (2, M), USD within ten basis points: bids, asks.
         volatility: shape (M,), annualised, exponentially weighted from the index.
         average_premium: shape (M,), premium of the last eight hours, exponentially weighted, for funding.
-        momentum: shape (M,), log, how far the index has moved of late, with an hour's memory.
+        momentum: shape (M,), log, how far news has moved the index of late, with an hour's memory.
     """
 
     def __init__(self, parameters: MarketParameters, prices: Floats, depth: Floats, volatility: Floats) -> None:

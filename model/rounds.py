@@ -11,7 +11,7 @@ from model.deleveraging import Deleverager
 from model.ledger import FUND, TREASURY, Flow, Rows, Status
 from model.losses import Losses
 from model.market import FULL
-from model.venue import TIE
+from model.venue import TIE, is_bankrupt
 from model.walked import Walked
 
 type Floats = NDArray[np.float64]
@@ -63,15 +63,16 @@ class Liquidator:
         if closing.any():
             slices = Slices(np.where(closing, 1.0, slices.fraction), slices.keeps)
         shares = maintenance_shares(margin[:, accounts], notional)
+        beyond = is_bankrupt(equity[accounts], notional)
         before = venue.market.snapshot()
         sides = self._route(held, slices.fraction, breached)
         if venue.deleveraging is not None:
             capacity = self.losses.house_capacity()
-            if self._projected(equity[accounts], held, slices, shares, sides) > capacity * (1.0 + TIE) + TIE:
+            if self._projected(equity[accounts], beyond, held, slices, shares, sides) > capacity * (1.0 + TIE) + TIE:
                 venue.market.restore(before)
-                self._exhausted(accounts, equity, margin, slices, breached)
+                self._exhausted(accounts, ~beyond, margin, slices, breached)
                 return
-        chosen, bankrupt = self.walked.rows[accounts], equity[accounts] < 0.0
+        chosen, bankrupt = self.walked.rows[accounts], beyond
         self._commit(accounts, held, slices, shares, sides)
         if venue.deleveraging is not None and not venue.insolvent:
             self.deleverager.close_stranded(chosen[bankrupt])
@@ -142,7 +143,7 @@ class Liquidator:
         side.taken = took
         return took * mark
 
-    def _projected(self, equity: Floats, held: Floats, slices: Slices, shares: Floats, sides: list[Side]) -> float:
+    def _projected(self, equity: Floats, bankrupt: Flags, held: Floats, slices: Slices, shares: Floats, sides: list[Side]) -> float:
         """USD of deficits if `sides` were executed and bankrupt contracts that nobody takes were closed at mark."""
         after, left = equity.copy(), np.zeros_like(equity)
         for side in sides:
@@ -150,7 +151,7 @@ class Liquidator:
             after -= np.abs(closed) * (self.walked.ledger.marks[side.market] - side.price) * (1.0 if side.selling else -1.0)
             left += np.where(closed != 0.0, shares[side.market] * slices.fraction[side.market] * side.ratio, 0.0)
         executed = np.minimum(left, 1.0)
-        deficits = np.where(equity < 0.0, np.maximum(-after, 0.0), executed * np.maximum(-after, 0.0))
+        deficits = np.where(bankrupt, np.maximum(-after, 0.0), executed * np.maximum(-after, 0.0))
         return float(deficits.sum())
 
     def _closed(self, side: Side, held: Floats, fraction: Floats) -> Floats:
@@ -221,7 +222,7 @@ class Liquidator:
             mark = float(self.walked.ledger.marks[side.market])
             events.add("takeover", self.venue.name, account=FUND, market=side.market, quantity=signed, price=mark, amount=side.taken * mark)
 
-    def _exhausted(self, accounts: Rows, equity: Floats, margin: Floats, slices: Slices, breached: Flags) -> None:
+    def _exhausted(self, accounts: Rows, solvent: Flags, margin: Floats, slices: Slices, breached: Flags) -> None:
         """The layers before deleveraging cannot cover this round.
 
         Solvent accounts go the usual route first. Bankrupt accounts' contracts are then closed against the other side: the part that
@@ -232,7 +233,6 @@ class Liquidator:
         if part.rows != breached.size:
             breached = np.zeros(part.rows, dtype=bool)
             breached[chosen] = True
-        solvent = equity[accounts] >= 0.0
         if solvent.any():
             some = np.flatnonzero(solvent)
             rows = chosen[some]

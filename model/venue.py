@@ -29,6 +29,12 @@ DUST = 1e-6
 """USD that an account without contracts may be below zero by rounding."""
 
 
+def is_bankrupt(equity: Floats, notional: Floats) -> NDArray[np.bool_]:
+    """Whether equity, (n,), is below zero by more than a tie of what is held, (M, n), USD: exactly zero is not a default."""
+    below: NDArray[np.bool_] = equity < -TIE * notional.sum(axis=0) - DUST
+    return below
+
+
 @dataclass
 class Tally:
     """What happened in a step, for the record; shape (M,) where it says so.
@@ -255,7 +261,7 @@ class Venue:
         ledger, share = self.ledger, self.levies.funding
         self.funding = self.market.funding_rate(hours)
         due = (self.funding * ledger.marks) @ ledger.position
-        self.collect(Flow.FUNDING, due)
+        due = self.collect(Flow.FUNDING, due)
         if share > 0.0:
             received = np.maximum(-due, 0.0) * share
             received[FUND] = 0.0
@@ -278,8 +284,11 @@ class Venue:
 
     # -- accounts -------------------------------------------------------------------------------------------------------------------
 
-    def collect(self, kind: Flow, due: Floats) -> None:
-        """Charges (`due` > 0) and credits (< 0) every row, (R,), zero in sum; nobody pays more than its equity."""
+    def collect(self, kind: Flow, due: Floats) -> Floats:
+        """Charges (`due` > 0) and credits (< 0) every row, (R,), zero in sum; nobody pays more than its equity.
+
+        Returns what was charged and credited.
+        """
         ledger = self.ledger
         equity = ledger.equity()
         short = due > np.maximum(equity, 0.0)
@@ -289,6 +298,7 @@ class Venue:
             paid, owed = float(due[due > 0.0].sum()), -float(due[due < 0.0].sum())
             due = np.where(due < 0.0, due * (paid / owed if owed > 0.0 else 0.0), due)
         ledger.pay(kind, -due)
+        return due
 
     def within_custody(self, wanted: float) -> float:
         """Part of what account holders want to take out that custody cash can pay."""
@@ -317,6 +327,8 @@ class Venue:
         self.rng = rng
         self.ledger.begin_step()
         self.market.begin_step()
+        if self.insolvent:
+            self.market.flow = np.zeros(self.ledger.markets)
         self.haircut = self.written_down = None
         self.write_down = 0.0
         self.tally = Tally(np.zeros(self.ledger.markets), np.zeros(self.ledger.markets))
