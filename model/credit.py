@@ -50,7 +50,7 @@ class Credit:
         owed: shape (N, N), USD; [i, j] is what node i owes node j; N counts lenders, borrowers and the exchange (last).
         outside: USD that has left lenders' cash for venues and the outside world; with `cash` it sums to what it was.
         rows: shape (B,), the borrowers' ledger rows.
-        opening: shape (B,), USD, borrowers' debt at the start.
+        opening: shape (B,), USD, borrowers' debt at the start; own: shape (B,), USD, their own capital then.
         wave: shape (N,), wave of default, -1 for none; defaulted_at: step of default, -1 for none.
     """
 
@@ -62,6 +62,7 @@ class Credit:
     recovery: float
     interbank_recovery: float
     opening: Floats
+    own: Floats
     outside: float = 0.0
     wave: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     defaulted_at: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -100,6 +101,7 @@ class Credit:
             recovery=recovery[0],
             interbank_recovery=recovery[1],
             opening=owed[lenders:-1, :lenders].sum(axis=1),
+            own=own,
             wave=np.full(owed.shape[0], -1, dtype=np.int64),
             defaulted_at=np.full(owed.shape[0], -1, dtype=np.int64),
         )
@@ -126,13 +128,11 @@ class Credit:
 
     def serve(self, venue: Venue, hours: float) -> None:
         """Interest is paid, loans above the limit are called, loans below it extended, as far as free margin and lenders' cash go."""
-        if not self.lenders or not self.rows.size or venue.insolvent:
+        if not self.rows.size or venue.insolvent:
             return
         p, ledger, lenders = self.parameters, venue.ledger, self.lenders
         loans = self.owed[lenders:-1, :lenders]
         debt = loans.sum(axis=1)
-        if not debt.any() and not self.opening.any():
-            return
         equity = ledger.equity(self.rows)
         active = ledger.status[self.rows] == Status.ACTIVE
         margin = venue.requirement(ledger.position[:, self.rows], ledger.exposure[:, self.rows], ledger.marks)
@@ -154,6 +154,16 @@ class Credit:
                 ledger.transfer(kind, self.rows, OUTSIDE, amount)
         if lent.any():
             ledger.transfer(Flow.LOAN, OUTSIDE, self.rows, lent.sum(axis=1))
+        self._distribute(venue, margin.initial, active)
+
+    def _distribute(self, venue: Venue, initial: Floats, active: NDArray[np.bool_]) -> None:
+        """What borrowers have earned beyond their own opening capital, and margin does not hold twice over, they pay out."""
+        equity = venue.ledger.equity(self.rows)
+        free = np.minimum(equity - self.debt() - self.own, equity - 2.0 * initial)
+        paid = np.maximum(free, 0.0) * active
+        total = float(paid.sum())
+        if total > 0.0:
+            venue.ledger.transfer(Flow.DISTRIBUTION, self.rows, OUTSIDE, paid * venue.within_custody(total))
 
     def _opening_shares(self, loans: Floats) -> Floats:
         """Shape (B, L): how a new loan divides over lenders that are not in default: as the present loan does."""
@@ -165,17 +175,6 @@ class Credit:
         asked = lent.sum(axis=0)
         able = np.divide(np.maximum(self.cash, 0.0), asked, out=np.ones_like(asked), where=asked > 0.0)
         return lent * np.minimum(able, 1.0)
-
-    def distribute(self, venue: Venue, own: Floats) -> None:
-        """What borrowers have earned beyond their `own` opening capital, (B,), USD, and margin does not hold twice over, they pay out."""
-        ledger, rows = venue.ledger, self.rows
-        equity = ledger.equity(rows)
-        margin = venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks)
-        free = np.minimum(equity - self.debt() - own, equity - 2.0 * margin.initial)
-        paid = np.maximum(free, 0.0) * (ledger.status[rows] == Status.ACTIVE)
-        total = float(paid.sum())
-        if total > 0.0:
-            ledger.transfer(Flow.DISTRIBUTION, rows, OUTSIDE, paid * venue.within_custody(total))
 
     # -- default --------------------------------------------------------------------------------------------------------------------
 

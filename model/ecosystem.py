@@ -220,9 +220,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self._create_agents(before)
 
     def _distribute(self) -> None:
-        """The exchange, market makers and liquidators pay out what they have earned beyond their opening capital."""
+        """The exchange pays out what it has earned beyond its opening capital."""
         self.venue.distribute()
-        self.credit.distribute(self.venue, self._own)
 
     def _record(self) -> None:
         """Signals for the next step, the statement, the outputs, the laws."""

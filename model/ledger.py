@@ -29,6 +29,7 @@ TREASURY: Final = 2
 SETTLEMENT: Final = 3
 """Deficits pass through here on their way to the layers that absorb them; zero after every waterfall."""
 HOUSE_ROWS: Final = 4
+_NOTHING: Final = 1e-300
 
 
 class Role(IntEnum):
@@ -231,21 +232,21 @@ class Ledger:
         self._fill(market, others, taken, at)
 
     def _fill(self, market: int, rows: Rows, quantity: Floats, price: float | Floats) -> None:
-        old = self.position[market, rows]
+        column = self.position[market]
+        old = column[rows]
         new = old + quantity
         size = np.abs(new)
         self.cash[rows] -= quantity * price
         entry = self.entry[market, rows]
-        grows = old * quantity >= 0.0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            average = (entry * np.abs(old) + price * np.abs(quantity)) / size
-        entry = np.where(grows, average, np.where(old * new < 0.0, price, entry))
-        self.entry[market, rows] = np.where(size > 0.0, entry, 0.0)
-        self.position[market, rows] = new
+        average = (entry * np.abs(old) + price * np.abs(quantity)) / np.maximum(size, _NOTHING)
+        entry = np.where(old * quantity >= 0.0, average, np.where(old * new < 0.0, price, entry))
+        self.entry[market, rows] = entry * (size > 0.0)
+        column[rows] = new
         self.exposure[market, rows] = size
-        for part in np.flatnonzero(rows == FUND):
-            cost = quantity[part] * (price if isinstance(price, float) else price[part])
-            self._inventory(float(quantity[part] * self.marks[market] - cost))
+        mine = rows == FUND
+        if mine.any():
+            cost = (quantity * price)[mine]
+            self._inventory(float((quantity[mine] * self.marks[market] - cost).sum()))
 
     def _inventory(self, gain: float) -> None:
         self.statement[Flow.INVENTORY_RESULT] = self.statement.get(Flow.INVENTORY_RESULT, 0.0) + gain

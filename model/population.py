@@ -44,7 +44,7 @@ class Group:
     """One group of traders.
 
     Attributes:
-        rows: shape (n,), ledger rows, oldest member first.
+        rows: shape (n,), ledger rows, oldest member first; who: those (indices) who act in the step.
         strategy: shape (n,), index into `rules`; stake: shape (n,), USD.
         taste: shape (n,), leverage a member would take with an average deposit; leverage: shape (n,), what it takes.
         leaving: shape (n,), whether a member closes what it has and goes; succeeded: whether a newcomer has taken its place.
@@ -59,6 +59,7 @@ class Group:
         self._cumulative = np.cumsum(weights / weights.sum())
         self._fundamentalist = next((at for at, rule in enumerate(self.rules) if rule.name == "fundamentalist"), None)
         self._speculative = np.array([rule.speculates for rule in self.rules])
+        self.who: Rows = np.empty(0, dtype=np.intp)
         self.rows: Rows = np.empty(0, dtype=np.intp)
         self.strategy: NDArray[np.int8] = np.empty(0, dtype=np.int8)
         self.taste: Floats = np.empty(0)
@@ -178,7 +179,7 @@ class Population:
         """Who acts, and the orders that take them to their stances within initial margin."""
         parts: list[tuple[Rows, Floats]] = []
         for group in self.groups:
-            who = group.acting(step, hours)
+            who = group.who = group.acting(step, hours)
             group.reconsider(who, step, self.parameters, view.misalignment, self.weights)
             stance = group.stances(who, step, self.names, view)
             rows = group.rows[who]
@@ -237,7 +238,7 @@ class Population:
         venue = self.venue
         self._remember(hours)
         for group in self.groups:
-            who = group.acting(step, hours)
+            who = group.who
             if venue.haircut is not None:
                 self._churn(group, step)
             self._pay(group, who, step)
