@@ -61,6 +61,9 @@ class Walk:
         if ((cash < -DUST) & ~exposure.any(axis=0)).any() or (status == Status.CLOSING).any():
             return 0
         below = ledger.cash[FUND] + ledger.position[:, FUND] @ marks < 0.0
+        most = venue.requirement(position, exposure, marks.max(axis=1)).by_market.sum(axis=0)
+        if not below.any() and not is_breached((cash[:, None] + position.T @ marks).min(axis=1), most).any():
+            return increments
         for k in range(increments):
             required = venue.requirement(position, exposure, marks[:, k]).by_market.sum(axis=0)
             if below[k] or is_breached(cash + marks[:, k] @ position, required).any():

@@ -228,25 +228,32 @@ class Ledger:
             rows, quantity, price: one side: rows, signed contracts, USD a contract.
             others, taken, at: the other side; `quantity` and `taken` sum to zero together, and so do the cash legs.
         """
-        self._fill(market, rows, quantity, price)
-        self._fill(market, others, taken, at)
+        self._fill(slice(market, market + 1), rows, quantity[None], np.asarray(price)[None])
+        self._fill(slice(market, market + 1), others, taken[None], np.asarray(at)[None])
 
-    def _fill(self, market: int, rows: Rows, quantity: Floats, price: float | Floats) -> None:
-        column = self.position[market]
-        old = column[rows]
+    def trade_all(self, rows: Rows, quantity: Floats, price: Floats, others: Rows, taken: Floats) -> None:
+        """Trades in every market at once, contracts (M, n) of rows (n,) against (M, k) of others (k,), at one price a market, (M,)."""
+        self._fill(slice(None), rows, quantity, price)
+        self._fill(slice(None), others, taken, price)
+
+    def _fill(self, markets: slice, rows: Rows, quantity: Floats, price: Floats) -> None:
+        """Contracts (m, n) for rows (n,) at prices (m,) or (m, n)."""
+        price = price if price.ndim == 2 else price[:, None]
+        positions, entries = self.position[markets], self.entry[markets]
+        old = positions[:, rows]
         new = old + quantity
         size = np.abs(new)
-        self.cash[rows] -= quantity * price
-        entry = self.entry[market, rows]
-        average = (entry * np.abs(old) + price * np.abs(quantity)) / np.maximum(size, _NOTHING)
+        cost = quantity * price
+        self.cash[rows] -= cost.sum(axis=0)
+        entry = entries[:, rows]
+        average = (entry * np.abs(old) + np.abs(cost)) / np.maximum(size, _NOTHING)
         entry = np.where(old * quantity >= 0.0, average, np.where(old * new < 0.0, price, entry))
-        self.entry[market, rows] = entry * (size > 0.0)
-        column[rows] = new
-        self.exposure[market, rows] = size
+        entries[:, rows] = entry * (size > 0.0)
+        positions[:, rows] = new
+        self.exposure[markets, rows] = size
         mine = rows == FUND
         if mine.any():
-            cost = (quantity * price)[mine]
-            self._inventory(float((quantity[mine] * self.marks[market] - cost).sum()))
+            self._inventory(float((quantity[:, mine] * self.marks[markets, None] - cost[:, mine]).sum()))
 
     def _inventory(self, gain: float) -> None:
         self.statement[Flow.INVENTORY_RESULT] = self.statement.get(Flow.INVENTORY_RESULT, 0.0) + gain
@@ -283,7 +290,8 @@ class Ledger:
         """
         if not (np.isfinite(self.cash).all() and np.isfinite(self.position).all() and np.isfinite(self.marks).all()):
             raise LawViolation(step, "every balance is finite", np.flatnonzero(~np.isfinite(self.cash)))
-        gross = float(np.abs(self.cash).sum()) + 1.0
+        # Whatever the accounts hold now, a millionth of a dollar is rounding.
+        gross = float(np.abs(self.cash).sum()) + 1e-6 / tolerance
         if abs(self.cash.sum()) > tolerance * gross:
             raise LawViolation(step, f"cash is closed (off by {self.cash.sum():g} USD of {gross:g} gross)", [])
         for name, column, target in (("contracts", self.position, 0.0), ("spot", self.spot, self._supply)):

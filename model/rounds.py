@@ -1,6 +1,6 @@
 """Rounds of liquidation: who takes the slices of breached accounts, at what price, and what that leaves of the accounts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,6 @@ from model.walked import Walked
 type Floats = NDArray[np.float64]
 type Flags = NDArray[np.bool_]
 
-_NOBODY = np.empty(0, dtype=np.intp)
-
 
 @dataclass(slots=True)
 class Side:
@@ -27,21 +25,37 @@ class Side:
     Attributes:
         market: index.
         selling: whether the slices are sold (their accounts are long).
-        quantity: contracts to close, unsigned; ratio: part of it that is filled; price: USD, average.
-        rows, contracts, prices: counterparties' rows, unsigned contracts and prices.
+        quantity: contracts to close, unsigned; filled: those that somebody takes; ratio: the part.
+        price: USD, average.
+        rows, contracts, prices: counterparties' rows, unsigned contracts and prices, stage by stage.
         book, taken: contracts that went to the market makers and to the fund.
     """
 
     market: int
     selling: bool
     quantity: float
-    ratio: float
-    price: float
-    rows: Rows
-    contracts: Floats
-    prices: Floats
-    book: float
-    taken: float
+    filled: float = 0.0
+    ratio: float = 0.0
+    price: float = 0.0
+    rows: list[Rows] = field(default_factory=list)
+    contracts: list[Floats] = field(default_factory=list)
+    prices: list[Floats] = field(default_factory=list)
+    book: float = 0.0
+    taken: float = 0.0
+
+    def add(self, rows: Rows, contracts: Floats, prices: Floats) -> None:
+        """Notes what a stage takes, (k,) each."""
+        self.rows.append(rows)
+        self.contracts.append(contracts)
+        self.prices.append(prices)
+        self.filled += float(contracts.sum())
+        self.price += float(contracts @ prices)
+
+    def close(self) -> None:
+        """After the last stage: the part that is filled and the average price."""
+        if self.filled > 0.0:
+            self.price /= self.filled
+            self.ratio = 1.0 if self.filled >= FULL * self.quantity else self.filled / self.quantity
 
 
 class Liquidator:
@@ -90,9 +104,9 @@ class Liquidator:
                 wanted = float(np.maximum(quantity[market] if selling else -quantity[market], 0.0).sum())
                 if wanted <= 0.0 or part.marks[market] <= 0.0:
                     continue
-                side = Side(market, selling, wanted, 0.0, 0.0, _NOBODY, np.empty(0), np.empty(0), 0.0, 0.0)
+                side = Side(market, selling, wanted)
                 for stage in venue.parameters.route.order:
-                    left = wanted - float(side.contracts.sum())
+                    left = wanted - side.filled
                     if left <= wanted * (1.0 - FULL):
                         break
                     if stage == "book":
@@ -101,19 +115,10 @@ class Liquidator:
                         self._to_liquidators(side, left, capacity, bids.discount[market])
                     else:
                         inventory += self._to_fund(side, left, inventory)
-                filled = float(side.contracts.sum())
-                if filled > 0.0:
-                    side.ratio = 1.0 if filled >= FULL * wanted else filled / wanted
-                    side.price = float(side.contracts @ side.prices) / filled
+                side.close()
+                if side.filled > 0.0:
                     sides.append(side)
         return sides
-
-    def _add(self, side: Side, rows: Rows, contracts: Floats, price: float | Floats) -> None:
-        took = contracts > 0.0
-        prices = np.broadcast_to(np.asarray(price, dtype=float), contracts.shape)
-        side.rows = np.concatenate((side.rows, rows[took]))
-        side.contracts = np.concatenate((side.contracts, contracts[took]))
-        side.prices = np.concatenate((side.prices, prices[took]))
 
     def _to_book(self, side: Side, left: float) -> None:
         venue = self.venue
@@ -122,7 +127,7 @@ class Liquidator:
         if total <= 0.0:
             return
         filled, price = venue.market.execute(side.market, -left if side.selling else left, venue.parameters.route.book_slippage)
-        self._add(side, venue.makers, abs(filled) * shown / total, max(price, 0.0))
+        side.add(venue.makers, abs(filled) * shown / total, np.full(shown.size, max(price, 0.0)))
         side.book = abs(filled)
 
     def _to_liquidators(self, side: Side, left: float, capacity: Floats, discount: Floats) -> None:
@@ -132,14 +137,14 @@ class Liquidator:
         mark = float(self.walked.ledger.marks[side.market])
         took = fill_by_score(-discount, capacity / mark, left)
         capacity -= took * mark
-        self._add(side, rows, took, mark * (1.0 - discount if side.selling else 1.0 + discount))
+        side.add(rows, took, mark * (1.0 - discount if side.selling else 1.0 + discount))
 
     def _to_fund(self, side: Side, left: float, inventory: float) -> float:
         part = self.walked.ledger
         mark = float(part.marks[side.market])
         room = self.venue.parameters.route.takeover_limit * max(part.fund, 0.0) - inventory
         took = min(left, max(room, 0.0) / mark)
-        self._add(side, np.array([FUND]), np.array([took]), mark)
+        side.add(np.array([FUND]), np.array([took]), np.array([mark]))
         side.taken = took
         return took * mark
 
@@ -169,11 +174,11 @@ class Liquidator:
         for side in sides:
             closed = self._closed(side, held, slices.fraction)
             sign = 1.0 if side.selling else -1.0
-            part.trade(side.market, accounts, -closed, side.price, side.rows, sign * side.contracts, side.prices)
+            self._exchange(side, accounts, closed, sign)
             size = np.abs(closed) * part.marks[side.market]
             left += np.where(closed != 0.0, shares[side.market] * slices.fraction[side.market] * side.ratio, 0.0)
             notional += size
-            taken += size * (side.taken / float(side.contracts.sum()))
+            taken += size * (side.taken / side.filled)
             tally.liquidated[side.market] += float(size.sum())
             tally.takeovers += side.taken * float(part.marks[side.market])
             self._tell(side, accounts, closed)
@@ -197,15 +202,18 @@ class Liquidator:
             by_fund = np.where(notional > 0.0, taken / notional, 0.0)
         self.losses.cover(rows, outcome.deficit, float(outcome.deficit @ by_fund), Flow.DRAW_EXECUTION)
 
+    def _exchange(self, side: Side, accounts: Rows, closed: Floats, sign: float) -> None:
+        """The side's contracts change hands."""
+        takers: Rows = np.concatenate(side.rows)
+        contracts: Floats = np.concatenate(side.contracts)
+        prices: Floats = np.concatenate(side.prices)
+        self.walked.ledger.trade(side.market, accounts, -closed, side.price, takers, sign * contracts, prices)
+
     def _tell(self, side: Side, accounts: Rows, closed: Floats) -> None:
         events, some = self.venue.events, np.flatnonzero(closed)
         if not events.recording or not some.size:
             return
-        taker = (
-            "book"
-            if side.book >= side.contracts.sum() - side.book
-            else ("fund" if side.taken >= 0.5 * side.contracts.sum() else "liquidators")
-        )
+        taker = "book" if side.book >= side.filled - side.book else ("fund" if side.taken >= 0.5 * side.filled else "liquidators")
         rows = self.walked.rows[accounts[some]]
         events.add(
             "liquidation",

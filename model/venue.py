@@ -17,7 +17,7 @@ from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
 from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
 from model.events import Events
 from model.ledger import FUND, HOUSE_ROWS, OUTSIDE, TREASURY, Flow, Ledger, Role, Rows, Status
-from model.market import Cleared, Market
+from model.market import Market
 
 type Floats = NDArray[np.float64]
 
@@ -213,33 +213,24 @@ class Venue:
         most = np.minimum(buys.sum(axis=1), sells.sum(axis=1)) + 0.5 * capital * weights / index
         quantity = _cut(buys, most) - _cut(sells, most)
         shares = self.maker_capital / capital if capital > 0.0 else self.maker_capital
-        for market in range(self.ledger.markets):
-            price = float(index[market])
-            taken = -float(quantity[market].sum()) * shares
-            self.ledger.trade(market, rows, quantity[market], price, self.makers, taken, price)
+        self.ledger.trade_all(rows, quantity, index, self.makers, -quantity.sum(axis=1)[:, None] * shares)
 
     def trade(self, rows: Rows, contracts: Floats, hours: float) -> None:
         """The auction clears orders, contracts (M, n) of distinct rows (n,), against the market makers; fees."""
         buys, sells = np.maximum(contracts, 0.0), np.maximum(-contracts, 0.0)
         cleared = self.market.auction(buys.sum(axis=1), sells.sum(axis=1), hours)
         filled = buys * cleared.buys[:, None] - sells * cleared.sells[:, None]
-        taken = np.zeros((self.ledger.markets, self.makers.size))
-        for market in range(self.ledger.markets):
-            some = np.flatnonzero(filled[market])
-            if some.size:
-                taken[market] = self._to_makers(market, cleared)
-                price = float(cleared.price[market])
-                self.ledger.trade(market, rows[some], filled[market, some], price, self.makers, taken[market], price)
+        taken = self._to_makers(cleared.makers)
+        self.ledger.trade_all(rows, filled, cleared.price, self.makers, taken)
         self.tally.volume += np.abs(filled).sum(axis=1) * cleared.price
         self._charge(rows, cleared.price @ np.abs(filled), cleared.price @ np.abs(taken))
 
-    def _to_makers(self, market: int, cleared: Cleared) -> Floats:
-        """Shape (K,): contracts each maker takes, in proportion to the depth it shows on that side."""
-        quantity = float(cleared.makers[market])
-        shown = self.quotes.depth[0 if quantity > 0 else 1, market]
-        total = float(shown.sum())
-        shares: Floats = quantity * shown / total if total > 0.0 else np.zeros_like(shown)
-        return shares
+    def _to_makers(self, contracts: Floats) -> Floats:
+        """Shape (M, K): what each maker takes of `contracts`, (M,), in proportion to the depth it shows on that side."""
+        shown = np.where(contracts[:, None] > 0.0, self.quotes.depth[0], self.quotes.depth[1])
+        total = shown.sum(axis=1)
+        taken: Floats = shown * (contracts / np.where(total > 0.0, total, 1.0))[:, None]
+        return taken
 
     def _charge(self, rows: Rows, ordered: Floats, made: Floats) -> None:
         """Trading fees on notionals (n,) and (K,), at most what an account has; rebates come out of exchange capital."""

@@ -1,9 +1,9 @@
 """The twin with traders that decide for themselves: the whole step as one plain Mesa agent a trader, for the benchmark.
 
-The rules are the array engine's; draws are scalar, one trader at a time. Lenders, and what institutions pay out, are left out: they cost
-next to nothing either way. With `screen`, two shortcuts that a careful author would take are taken: only accounts that could breach within
-the step's range of prices are settled and checked in every increment, and everybody else is settled once at its end. Without it every
-account is, in every increment.
+The rules are the array engine's; draws are scalar, one trader at a time; the outputs that need a pass over the agents are collected as
+Mesa's model reporters. Lenders, and what institutions pay out, are left out: they cost next to nothing either way. With `screen`, two
+shortcuts that a careful author would take are taken: only accounts that could breach within the step's range of prices are settled and
+checked in every increment, and everybody else is settled once at its end. Without it every account is, in every increment.
 """
 
 import copy
@@ -11,6 +11,8 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import mesa
 
 from agents.clock import HOURS_PER_YEAR
 from experiments.twin.accounts import CENT, Account, Balance, Liquidator, MarketMaker
@@ -74,6 +76,16 @@ class World(Exchange):
         self.strategies: Counter[tuple[str, str]] = Counter(
             (person.character.group.name, person.parameters.type) for person in self.traders
         )
+        self.collector = mesa.DataCollector(
+            model_reporters={
+                "open_interest": lambda world: [side * mark for side, mark in zip(world.sides(), world.marks, strict=True)],
+                "trader_equity": lambda world: sum(person.cash for person in world.traders),
+                "notional": lambda world: sum(person.notional for person in world.traders),
+                "active_traders": lambda world: sum(person.status == "active" for person in world.traders),
+                "maker_equity": lambda world: sum(maker.cash for maker in world.makers),
+                "liquidator_equity": lambda world: sum(one.cash for one in world.liquidators),
+            }
+        )
 
     # -- the step -------------------------------------------------------------------------------------------------------------------
 
@@ -90,6 +102,12 @@ class World(Exchange):
             self.levies = set_levies(self, interest)
             self.come_and_go(sum(interest))
         self.remember(start)
+        self.collector.collect(self)
+
+    def sides(self) -> list[float]:
+        """Contracts held long, by market."""
+        everybody = (*self.traders, *self.makers, *self.liquidators)
+        return [sum(max(account.position[market], 0.0) for account in everybody) for market in range(len(self.markets))]
 
     def decide(self) -> list[tuple[int, list[float]]]:
         """Who acts is drawn for everybody; the acting, and those who leave, send orders."""

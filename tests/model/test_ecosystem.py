@@ -9,7 +9,7 @@ import pytest
 
 from agents.participants import Clearinghouse, Lender, Liquidator, MarketMaker, Trader
 from model.ecosystem import Ecosystem
-from model.ledger import HOUSE_ROWS
+from model.ledger import HOUSE_ROWS, OUTSIDE, Flow
 from model.scenario import Scenario
 
 SMALL = Scenario.model_validate({"schema": 1, "traders": {"groups": [{"count": 40, "equity": 4e7}]}})
@@ -138,6 +138,22 @@ def test_with_constant_prices_no_debt_and_no_leverage_nobody_defaults() -> None:
     assert series["volume"].sum() > 0.0
     for name in ("deficits", "bankruptcies", "defaults", "liquidations", "network_loss", "residual_loss"):
         assert series[name].sum() == 0.0, name
+
+
+def test_spot_is_bought_with_cash_that_custody_holds() -> None:
+    # One fund owns a gain that the other cannot pay: custody has 0.5m USD. Its short of 10 BTC asks for 0.6m of spot; it gets 0.5m.
+    group = {"name": "funds", "count": 2, "equity": 2e6, "tail": 10.0, "span": 1.01, "activity": 0.0, "strategies": [{"type": "hedger"}]}
+    nobody = {"clearinghouse": {"fund": 0.0, "capital": 0.0}, "market_makers": {"count": 0}, "liquidators": {"count": 0}}
+    eco = Ecosystem(
+        Scenario.model_validate({"schema": 1, "traders": {"groups": [group]}, "lenders": {"count": 0}, "venues": [nobody]}), rng=1
+    )
+    ledger, (winner, loser) = eco.venue.ledger, eco.population.groups[0].rows.tolist()
+    ten = np.array([10.0])
+    ledger.trade(0, np.array([winner]), -ten, 160_000.0, np.array([loser]), ten, 160_000.0)
+    ledger.transfer(Flow.WITHDRAWAL, loser, OUTSIDE, ledger.custody - 0.5e6)
+    eco.population.balance_spot(np.array([winner]))
+    assert ledger.spot[0, winner] == pytest.approx(0.5e6 / 60_000.0)
+    assert ledger.custody == pytest.approx(0.0, abs=1e-3)
 
 
 def test_house_rows_are_nobodys(eco: Ecosystem) -> None:

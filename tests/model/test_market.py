@@ -69,6 +69,15 @@ def test_orders_meet_each_other_before_they_meet_the_book() -> None:
     assert market().auction(of(50.0), of(50.0), 1.0).price[0] == pytest.approx(100.0, rel=1e-12)
 
 
+def test_prices_are_centred_on_the_makers_quotes() -> None:
+    # Quotes 30 bp below the index: auction and liquidations trade there.
+    one = market()
+    one.quote(one.depth, of(-0.003))
+    assert one.auction(of(50.0), of(50.0), 1.0).price[0] == pytest.approx(99.7)
+    assert one.execute(0, -1e-6, 0.1)[1] == pytest.approx(99.7)
+    assert one.premium == pytest.approx([-0.003], rel=1e-3)
+
+
 def test_what_would_leave_the_price_band_is_not_filled() -> None:
     # Band 1 %: the book holds 1m x 10 ** 0.67 = 4.677m USD; over an hour (30 tau, all but e-30 comes back) it serves 30 times that.
     one = market(price_band=0.01)
