@@ -29,7 +29,6 @@ TREASURY: Final = 2
 SETTLEMENT: Final = 3
 """Deficits pass through here on their way to the layers that absorb them; zero after every waterfall."""
 HOUSE_ROWS: Final = 4
-_NOTHING: Final = 1e-300
 
 
 class Role(IntEnum):
@@ -246,7 +245,7 @@ class Ledger:
         cost = quantity * price
         self.cash[rows] -= cost.sum(axis=0)
         entry = entries[:, rows]
-        average = (entry * np.abs(old) + np.abs(cost)) / np.maximum(size, _NOTHING)
+        average = (entry * np.abs(old) + np.abs(cost)) / np.where(size > 0.0, size, 1.0)
         entry = np.where(old * quantity >= 0.0, average, np.where(old * new < 0.0, price, entry))
         entries[:, rows] = entry * (size > 0.0)
         positions[:, rows] = new

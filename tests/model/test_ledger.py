@@ -91,6 +91,15 @@ def test_entry_prices_are_averaged_on_increase_kept_on_reduction_reset_on_a_flip
     assert not ledger.exposure.any()
 
 
+def test_closing_the_merest_dust_leaves_no_entry_price_behind(ledger: Ledger) -> None:
+    swap(ledger, 0, 4, 5, 1e-200, 100.0)
+    swap(ledger, 0, 5, 4, 1e-200, 100.0)
+    assert ledger.entry[0, [4, 5]].tolist() == [0.0, 0.0]
+    swap(ledger, 0, 4, 5, 1e9, 100.0)
+    with np.errstate(all="raise"):
+        swap(ledger, 0, 5, 4, 1e9, 100.0)
+
+
 def test_marks_move_equity_between_accounts_but_not_its_sum(ledger: Ledger) -> None:
     swap(ledger, 0, 4, 5, 2.0, 100.0)
     swap(ledger, 1, 6, 4, 5.0, 10.0)

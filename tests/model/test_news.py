@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from agents.clock import HOURS_PER_YEAR
 from agents.families import RuleParameters
 from model.errors import ScenarioError
-from model.news import DEFAULT_ASSETS, HOURS_PER_YEAR, news_rules, Asset, Constant, FactorModel, Jumps, NewsSource, Replay
+from model.news import DEFAULT_ASSETS, Asset, Constant, FactorModel, Jumps, NewsSource, Replay, news_rules
 from model.randomness import Streams
 
 NO_JUMPS = {"common_jumps": Jumps(), "own_jumps": Jumps()}
