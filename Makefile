@@ -30,7 +30,7 @@ lint: environment ## style and types only
 	@printf 'mypy: ' && .venv/bin/mypy
 
 validate: environment ## the slow statistical tests
-	@$(PYTEST) -m slow
+	@$(PYTEST) -m slow --hypothesis-profile=default
 
 bench: environment ## time a step in account-steps per second
 	@.venv/bin/backstop bench

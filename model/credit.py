@@ -233,6 +233,7 @@ class Credit:
         closing = (owed > 0.0) & (fails[:, None] | fails[None, :lenders])
         loss = float((clearing.nominal - clearing.payments)[:-1][fails].sum())
         terminate(venue, self.rows[borrowers])
+        settles[lenders:] *= self._payable(settles[lenders:].sum(axis=1), venue)[:, None]
         self._pay_from_accounts(settles[lenders:], borrowers, ledger)
         self.cash -= settles[:lenders].sum(axis=1)
         self.cash += settles.sum(axis=0)
@@ -249,6 +250,12 @@ class Credit:
         events.add("estate", "", account=debtor, amount=settles[debtor, creditor], layer="network")
         return loss
 
+    def _payable(self, due: Floats, venue: Venue) -> Floats:
+        """Shape (B,): part of what borrowers are due to pay, (B,), that their accounts and custody hold once contracts have ended."""
+        held = np.maximum(venue.ledger.equity(self.rows), 0.0)
+        part = np.minimum(np.divide(held, due, out=np.ones_like(due), where=due > 0.0), 1.0)
+        return part * venue.within_custody(float((part * due).sum()))
+
     def _pay_from_accounts(self, settles: Floats, failed: NDArray[np.bool_], ledger: Ledger) -> None:
         due = settles.sum(axis=1)
         if due.any():
@@ -256,5 +263,6 @@ class Credit:
         rows = self.rows[failed]
         rest = ledger.equity(rows)
         if (rest > 0.0).any():
-            ledger.transfer(Flow.WITHDRAWAL, rows, OUTSIDE, np.maximum(rest, 0.0))
+            rest = np.maximum(rest, 0.0)
+            ledger.transfer(Flow.WITHDRAWAL, rows, OUTSIDE, rest * min(1.0, max(ledger.custody, 0.0) / float(rest.sum())))
         ledger.status[rows] = Status.BANKRUPT

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.clearinghouse.waterfall import LayerView
+from agents.clearinghouse.waterfall import Charge, LayerView
 from model.ledger import FUND, HOUSE_ROWS, SETTLEMENT, TREASURY, Flow, Ledger, Rows, Status
 from model.venue import DUST, TIE
 from model.walked import Walked
@@ -43,21 +43,27 @@ class Losses:
             part = self.walked.widen() if layer.reaches == "accounts" else self.walked.ledger
             view = self._layer_view(loss, part, layer.reaches == "accounts")
             charge, venue.states[f"layer {at}"] = layer.rule(view, venue.states[f"layer {at}"], venue.rng)
-            paid = 0.0
-            if charge.fund > 0.0:
-                paid += part.transfer(Flow.DRAW_TAKEOVER, FUND, SETTLEMENT, charge.fund * taken_over)
-                paid += part.transfer(kind, FUND, SETTLEMENT, charge.fund * (1.0 - taken_over))
-            if charge.treasury > 0.0:
-                paid += part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, charge.treasury)
-            if charge.accounts is not None and charge.accounts.any():
-                paid += self._charge_accounts(part, layer.name, charge.accounts, view)
-            loss -= paid
-            venue.tally.absorbed[layer.name] = venue.tally.absorbed.get(layer.name, 0.0) + paid
-            venue.events.add("absorbed", venue.name, account=SETTLEMENT, amount=paid, layer=layer.name)
+            paid = self._take(part, layer.name, charge, view, {Flow.DRAW_TAKEOVER: taken_over, kind: 1.0 - taken_over})
+            if paid > 0.0:
+                loss -= paid
+                venue.tally.absorbed[layer.name] = venue.tally.absorbed.get(layer.name, 0.0) + paid
+                venue.events.add("absorbed", venue.name, account=SETTLEMENT, amount=paid, layer=layer.name)
         if loss > TIE * cause:
             self._exhaust(loss, kind)
         if venue.write_down > 0.0 and not venue.insolvent:
             self._fail()
+
+    def _take(self, part: Ledger, layer: str, charge: Charge, view: LayerView, draws: dict[Flow, float]) -> float:
+        """Books a layer's charge; `draws` says which part of what the fund pays goes under which name. Returns USD paid."""
+        paid = 0.0
+        for draw, share in draws.items():
+            if charge.fund * share > 0.0:
+                paid += part.transfer(draw, FUND, SETTLEMENT, charge.fund * share)
+        if charge.treasury > 0.0:
+            paid += part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, charge.treasury)
+        if charge.accounts is not None and charge.accounts.any():
+            paid += self._charge_accounts(part, layer, charge.accounts, view)
+        return paid
 
     def _exhaust(self, loss: float, kind: Flow) -> None:
         """What claims cannot bear is borne by what the exchange still has, whatever its waterfall keeps back."""

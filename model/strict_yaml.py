@@ -55,9 +55,14 @@ for _tag, _pattern, _first in _SCALARS:
     _Dumper.add_implicit_resolver(_TAG + _tag, re.compile(_pattern), _first)
 
 
+_BREAKS = "\r\x85\u2028\u2029"
+"""Line breaks that a reader would fold into a space or a newline: written as escapes."""
+
+
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     """Several lines of text as they stand."""
-    return dumper.represent_scalar(_TAG + "str", text, style="|" if "\n" in text else None)
+    foreign = not set(text).isdisjoint(_BREAKS)
+    return dumper.represent_scalar(_TAG + "str", text, style='"' if foreign else "|" if "\n" in text else None)
 
 
 _Dumper.add_representer(str, _text)

@@ -217,6 +217,11 @@ def test_what_is_written_reads_back_the_same(data: Any) -> None:
     assert document.data == {"root": data}
 
 
+@pytest.mark.parametrize("text", ["a\x85b", "\x85", "x\u2028y\n", "\u2029", "a\rb", "\r\n"])
+def test_unusual_line_breaks_survive(text: str) -> None:
+    assert read_yaml(write_yaml({"root": text}), "here").data == {"root": text}
+
+
 def test_text_that_older_readers_take_for_something_else_is_quoted() -> None:
     assert write_yaml({"a": "no", "b": "9:30", "c": "1e-4", "d": "plain"}) == "a: 'no'\nb: '9:30'\nc: '1e-4'\nd: plain\n"
 
