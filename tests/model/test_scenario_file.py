@@ -1,5 +1,6 @@
 """Scenario files: what a value means, what a fault says, and that a resolved file reads back the same."""
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -353,3 +354,8 @@ def test_the_schema_is_sound_and_accepts_the_defaults_and_every_shipped_scenario
 def test_the_schema_refuses_what_the_loader_refuses(write: Any, text: str) -> None:
     assert faults_of(write(text))
     assert not jsonschema.Draft202012Validator(scenario_schema()).is_valid(read_yaml(text, "here").data)
+
+
+def test_the_committed_schema_is_current() -> None:
+    committed = ROOT / "experiments" / "scenarios" / "schema.json"
+    assert json.loads(committed.read_text(encoding="utf-8")) == scenario_schema()
