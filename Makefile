@@ -1,6 +1,6 @@
 # Needs a Python (3.12 or newer), its pip, and make; everything else goes into this folder's own .venv.
 # Another interpreter: make test PYTHON=/path/to/python
-.PHONY: help demo test lint validate bench clean environment
+.PHONY: help demo test lint validate mutations bench clean environment
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 unexport PYTHONHOME PYTHONPATH
@@ -31,6 +31,9 @@ lint: environment ## style and types only
 
 validate: environment ## the slow statistical tests
 	@$(PYTEST) -m slow --hypothesis-profile=default
+
+mutations: environment ## break the engine in listed ways, one at a time; each must be noticed (some ten minutes)
+	@.venv/bin/python -m experiments.mutations --workers 2
 
 bench: environment ## time a step in account-steps per second
 	@.venv/bin/backstop bench

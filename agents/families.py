@@ -63,7 +63,7 @@ class Family:
         module, _, attribute = kind.partition(":")
         try:
             found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - a user's module may fail in any way when it is imported
             raise ValueError(f"expected an importable package.module:Class ({error})") from None
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise ValueError(f"expected a subclass of {self.base.__module__}.{self.base.__qualname__}")

@@ -13,6 +13,10 @@ from agents.families import Parameters
 type Floats = NDArray[np.float64]
 
 
+LARGEST_DISCOUNT = 0.5
+"""However wild the market, nobody is paid more than this part of mark to take a position."""
+
+
 class LiquidatorParameters(Parameters):
     """The liquidators of a venue: backstop liquidity providers."""
 
@@ -71,4 +75,5 @@ def bid(p: LiquidatorParameters, view: LiquidatorView) -> Bids:
     capacity = np.maximum(limit - view.gross, 0.0)
     used = np.clip(view.gross / np.maximum(limit, 1e-9), 0.0, 1.0)
     hourly = view.volatility / np.sqrt(HOURS_PER_YEAR)
-    return Bids(capacity, p.discount + p.volatility_loading * hourly[:, None] + p.inventory_loading * used)
+    discount = p.discount + p.volatility_loading * hourly[:, None] + p.inventory_loading * used
+    return Bids(capacity, np.minimum(discount, LARGEST_DISCOUNT))

@@ -21,8 +21,9 @@ class MarketMakerParameters(Parameters):
         float, Field(ge=0, description="own capital of all together; shares fall as 1 / rank", json_schema_extra={"unit": "USD"})
     ] = 250e6
     depth: Annotated[
-        tuple[float, ...],
+        tuple[Annotated[float, Field(ge=0)], ...],
         Field(
+            min_length=1,
             description="depth that all show within ten basis points in calm, a side, a market (the last serves any further one)",
             json_schema_extra={"unit": "USD", "source": "Amberdata 2025: 3.5m for BTC on a larger venue; scaled down (our choice)"},
         ),

@@ -1,20 +1,30 @@
 """What the commands do. The command line reads this module for its options alone, so that everything heavy is imported inside."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 type Lines = list[str]
+
+
+def whole(_kind: object, tokens: Sequence[Token]) -> int:
+    """A whole number in decimal digits: half a seed is not rounded to one."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?\d+", text):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
 
 
 def run(  # noqa: PLR0913 - one an option
     scenario: str = "baseline",
     /,
     *,
-    seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
-    steps: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    seed: Annotated[int, Parameter(validator=Number(gte=0), converter=whole)] = 0,
+    steps: Annotated[int | None, Parameter(validator=Number(gte=1), converter=whole)] = None,
     prices: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
     out: Path | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,

@@ -93,7 +93,7 @@ def _for_steps(scenario: Scenario, steps: int | None) -> Scenario:
 def _complete(scenario: Scenario, seed: int, check_laws: bool, progress: Report) -> Run:
     """All steps, and the tables of what came of them."""
     start = time.perf_counter()
-    eco = Ecosystem(scenario, rng=seed, check_laws=check_laws)
+    eco = _opened(scenario, seed, check_laws)
     if eco.news.steps is not None and scenario.steps > eco.news.steps:
         raise ScenarioError([fault("prices", None, "steps", scenario.steps, f"at most {eco.news.steps}, one for each row")])
     progress(0, scenario.steps)
@@ -111,6 +111,16 @@ def _complete(scenario: Scenario, seed: int, check_laws: bool, progress: Report)
         edges=pd.DataFrame(edges, columns=["source", "target", "amount"]).astype({"amount": float}),
         seconds=time.perf_counter() - start,
     )
+
+
+def _opened(scenario: Scenario, seed: int, check_laws: bool) -> Ecosystem:
+    """The world before its first step; a rule of a user's own may fail here already."""
+    try:
+        return Ecosystem(scenario, rng=seed, check_laws=check_laws)
+    except ScenarioError:
+        raise
+    except Exception as error:
+        raise RunFailed(0, f"{type(error).__name__}: {error} ({_where(error)})") from error
 
 
 def _advance(eco: Ecosystem, step: int) -> None:

@@ -67,9 +67,12 @@ def check_target(folder: Path, *, overwrite: bool = False) -> None:
     Raises:
         ScenarioError: one line.
     """
-    parent = next(place for place in folder.absolute().parents if place.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
-        raise ScenarioError([fault(folder, None, "out", f"{parent.name}, which cannot be written to", "a folder that can")])
+    parent = next(place for place in (*folder.absolute().parents, folder.absolute()) if place.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.partial-", dir=parent):
+            pass
+    except OSError as error:
+        raise ScenarioError([fault(folder, None, "out", error.strerror or "no folder", "a place that can be written to")]) from None
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -189,11 +189,12 @@ class Credit:
         worths = self.worths(venue)
         fresh = self.wave < 0
         dust = 1e-9 * (np.abs(self.owed).sum(axis=1) + 1.0)
-        if not (fresh & (worths < -dust)).any():
+        fails = venue.insolvent and bool(fresh[-1])
+        if not (fresh & (worths < -dust)).any() and not fails:
             return Outcome()
         clearing = self._solve(venue)
         failed = clearing.defaulted & fresh
-        failed[-1] |= venue.insolvent and bool(fresh[-1])
+        failed[-1] |= fails
         clearing_waves = np.where(failed, np.maximum(clearing.waves, 1), -1)
         if not failed.any():
             return Outcome()

@@ -140,6 +140,7 @@ class Losses:
             for row, amount in zip(short.tolist(), deficit.tolist(), strict=True):
                 part.transfer(Flow.DEFICIT, SETTLEMENT, int(row), float(amount))
             venue.tally.deficits += float(deficit.sum())
+            venue.tally.bankruptcies += int((part.status[below] != Status.BANKRUPT).sum())
             part.status[below] = Status.BANKRUPT
             self.absorb(float(deficit.sum()), 0.0, Flow.DRAW_CLOSE_OUT)
         venue.events.add("insolvency", venue.name, account=TREASURY, amount=venue.write_down, layer="write_down")

@@ -44,7 +44,7 @@ _TOTALS: Final = (
     ("fees", "USD", "trading fees charged, rebates deducted", "sum"),
     ("fund", "USD", "the backstop fund, its inventory at mark", "last"),
     ("fund_target", "USD", "what the sizing rule asks for", "last"),
-    ("adequacy", "1", "fund over target", "last"),
+    ("adequacy", "1", "fund over target; not a number where the target is 0", "last"),
     ("treasury", "USD", "the exchange's own capital", "last"),
     ("trader_equity", "USD", "traders' balances", "last"),
     ("maker_equity", "USD", "market makers' balances", "last"),
@@ -58,7 +58,7 @@ _TOTALS: Final = (
     ("deleveraged", "USD", "notional closed against the other side, at bankruptcy price or mark", "sum"),
     ("surplus", "USD", "what liquidations left beyond bankruptcy price", "sum"),
     ("deficits", "USD", "losses beyond an account's equity when contracts leave it", "sum"),
-    ("residual_loss", "USD", "deficits beyond the fund; above 0 is a breach", "sum"),
+    ("residual_loss", "USD", "deficits beyond the fund and what stands before it; above 0 is a breach", "sum"),
     *((f"absorbed_{layer}", "USD", f"deficits borne by layer `{layer}`", "sum") for layer in LAYERS),
     ("bankruptcies", "accounts", "accounts that left a deficit", "sum"),
     ("margin_calls", "accounts", "accounts that sold spot on a margin call", "sum"),
@@ -104,7 +104,9 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
     held = float(gross.sum() - ledger.marks @ ledger.exposure[:, :first].sum(axis=1))
     flows = ledger.flows
     fund = ledger.fund
-    residual = sum(tally.absorbed.values()) - tally.absorbed.get("fund", 0.0)
+    order = [layer.name for layer in venue.waterfall]
+    ahead = order[: order.index("fund") + 1] if "fund" in order else []
+    residual = sum(usd for layer, usd in tally.absorbed.items() if layer not in ahead)
     totals = (
         float(interest.sum()),
         float(tally.volume.sum()),

@@ -241,7 +241,7 @@ class Population:
             who = group.who
             if venue.haircut is not None:
                 self._churn(group, step)
-            self._pay(group, who, step)
+            self._pay(group, who, step, hours)
             self._depart(group)
             self._arrive(group, step, hours)
 
@@ -259,13 +259,14 @@ class Population:
         haircut[known] = self.venue.haircut[group.rows[known]]
         group.leaving |= leaves(group.parameters, haircut, group.draw("churn", step).random(group.rows.size))
 
-    def _pay(self, group: Group, who: Rows, step: int) -> None:
+    def _pay(self, group: Group, who: Rows, step: int, hours: float) -> None:
         luck = group.draw("cash", step).random((who.size, 2))
         if not who.size:
             return
         ledger, rows = self.venue.ledger, group.rows[who]
         active = ledger.status[rows] == Status.ACTIVE
-        chance = group.parameters.exit_rate / max(group.parameters.activity * HOURS_PER_YEAR, 1e-9)
+        acts = -np.expm1(-group.parameters.activity * hours)
+        chance = -np.expm1(-group.parameters.exit_rate * hours / HOURS_PER_YEAR) / max(acts, 1e-12)
         group.leaving[who] |= active & (luck[:, 1] < chance)
         equity = ledger.equity(rows)
         margin = self.venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks)

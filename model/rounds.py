@@ -81,7 +81,9 @@ class Liquidator:
         before = venue.market.snapshot()
         sides = self._route(held, slices.fraction, breached)
         if venue.deleveraging is not None:
-            capacity = self.losses.house_capacity()
+            # The market's price is worth paying only while the fund alone bears it: a larger fund must not mean a larger loss beyond it.
+            at_mark = float(np.maximum(-equity[accounts], 0.0)[beyond].sum())
+            capacity = min(self.losses.house_capacity(), max(part.fund, at_mark))
             if self._projected(equity[accounts], beyond, held, slices, shares, sides) > capacity * (1.0 + TIE) + TIE:
                 venue.market.restore(before)
                 self._exhausted(accounts, ~beyond, margin, slices, breached)

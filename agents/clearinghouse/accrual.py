@@ -82,6 +82,14 @@ class AccrualRule(Rule):
 accrual_rules = Family("accrual rule", AccrualRule)
 
 
+def _checked(levies: Levies) -> Levies:
+    """A rule's decision, refused if it takes what is not there to take."""
+    shares = (levies.trading_fees, levies.liquidation_fees, levies.surplus, levies.funding)
+    if not all(0.0 <= share <= 1.0 for share in shares) or not (levies.open_interest >= 0.0 and levies.injection >= 0.0):
+        raise ValueError(f"found {levies}, expected shares between 0 and 1, and a levy and an injection of at least 0")
+    return levies
+
+
 @dataclass
 class Accrual:
     """A venue's accrual rules and what they remember."""
@@ -97,7 +105,7 @@ class Accrual:
         total = Levies()
         for at, rule in enumerate(self.rules):
             levies, self.states[at] = rule.rule(view, self.states[at], rng)
-            total = total + levies
+            total = total + _checked(levies)
         return total
 
 

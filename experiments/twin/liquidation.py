@@ -82,7 +82,8 @@ def one_round(exchange: "Exchange", breached: list[Account]) -> None:
     sides = route(exchange, cases, excluded)
     deleverages = waterfall.deleveraging_layer(exchange) is not None
     if deleverages:
-        capacity = waterfall.house_capacity(exchange)
+        at_mark = sum(max(-case.account.cash, 0.0) for case in cases if case.bankrupt)  # what closing at mark would cost
+        capacity = min(waterfall.house_capacity(exchange), max(exchange.fund.cash, at_mark))
         if projected(exchange, cases, sides) > capacity * (1.0 + TIE) + TIE:
             for market, snapshot in zip(exchange.markets, before, strict=True):
                 market.restore(snapshot)

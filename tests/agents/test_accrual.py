@@ -60,6 +60,12 @@ def test_impossible_shares_are_refused(settings) -> None:
         ShareOfTradingFees.Parameters(**settings)
 
 
+def test_shares_that_add_up_to_more_than_all_are_all() -> None:
+    # 0.7 + 0.7 of each fee cannot be taken from it.
+    rules = [kind(kind.Parameters(share=0.7)) for kind in 2 * (ShareOfTradingFees, ShareOfLiquidationFees, Surplus)]
+    assert Accrual(rules).levies(view(), None) == Levies(trading_fees=1.0, liquidation_fees=1.0, surplus=1.0)
+
+
 OWN = '''
     """Top the fund up from exchange capital while it is below its target."""
     from typing import Literal

@@ -100,6 +100,7 @@ def test_a_tenfold_long_is_liquidated_where_equity_meets_maintenance_and_not_bef
     one.position(LONG, 4, 10.0)
     one.move(94.74)
     assert one.held(LONG) == [10.0]
+    assert one.equity(LONG) == pytest.approx([47.4])
     assert one.venue.tally.liquidations == 0
     one.move(94.73)
     assert one.held(LONG, 4) == [0.0, 0.0]
@@ -116,6 +117,16 @@ def test_what_is_left_above_bankruptcy_price_goes_to_the_fund_as_fee_and_surplus
     # Exactly zero is not a default.
     assert one.venue.ledger.status[LONG] == Status.ACTIVE
     assert (one.venue.tally.deficits, one.venue.tally.bankruptcies) == (0.0, 0)
+
+
+def test_fee_and_surplus_are_shared_between_fund_and_exchange_as_the_levies_say() -> None:
+    # The same 4.725 and 40.275: the fund gets 40 % of the fee and a quarter of the surplus, the exchange the rest.
+    one = exchange((100.0,))
+    one.position(LONG, 4, 10.0)
+    one.venue.levies = Levies(liquidation_fees=0.4, surplus=0.25)
+    one.move(94.5)
+    assert one.statement == {Flow.LIQUIDATION_FEE: pytest.approx(1.89), Flow.SURPLUS: pytest.approx(10.06875)}
+    assert one.equity(LONG, TREASURY) == pytest.approx([0.0, 2.835 + 30.20625], abs=1e-9)
 
 
 def test_a_partial_round_leaves_the_account_what_its_slice_leaves() -> None:

@@ -74,3 +74,18 @@ def test_markets_turn_at_their_own_times_on_one_clock():
     assert np.allclose(level[1, np.isclose(grid, 2 / 11)], 2.0)
     assert np.allclose(level[1, np.isclose(grid, 6.5 / 11)], -2.5)
     assert path.hours.size == 5
+
+
+def test_a_shock_that_comes_at_once_takes_no_time_and_comes_first():
+    # Spread over the hour a fall of 0.3 would leave a margin engine time that a jump does not.
+    path = Path(np.array([[0.01, 0.02], [0.0, -0.01]]), np.array([0.25, 0.75]))
+    shocked = path.with_shock(np.zeros(2), np.array([-0.3, -0.4]))
+    assert shocked.dlog.tolist() == [[-0.3, 0.01, 0.02], [-0.4, 0.0, -0.01]]
+    assert shocked.hours.tolist() == [0.0, 0.25, 0.75]
+
+
+def test_a_shock_with_time_is_spread_evenly_over_it_in_small_moves():
+    # 0.06 and 0.02 of 0.08, by time; cut to at most 0.01: six and two pieces of an eighth of an hour.
+    shocked = Path(np.zeros((1, 2)), np.array([0.75, 0.25])).with_shock(np.array([0.08]), np.zeros(1), 0.01)
+    assert np.allclose(shocked.dlog, [[0.01] * 8])
+    assert np.allclose(shocked.hours, 1 / 8)
