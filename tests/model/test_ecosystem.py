@@ -1,6 +1,7 @@
 """The model as a Mesa user meets it: smoke, agents, data collection."""
 
 import warnings
+from typing import Any
 
 import mesa
 import numpy as np
@@ -158,3 +159,32 @@ def test_spot_is_bought_with_cash_that_custody_holds() -> None:
 
 def test_house_rows_are_nobodys(eco: Ecosystem) -> None:
     assert min(agent.row for agent in eco.agents if isinstance(agent, Trader | MarketMaker | Liquidator)) == HOUSE_ROWS
+
+
+def insolvent(waterfall: list[dict[str, Any]], **house: float) -> Ecosystem:
+    """A venue that a fall by 40 % breaks, 24 steps on."""
+    block = {"fund": 1e6, "capital": 5e6, "waterfall": waterfall, **house}
+    shocks = [{"type": "price_move", "at": 20, "size": [-0.4]}]
+    eco = Ecosystem(Scenario.model_validate({"shocks": shocks, "venues": [{"clearinghouse": block}]}), rng=0, check_laws=True)
+    eco.run_for(24)
+    return eco
+
+
+def test_an_insolvent_exchange_is_a_default_even_if_it_keeps_capital_back() -> None:
+    # The waterfall leaves exchange capital out, so the exchange is worth more than nothing when claims are written down.
+    eco = insolvent([{"type": "fund"}, {"type": "write_down"}])
+    outputs = eco.series()
+    assert outputs["insolvent"].max() == 1.0
+    exchange = eco.balance_sheets().set_index("kind").loc["exchange"]
+    assert exchange["status"] == "defaulted"
+    assert outputs["defaults"].sum() >= 1.0
+    assert outputs["bankruptcies"].sum() > 0.0
+
+
+def test_what_stands_before_the_fund_is_no_residual_loss() -> None:
+    # The order of a clearing house: exchange capital first. It bears everything, the fund is untouched, so nothing is breached.
+    order = [{"type": "exchange_capital", "share": 1.0}, {"type": "fund"}, {"type": "write_down"}]
+    outputs = insolvent(order, capital=5e9, fund=5e8).series()
+    assert outputs["absorbed_exchange_capital"].sum() > 0.0
+    assert outputs["absorbed_fund"].sum() == 0.0
+    assert outputs["residual_loss"].sum() == 0.0
