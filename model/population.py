@@ -189,7 +189,7 @@ class Population:
                 parts.append(self._closing(group, who))
         if not parts:
             return Orders(np.empty(0, dtype=np.intp), np.empty((len(self.names), 0)))
-        return Orders(np.concatenate([r for r, _ in parts]), np.concatenate([q for _, q in parts], axis=1))
+        return Orders(np.concatenate([r for r, _ in parts]), np.ascontiguousarray(np.concatenate([q for _, q in parts], axis=1)))
 
     def _closing(self, group: Group, who: Rows) -> tuple[Rows, Floats]:
         """Those who leave close what they have, whether it is their turn to act or not."""

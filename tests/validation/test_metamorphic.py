@@ -172,11 +172,14 @@ def economy(unit: float) -> Scenario:
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_an_economy_in_cents_is_the_economy_in_dollars(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A power of two, so that rounding is the same. Positions below 1,000 USD are unwound whole, whatever the scale: that bound goes along.
+    # A power of two, so that rounding is the same. Positions below 1,000 USD are unwound whole, and balances below 1e-6 USD are rounding,
+    # whatever the scale: these two bounds go along.
     unit = 128.0
     one = Ecosystem(economy(1.0), rng=seed)
     one.run_for(20)
     monkeypatch.setattr("model.venue.CRUMB", 1_000.0 * unit)
+    for module in ("venue", "clearing", "losses"):
+        monkeypatch.setattr(f"model.{module}.DUST", 1e-6 * unit)
     other = Ecosystem(economy(unit), rng=seed)
     other.run_for(20)
     first, second = one.series(), other.series()
