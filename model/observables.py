@@ -10,7 +10,12 @@ from agents.clock import HOURS_PER_YEAR
 from model.ledger import Flow, Status
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from model.ecosystem import Ecosystem
+    from model.venue import Venue
+
+    type Floats = NDArray[np.float64]
 
 type Aggregate = Literal["last", "sum", "mean", "max"]
 
@@ -83,12 +88,9 @@ def observables(assets: Sequence[str]) -> list[Observable]:
     return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals]
 
 
-def observe(eco: "Ecosystem") -> dict[str, float]:
-    """The step's outputs by name, Python floats."""
-    venue, credit = eco.venue, eco.credit
-    ledger, market, tally = venue.ledger, venue.market, venue.tally
-    gross = ledger.exposure.sum(axis=1) * ledger.marks
-    interest = 0.5 * gross
+def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:
+    """The outputs of each market, in the order of `_PER_MARKET`."""
+    market = venue.market
     columns = (
         market.index,
         market.marks,
@@ -96,17 +98,31 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         market.volatility,
         market.depth.mean(axis=0),
         interest,
-        venue.funding * (HOURS_PER_YEAR / eco.hours_per_step),
+        venue.funding * (HOURS_PER_YEAR / hours),
     )
+    out: list[float] = np.concatenate(columns).tolist()
+    return out
+
+
+def _residual(venue: "Venue") -> float:
+    """USD of deficits that neither the fund nor a layer before it bore."""
+    order = [layer.name for layer in venue.waterfall]
+    ahead = order[: order.index("fund") + 1] if "fund" in order else []
+    return sum(usd for layer, usd in venue.tally.absorbed.items() if layer not in ahead)
+
+
+def observe(eco: "Ecosystem") -> dict[str, float]:
+    """The step's outputs by name, Python floats."""
+    venue, credit = eco.venue, eco.credit
+    ledger, tally = venue.ledger, venue.tally
+    gross = ledger.exposure.sum(axis=1) * ledger.marks
+    interest = 0.5 * gross
     equity = ledger.equity()
     first = venue.institutions
     traders = float(equity[first:].sum())
     held = float(gross.sum() - ledger.marks @ ledger.exposure[:, :first].sum(axis=1))
     flows = ledger.flows
     fund = ledger.fund
-    order = [layer.name for layer in venue.waterfall]
-    ahead = order[: order.index("fund") + 1] if "fund" in order else []
-    residual = sum(usd for layer, usd in tally.absorbed.items() if layer not in ahead)
     totals = (
         float(interest.sum()),
         float(tally.volume.sum()),
@@ -127,7 +143,7 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.deleveraged,
         tally.surplus,
         tally.deficits,
-        residual,
+        _residual(venue),
         *(tally.absorbed.get(layer, 0.0) for layer in LAYERS),
         tally.bankruptcies,
         tally.margin_calls,
@@ -143,5 +159,5 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.unfinished,
         int(venue.insolvent),
     )
-    values = [eco.hours, *np.concatenate(columns).tolist(), *totals]
+    values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals]
     return dict(zip(eco.outputs, (float(v) for v in values), strict=True))
