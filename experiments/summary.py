@@ -8,6 +8,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from agents.clock import HOURS_PER_YEAR
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -118,7 +120,7 @@ def span(hours: float) -> str:
         return f"{hours * 60:.3g} minutes"
     if hours < 72.0:
         return f"{hours:.3g} hours"
-    return f"{hours / 24:.3g} days" if hours < 2 * 8760.0 else f"{hours / 8760:.3g} years"
+    return f"{hours / 24:.3g} days" if hours < 2 * HOURS_PER_YEAR else f"{hours / HOURS_PER_YEAR:.3g} years"
 
 
 def _words(name: str) -> str:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from agents.clearinghouse.deleveraging import DeleveragingView
 from agents.clearinghouse.liquidation import maintenance_shares
-from model.ledger import HOUSE_ROWS, Flow, Rows, Status
+from model.ledger import HOUSE_ROWS, Flow, Rows
 from model.losses import Losses
 from model.market import FULL
 from model.venue import TIE
@@ -35,9 +35,7 @@ class Deleverager:
         self.walked.close_at_mark(bankrupt)
         self.losses.cover(bankrupt, np.maximum(-part.equity(bankrupt), 0.0), 0.0, Flow.DRAW_CLOSE_OUT)
         # Also where winners have borne all of a deficit, and nothing was left to cover.
-        flat = bankrupt[~part.exposure[:, bankrupt].any(axis=0)]
-        venue.tally.bankruptcies += int((part.status[flat] != Status.BANKRUPT).sum())
-        part.status[flat] = Status.BANKRUPT
+        self.losses.bankrupt(bankrupt)
 
     def _against_winners(self, market: int, selling: bool, bankrupt: Rows, lost: Floats, part_left: float, breached: Flags) -> None:
         """Deleverages one market and side at bankruptcy price.
@@ -77,7 +75,7 @@ class Deleverager:
             market, bankrupt, -sign * quantity * filled, mark + sign * better, rows[took], sign * contracts[took], mark + sign * haircut
         )
         paid = given * filled
-        venue.tally.absorbed["deleveraging"] = venue.tally.absorbed.get("deleveraging", 0.0) + paid
+        venue.tally.absorb("deleveraging", paid)
         venue.tally.deficits += paid
         venue.tally.deleveraged += placed * mark
         self.losses.note_haircut(part, rows[took], contracts[took] * haircut / equity)

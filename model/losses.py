@@ -26,11 +26,16 @@ class Losses:
         rows, deficit = rows[some], deficit[some]
         total = part.transfer(Flow.DEFICIT, SETTLEMENT, rows, deficit)
         venue.tally.deficits += total
-        flat = rows[~part.exposure[:, rows].any(axis=0)]
-        venue.tally.bankruptcies += int((part.status[flat] != Status.BANKRUPT).sum())
-        part.status[flat] = Status.BANKRUPT
+        self.bankrupt(rows)
         venue.events.add("deficit", venue.name, account=self.walked.rows[rows], amount=deficit)
         self.absorb(total, min(taken_over / total, 1.0), kind)
+
+    def bankrupt(self, rows: Rows) -> None:
+        """Accounts among `rows` without contracts are bankrupt from now on."""
+        status = self.walked.ledger.status
+        flat = rows[~self.walked.ledger.exposure[:, rows].any(axis=0)]
+        self.venue.tally.bankruptcies += int((status[flat] != Status.BANKRUPT).sum())
+        status[flat] = Status.BANKRUPT
 
     def absorb(self, loss: float, taken_over: float, kind: Flow, *, after_fund: bool = False) -> None:
         """Sends a loss standing on the settlement row down the waterfall; `taken_over` is the part of it that takeovers caused."""
@@ -46,7 +51,7 @@ class Losses:
             paid = self._take(part, layer.name, charge, view, {Flow.DRAW_TAKEOVER: taken_over, kind: 1.0 - taken_over})
             if paid > 0.0:
                 loss -= paid
-                venue.tally.absorbed[layer.name] = venue.tally.absorbed.get(layer.name, 0.0) + paid
+                venue.tally.absorb(layer.name, paid)
                 venue.events.add("absorbed", venue.name, account=SETTLEMENT, amount=paid, layer=layer.name)
         if loss > TIE * cause:
             self._exhaust(loss, kind)
@@ -67,13 +72,13 @@ class Losses:
 
     def _exhaust(self, loss: float, kind: Flow) -> None:
         """What claims cannot bear is borne by what the exchange still has, whatever its waterfall keeps back."""
-        part, absorbed = self.walked.ledger, self.venue.tally.absorbed
+        part = self.walked.ledger
         own = min(loss, max(part.treasury, 0.0))
         drawn = min(loss - own, max(part.fund, 0.0))
         for layer, flow, row, paid in (("exchange_capital", Flow.EXCHANGE_CAPITAL, TREASURY, own), ("fund", kind, FUND, drawn)):
             if paid > 0.0:
                 part.transfer(flow, row, SETTLEMENT, paid)
-                absorbed[layer] = absorbed.get(layer, 0.0) + paid
+                self.venue.tally.absorb(layer, paid)
                 self.venue.events.add("absorbed", self.venue.name, account=SETTLEMENT, amount=paid, layer=layer)
 
     def _layer_view(self, loss: float, part: Ledger, accounts: bool) -> LayerView:
@@ -140,8 +145,7 @@ class Losses:
             for row, amount in zip(short.tolist(), deficit.tolist(), strict=True):
                 part.transfer(Flow.DEFICIT, SETTLEMENT, int(row), float(amount))
             venue.tally.deficits += float(deficit.sum())
-            venue.tally.bankruptcies += int((part.status[below] != Status.BANKRUPT).sum())
-            part.status[below] = Status.BANKRUPT
+            self.bankrupt(below)
             self.absorb(float(deficit.sum()), 0.0, Flow.DRAW_CLOSE_OUT)
         venue.events.add("insolvency", venue.name, account=TREASURY, amount=venue.write_down, layer="write_down")
 

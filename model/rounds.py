@@ -43,6 +43,11 @@ class Side:
     book: float = 0.0
     taken: float = 0.0
 
+    @property
+    def sign(self) -> float:
+        """What counterparties do: 1 if they buy."""
+        return 1.0 if self.selling else -1.0
+
     def add(self, rows: Rows, contracts: Floats, prices: Floats) -> None:
         """Notes what a stage takes, (k,) each."""
         self.rows.append(rows)
@@ -155,8 +160,8 @@ class Liquidator:
         after, left = equity.copy(), np.zeros_like(equity)
         for side in sides:
             closed = self._closed(side, held, slices.fraction)
-            after -= np.abs(closed) * (self.walked.ledger.marks[side.market] - side.price) * (1.0 if side.selling else -1.0)
-            left += np.where(closed != 0.0, shares[side.market] * slices.fraction[side.market] * side.ratio, 0.0)
+            after -= np.abs(closed) * (self.walked.ledger.marks[side.market] - side.price) * side.sign
+            left += self._margin_left(side, closed, slices, shares)
         executed = np.minimum(left, 1.0)
         deficits = np.where(bankrupt, np.maximum(-after, 0.0), executed * np.maximum(-after, 0.0))
         return float(deficits.sum())
@@ -168,6 +173,11 @@ class Liquidator:
         closed: Floats = np.where(mine, position * fraction[side.market] * side.ratio, 0.0)
         return closed
 
+    def _margin_left(self, side: Side, closed: Floats, slices: Slices, shares: Floats) -> Floats:
+        """Shape (n,): part of each account's maintenance margin that leaves with `closed`, (n,), contracts."""
+        left: Floats = np.where(closed != 0.0, shares[side.market] * slices.fraction[side.market] * side.ratio, 0.0)
+        return left
+
     def _commit(self, accounts: Rows, held: Floats, slices: Slices, shares: Floats, sides: list[Side]) -> None:
         """Books the executed slices: contracts, fees, surplus, deficits; then the waterfall."""
         venue, part = self.venue, self.walked.ledger
@@ -175,10 +185,9 @@ class Liquidator:
         left, notional, taken = np.zeros(accounts.size), np.zeros(accounts.size), np.zeros(accounts.size)
         for side in sides:
             closed = self._closed(side, held, slices.fraction)
-            sign = 1.0 if side.selling else -1.0
-            self._exchange(side, accounts, closed, sign)
+            self._exchange(side, accounts, closed)
             size = np.abs(closed) * part.marks[side.market]
-            left += np.where(closed != 0.0, shares[side.market] * slices.fraction[side.market] * side.ratio, 0.0)
+            left += self._margin_left(side, closed, slices, shares)
             notional += size
             taken += size * (side.taken / side.filled)
             tally.liquidated[side.market] += float(size.sum())
@@ -204,12 +213,12 @@ class Liquidator:
             by_fund = np.where(notional > 0.0, taken / notional, 0.0)
         self.losses.cover(rows, outcome.deficit, float(outcome.deficit @ by_fund), Flow.DRAW_EXECUTION)
 
-    def _exchange(self, side: Side, accounts: Rows, closed: Floats, sign: float) -> None:
+    def _exchange(self, side: Side, accounts: Rows, closed: Floats) -> None:
         """The side's contracts change hands."""
         takers: Rows = np.concatenate(side.rows)
         contracts: Floats = np.concatenate(side.contracts)
         prices: Floats = np.concatenate(side.prices)
-        self.walked.ledger.trade(side.market, accounts, -closed, side.price, takers, sign * contracts, prices)
+        self.walked.ledger.trade(side.market, accounts, -closed, side.price, takers, side.sign * contracts, prices)
 
     def _tell(self, side: Side, accounts: Rows, closed: Floats) -> None:
         events, some = self.venue.events, np.flatnonzero(closed)
@@ -228,9 +237,16 @@ class Liquidator:
             amount=np.abs(closed[some]) * side.price,
         )
         if side.taken > 0.0:
-            signed = side.taken if side.selling else -side.taken
             mark = float(self.walked.ledger.marks[side.market])
-            events.add("takeover", self.venue.name, account=FUND, market=side.market, quantity=signed, price=mark, amount=side.taken * mark)
+            events.add(
+                "takeover",
+                self.venue.name,
+                account=FUND,
+                market=side.market,
+                quantity=side.sign * side.taken,
+                price=mark,
+                amount=side.taken * mark,
+            )
 
     def _exhausted(self, accounts: Rows, solvent: Flags, margin: Floats, slices: Slices, breached: Flags) -> None:
         """The layers before deleveraging cannot cover this round.

@@ -59,6 +59,10 @@ class Tally:
     margin_calls: int = 0
     absorbed: dict[str, float] = field(default_factory=dict)
 
+    def absorb(self, layer: str, usd: float) -> None:
+        """Notes what a layer has borne."""
+        self.absorbed[layer] = self.absorbed.get(layer, 0.0) + usd
+
 
 class Venue:
     """State of one exchange and the rules built from its scenario block.
