@@ -85,6 +85,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.events = Events(record_events, self.names)
         self._open_venue()
         self._open_credit()
+        self.venue.announce_levies(self.hours_per_step)  # traders look at what a position costs before they open it
         self.population = Population(
             self.world.traders, self.venue, self._streams, self.names, self.world.spread(self.world.traders.markets)
         )

@@ -1,5 +1,6 @@
 """A venue: one exchange with its ledger, its markets and the rules it clears by. Nothing about a venue is a global."""
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -316,6 +317,12 @@ class Venue:
         self.levies = self.accrual.levies(view, self.rng)
         if self.levies.injection > 0.0:
             self.ledger.transfer(Flow.INJECTION, TREASURY, FUND, min(self.levies.injection, max(self.ledger.treasury, 0.0)))
+
+    def announce_levies(self, hours: float) -> None:
+        """Before anything is open, the levies that the accrual rules ask of an empty market; nothing moves, no rule remembers it."""
+        nothing = np.zeros(self.ledger.markets)
+        view = AccrualView(hours, self.ledger.fund, 0.0, nothing, self.market.volatility, nothing, 0.0, 0.0)
+        self.levies = copy.deepcopy(self.accrual).levies(view, self.rng)
 
     def begin_step(self, rng: np.random.Generator) -> None:
         """Clears the step's tallies."""
