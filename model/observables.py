@@ -79,6 +79,7 @@ _TOTALS: Final = (
     ("appetite", "1", "what levies and margin leave of leverage: a factor, mean over groups by deposits, 1 at the reference cost", "mean"),
     ("rounds", "rounds", "rounds of liquidation", "sum"),
     ("unfinished", "increments", "increments in which the round cap bound; the rest carried on", "sum"),
+    ("halted", "h", "time in which the exchange stood still and liquidated nobody", "sum"),
     ("insolvent", "0/1", "whether claims on the exchange have been written down", "max"),
 )
 
@@ -161,6 +162,7 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         eco.population.appetite,
         tally.rounds,
         tally.unfinished,
+        tally.halted,
         int(venue.insolvent),
     )
     values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals]

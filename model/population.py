@@ -187,15 +187,19 @@ class Population:
     def opening(self) -> Orders:
         """What everybody would hold in calm at the opening marks: the orders of a market that has been open for a while."""
         calm = np.zeros(len(self.names))
-        ledger, parts = self.venue.ledger, []
+        parts: list[tuple[Rows, Floats]] = []
         for group, taste in zip(self.groups, self.demand.leverage.tolist(), strict=True):
             who = np.arange(group.rows.size)
             view = TraderView(calm, calm, calm, self.venue.market.volatility * np.sqrt(24.0 / HOURS_PER_YEAR), np.empty((calm.size, 0)))
             stance = group.stances(who, OPENING, self.names, view)
             parts.append((group.rows, self._orders(group, group.rows, stance, group.leverage * taste)))
         if not parts:
-            return Orders(np.empty(0, dtype=np.intp), np.empty((ledger.markets, 0)))
+            return self.nothing()
         return Orders(np.concatenate([r for r, _ in parts]), np.concatenate([q for _, q in parts], axis=1))
+
+    def nothing(self) -> Orders:
+        """No orders."""
+        return Orders(np.empty(0, dtype=np.intp), np.empty((len(self.names), 0)))
 
     def decide(self, step: int, hours: float, view: TraderView) -> Orders:
         """Who acts, and the orders that take them to their stances within initial margin."""
@@ -211,7 +215,7 @@ class Population:
             if group.leaving.any():
                 parts.append(self._closing(group, who))
         if not parts:
-            return Orders(np.empty(0, dtype=np.intp), np.empty((len(self.names), 0)))
+            return self.nothing()
         return Orders(np.concatenate([r for r, _ in parts]), np.ascontiguousarray(np.concatenate([q for _, q in parts], axis=1)))
 
     def _closing(self, group: Group, who: Rows) -> tuple[Rows, Floats]:

@@ -17,6 +17,7 @@ from agents.clearinghouse.waterfall import Layer, layers
 from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
 from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
 from model.events import Events
+from model.halts import Halts
 from model.ledger import FUND, HOUSE_ROWS, OUTSIDE, TREASURY, Flow, Ledger, Role, Rows, Status
 from model.market import Market
 
@@ -43,6 +44,7 @@ class Tally:
     Attributes:
         volume: (M,) USD traded by orders.
         liquidated: (M,) USD of positions liquidated, by any route.
+        halted: hours in which the exchange stood still.
         absorbed: USD of deficits borne by each layer, by name.
     """
 
@@ -58,6 +60,7 @@ class Tally:
     rounds: int = 0
     unfinished: int = 0
     margin_calls: int = 0
+    halted: float = 0.0
     absorbed: dict[str, float] = field(default_factory=dict)
 
     def absorb(self, layer: str, usd: float) -> None:
@@ -95,6 +98,8 @@ class Venue:
         self.maker_capital = np.zeros(makers.count)
         self.reference_volatility = market.volatility.copy()
         self.depth_multiplier = np.ones(market.marks.size)
+        self.halts = Halts(parameters.circuit_breaker)
+        self.start = 0.0
         self.margin: MarginRule = margin_rules.build(parameters.margin)
         self.liquidation: LiquidationRule = liquidation_rules.build(parameters.liquidation)
         self.sizing: SizingRule = sizing_rules.build(parameters.sizing)
@@ -324,9 +329,9 @@ class Venue:
         view = AccrualView(hours, self.ledger.fund, 0.0, nothing, self.market.volatility, nothing, 0.0, 0.0)
         self.levies = copy.deepcopy(self.accrual).levies(view, self.rng)
 
-    def begin_step(self, rng: np.random.Generator) -> None:
-        """Clears the step's tallies."""
-        self.rng = rng
+    def begin_step(self, rng: np.random.Generator, start: float = 0.0) -> None:
+        """Clears the tallies for a step that starts `start` hours after the run did."""
+        self.rng, self.start = rng, start
         self.ledger.begin_step()
         self.market.begin_step()
         if self.insolvent:

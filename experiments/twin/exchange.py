@@ -55,6 +55,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.watched = list(self.accounts.values())
         self.depth, self.funding = [1.0] * len(self.markets), [0.0] * len(self.markets)
         self.insolvent = False
+        self.paused_until = -math.inf
         self.begin()
 
     def enter(self, number: int, balance: Balance) -> Account:
@@ -79,7 +80,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             self.requote()
             self.auction(inputs.orders, inputs.hours)
             self.trade_spot(self.spot_orders(inputs))
-        self.walk(inputs.path)
+        self.walk(inputs.path, inputs.start, inputs.outages)
         if not self.insolvent:
             accrual.pay_funding(self, inputs.hours)
             accrual.charge_open_interest(self, inputs.hours)
@@ -96,8 +97,9 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
                 market.flow = 0.0
         if inputs is not None:
             self.depth, self.levies = inputs.depth, inputs.levies
-            for market, volatility in zip(self.markets, inputs.volatility, strict=True):
+            for at, (market, volatility) in enumerate(zip(self.markets, inputs.volatility, strict=True)):
                 market.volatility = volatility
+                market.mispricing = inputs.mispricing[at] if inputs.mispricing else 0.0
 
     def visit(self, visits: Visits) -> None:
         """What comes from elsewhere after the close."""
@@ -183,19 +185,30 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     # -- walk -----------------------------------------------------------------------------------------------------------------------
 
-    def walk(self, path: list[tuple[list[float], float]]) -> None:
-        """The price path, increment by increment."""
+    def walk(self, path: list[tuple[list[float], float]], clock: float, outages: list[tuple[float, float]]) -> None:
+        """The price path, increment by increment; nobody is liquidated while the exchange stands still."""
         self.watched = self.watch(path)
         for news, hours in path:
+            clock += hours
             for market, moved in zip(self.markets, news, strict=True):
                 market.advance(moved, hours)
             if self.insolvent:
                 continue
             self.marks = [market.mark for market in self.markets]
             self.settle()
-            self.increment()
+            if not self.paused(clock) and not any(begin < clock <= end for begin, end in outages):
+                self.increment()
         self.marks = [market.mark for market in self.markets]
         self.everyone()
+
+    def paused(self, clock: float) -> bool:
+        """Whether the circuit breaker holds; it trips when a market's last hour has moved too far."""
+        breaker = self.rules.circuit_breaker
+        if breaker is None:
+            return False
+        if clock >= self.paused_until and max(abs(market.momentum) for market in self.markets) >= breaker.move:
+            self.paused_until = clock + breaker.pause
+        return clock < self.paused_until
 
     def watch(self, path: list[tuple[list[float], float]]) -> list[Account]:
         """Accounts to be settled and checked in every increment of `path`: all."""

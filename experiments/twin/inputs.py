@@ -43,6 +43,8 @@ class Inputs:
         hours: length of the step.
         volatility: annualised by market, as the exchange measures it.
         depth: factor on what market makers show, by market.
+        mispricing: log error of the index that contracts are marked by, by market.
+        start: hours since the run began; outages: from and until, in those hours.
         levies: what the fund takes.
     """
 
@@ -53,6 +55,9 @@ class Inputs:
     volatility: list[float]
     depth: list[float]
     levies: Levies = field(default_factory=Levies)
+    mispricing: list[float] = field(default_factory=list)
+    start: float = 0.0
+    outages: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass

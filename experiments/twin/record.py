@@ -137,6 +137,9 @@ class RecordedEcosystem(Ecosystem):
             volatility,
             self.venue.depth_multiplier.tolist(),
             Levies(levies.trading_fees, levies.liquidation_fees, levies.surplus, levies.open_interest, levies.funding),
+            self.venue.market.mispricing.tolist(),
+            self.hours,
+            list(self.venue.halts.windows),
         )
         return path
 

@@ -89,6 +89,22 @@ def test_a_crash_agrees_down_to_the_layers_that_bear_it(move: tuple[float, ...],
     assert sum(losses(world(move=move, lasts=lasts)).values()) > 0.0
 
 
+@pytest.mark.parametrize(
+    ("shock", "house"),
+    [
+        ({"type": "outage", "at": 5.5, "lasts": 2.0}, {}),
+        ({"type": "oracle_error", "at": 6.0, "lasts": 2.0, "size": [-0.3, 0.2]}, {}),
+        ({"type": "depth_withdrawal", "at": 6.0, "lasts": 3.0, "remains": [0.1]}, {}),
+        ({"type": "price_move", "at": 6.5, "size": [-0.1]}, {"circuit_breaker": {"move": 0.08, "pause": 0.7}}),
+    ],
+    ids=["outage", "wrong index", "thin book", "circuit breaker"],
+)
+def test_every_trouble_of_the_venue_agrees(shock: dict[str, Any], house: dict[str, Any]) -> None:
+    fall = {"type": "price_move", "at": 6.0, "lasts": 2.0, "size": [-0.3, -0.4, -0.5]}
+    scenario = world(house={"fund": 1e6, **house}, shocks=[fall, shock])
+    assert sum(losses(scenario).values()) > 0.0
+
+
 @pytest.mark.parametrize("fund", [0.0, 3e6], ids=["empty fund", "small fund"])
 @pytest.mark.parametrize(
     "rule",
