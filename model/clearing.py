@@ -64,7 +64,7 @@ class Walk:
         if ((cash < -DUST) & ~exposure.any(axis=0)).any() or (status == Status.CLOSING).any():
             return 0
         below = ledger.cash[FUND] + ledger.position[:, FUND] @ marks < 0.0
-        most = venue.requirement(position, exposure, marks.max(axis=1)).by_market.sum(axis=0)
+        most = venue.ceiling(position, exposure, marks.max(axis=1))
         if not below.any() and not is_breached((cash[:, None] + position.T @ marks).min(axis=1), most).any():
             return increments
         for k in range(increments):

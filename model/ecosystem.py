@@ -237,6 +237,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         fresh = moved**2 * (HOURS_PER_YEAR / self.hours_per_step)
         weight = 1.0 - float(np.exp(-self.hours_per_step / VOLATILITY_HOURS))
         market.volatility = np.sqrt((1.0 - weight) * market.volatility**2 + weight * fresh)
+        self.venue.learn(moved, self.hours_per_step)
         self.tick += 1
         self.statement.add(self.venue.ledger.statement, self.venue.ledger.fund)
         self.observation = observe(self)

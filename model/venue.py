@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from agents.clearinghouse.accrual import Accrual, AccrualView, Levies, accrual_rules
 from agents.clearinghouse.deleveraging import DeleveragingRule, deleveraging_rules
 from agents.clearinghouse.liquidation import LiquidationRule, liquidation_rules
-from agents.clearinghouse.margin import Margin, MarginRule, MarginView, margin_rules
+from agents.clearinghouse.margin import Margin, MarginRule, MarginView, MarketSeen, margin_rules
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.clearinghouse.sizing import SizingRule, SizingView, sizing_rules
 from agents.clearinghouse.waterfall import Layer, layers
@@ -75,6 +75,7 @@ class Venue:
         ledger: its accounts; house rows first, then market makers, then liquidators, then traders.
         makers, liquidators: rows.
         levies: what the fund takes in the current step; funding: shape (M,), the step's rate that longs pay.
+        interest: shape (M,), USD, one side, open interest at the last close, by which margin is asked for.
         insolvent: whether claims on the exchange have been written down; trading has ended then.
         write_down: USD of claims written down in the step; written_down: shape (R,) or None, of whom.
         haircut: shape (R,) or None, share of equity that each account lost to deleveraging or socialised loss in the step.
@@ -112,7 +113,7 @@ class Venue:
                 self.deleveraging = deleveraging_rules.build(layer.parameters.rule)
                 self.deleverages_at_mark = layer.parameters.price == "mark"
         self.states: dict[str, Any] = {
-            "margin": self.margin.initial_state(),
+            "margin": self.margin.opened(MarketSeen(0.0, np.zeros_like(market.marks), market.volatility)),
             "liquidation": self.liquidation.initial_state(),
             "sizing": self.sizing.initial_state(),
             "deleveraging": self.deleveraging.initial_state() if self.deleveraging else None,
@@ -122,6 +123,7 @@ class Venue:
         self.levies = Levies()
         self.funding: Floats = np.zeros(market.marks.size)
         self.target = 0.0
+        self.interest: Floats = np.zeros(market.marks.size)
         self.insolvent = False
         self.write_down = 0.0
         self.written_down: Floats | None = None
@@ -135,11 +137,24 @@ class Venue:
 
     # -- margin ---------------------------------------------------------------------------------------------------------------------
 
+    def margined(self, position: Floats, exposure: Floats, marks: Floats) -> MarginView:
+        """What the margin rule sees of accounts with these positions, (M, n) each, at these marks, (M,)."""
+        return MarginView(position, exposure * marks[:, None], marks, open_interest=self.interest, volatility=self.market.volatility)
+
     def requirement(self, position: Floats, exposure: Floats, marks: Floats) -> Margin:
         """Margin of accounts with these positions, (M, n) each, at these marks, (M,)."""
-        view = MarginView(position, exposure * marks[:, None], marks)
+        view = self.margined(position, exposure, marks)
         margin, self.states["margin"] = self.margin.rule(view, self.states["margin"], self.rng)
         return margin
+
+    def ceiling(self, position: Floats, exposure: Floats, marks: Floats) -> Floats:
+        """Shape (n,): the most maintenance margin of accounts with these positions, (M, n) each, while marks are at most these, (M,)."""
+        return self.margin.ceiling(self.margined(position, exposure, marks), self.states["margin"])
+
+    def learn(self, moved: Floats, hours: float) -> None:
+        """Close of a step in which indices moved by `moved`, (M,), log: open interest is noted, and the margin rule learns."""
+        self.interest = self.open_interest()
+        self.states["margin"] = self.margin.observe(MarketSeen(hours, moved, self.market.volatility), self.states["margin"])
 
     def at_risk(self, low: Floats, high: Floats) -> Rows:
         """The screen: rows that could breach while every mark stays within [low, high], (M,) each; also closed accounts below zero.
@@ -149,7 +164,7 @@ class Venue:
         """
         ledger = self.ledger
         cash, position, exposure = ledger.cash[HOUSE_ROWS:], ledger.position[:, HOUSE_ROWS:], ledger.exposure[:, HOUSE_ROWS:]
-        rate, limit = self.margin.flat_region(high)
+        rate, limit = self.margin.flat_region(self.margined(position[:, :0], exposure[:, :0], high), self.states["margin"])
         slack = cash + 0.5 * (low + high) @ position - (0.5 * (high - low) + rate * high) @ exposure
         flagged = slack < 0.0
         finite = np.isfinite(limit)
@@ -158,8 +173,7 @@ class Venue:
             if large.size:
                 held = exposure[:, large]
                 worst = cash[large] + 0.5 * (low + high) @ position[:, large] - 0.5 * (high - low) @ held
-                exact = self.requirement(position[:, large], held, high).by_market.sum(axis=0)
-                flagged[large] = worst < exact
+                flagged[large] = worst < self.ceiling(position[:, large], held, high)
         flagged |= ledger.status[HOUSE_ROWS:] == Status.CLOSING
         holds = (exposure[0] > 0.0) | exposure[1:].any(axis=0)
         flagged = np.where(holds, flagged, cash < -DUST)
@@ -224,6 +238,7 @@ class Venue:
         quantity = _cut(buys, most) - _cut(sells, most)
         shares = self.maker_capital / capital if capital > 0.0 else self.maker_capital
         self.ledger.trade_all(rows, quantity, index, self.makers, -quantity.sum(axis=1)[:, None] * shares)
+        self.interest = self.open_interest()
 
     def trade(self, rows: Rows, contracts: Floats, hours: float) -> None:
         """The auction clears orders, contracts (M, n) of distinct rows (n,), against the market makers; fees."""

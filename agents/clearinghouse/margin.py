@@ -1,6 +1,7 @@
 """Margin rules: what an account must hold against its positions, at opening (initial) and at any time (maintenance)."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,20 +12,73 @@ from agents.families import Family, Parameters, Rule, RuleParameters
 
 type Floats = NDArray[np.float64]
 
+_NOTHING: Floats = np.zeros(0)
+_NOBODY: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+
 
 @dataclass(frozen=True, slots=True)
 class MarginView:
-    """What a margin rule sees.
+    """What a margin rule sees. What is left out is that of linear perpetuals, one an underlying, nothing being open.
 
     Attributes:
         position: shape (M, n), contracts of n accounts, long > 0.
         notional: shape (M, n), USD, unsigned, at mark.
-        marks: shape (M,), USD.
+        marks: shape (M,), USD, value of a contract at mark.
+        units: shape (M,), USD, notional of a contract.
+        assets: shape (M,), each market's underlying.
+        open_interest: shape (M,), USD, one side, at the last close.
+        volatility: shape (A,), annualised, of the underlyings, at the last close.
+        reprice: what `revalue` does where contracts are not linear.
     """
 
     position: Floats
     notional: Floats
     marks: Floats
+    units: Floats = field(default_factory=lambda: _NOTHING)
+    assets: NDArray[np.intp] = field(default_factory=lambda: _NOBODY)
+    open_interest: Floats = field(default_factory=lambda: _NOTHING)
+    volatility: Floats = field(default_factory=lambda: _NOTHING)
+    reprice: Callable[[Floats, Floats], Floats] | None = None
+
+    def __post_init__(self) -> None:
+        markets = self.marks.size
+        if not self.units.size:
+            object.__setattr__(self, "units", self.marks)
+        if not self.assets.size:
+            object.__setattr__(self, "assets", np.arange(markets))
+        if not self.open_interest.size:
+            object.__setattr__(self, "open_interest", np.zeros(markets))
+
+    @property
+    def underlyings(self) -> int:
+        """How many underlyings there are, A."""
+        return self.volatility.size or int(self.assets.max(initial=-1)) + 1
+
+    def revalue(self, spot: Floats, volatility: Floats) -> Floats:
+        """Shape (S, M), USD: change of the value of one contract when underlyings and their implied volatilities move.
+
+        Args:
+            spot: shape (S, A), simple returns of the underlyings.
+            volatility: shape (S, A), relative changes of implied volatility at thirty days.
+        """
+        if self.reprice is not None:
+            return self.reprice(spot, volatility)
+        change: Floats = self.marks * spot[:, self.assets]
+        return change
+
+
+class MarketSeen(NamedTuple):
+    """What a margin rule may learn from at the close of a step.
+
+    Attributes:
+        hours: the step's length; 0 at the opening.
+        returns: shape (A,), log returns of the underlyings in the step.
+        volatility: shape (A,), annualised, as the exchange measures it.
+    """
+
+    hours: float
+    returns: Floats
+    volatility: Floats
 
 
 class Margin(NamedTuple):
@@ -40,17 +94,41 @@ class Margin(NamedTuple):
 
 
 class MarginRule(Rule):
-    """Base of the family. `rule(MarginView, state, rng) -> (Margin, state)`."""
+    """Base of the family. `rule(MarginView, state, rng) -> (Margin, state)`.
+
+    A rule that learns from prices also writes `opened` and `observe`; one that nets markets against each other, `ceiling`.
+    """
 
     def rule(self, view: MarginView, state: Any, rng: Any) -> tuple[Margin, Any]:
         raise NotImplementedError
 
-    def flat_region(self, marks: Floats) -> tuple[Floats, Floats]:
-        """A rate and a notional, each (M,): up to that notional, maintenance is at most rate x notional.
+    def opened(self, seen: MarketSeen) -> Any:
+        """The state at the opening, when nothing has been seen but volatility."""
+        return self.initial_state()
 
-        The screen of accounts that could breach uses it; a limit of zero makes it evaluate the rule for everybody.
+    def observe(self, seen: MarketSeen, state: Any) -> Any:
+        """The state after the close of a step."""
+        return state
+
+    def ceiling(self, view: MarginView, state: Any) -> Floats:
+        """Shape (n,), USD: the most that maintenance can be while marks are at most the view's; the screen of accounts uses it.
+
+        That is maintenance itself where markets add up and no market's margin falls with its notional.
         """
-        return np.zeros_like(marks), np.zeros_like(marks)
+        most: Floats = self.rule(view, state, None)[0].by_market.sum(axis=0)
+        return most
+
+    def flat_region(self, view: MarginView, state: Any) -> tuple[Floats, Floats]:
+        """A rate and a notional, each (M,): up to that notional, maintenance is at most rate x notional, markets added up.
+
+        The screen of accounts that could breach uses it; a limit of zero makes it ask for the ceiling of everybody.
+        """
+        return np.zeros_like(view.marks), np.zeros_like(view.marks)
+
+
+def per_market(values: tuple[float, ...], markets: int) -> Floats:
+    """Shape (M, 1): a setting that is given by market, the last value serving any further one."""
+    return np.array([values[min(m, len(values) - 1)] for m in range(markets)])[:, None]
 
 
 margin_rules = Family("margin rule", MarginRule)
@@ -73,12 +151,15 @@ PRESETS: dict[str, tuple[Tier, ...]] = {
     # Hyperliquid documentation, "margin tiers": maintenance is half of the initial margin at maximum leverage.
     "hyperliquid_btc": _leverage_tiers((0, 40), (150e6, 20)),
     "hyperliquid_eth": _leverage_tiers((0, 25), (100e6, 15)),
+    "hyperliquid_sol": _leverage_tiers((0, 20), (70e6, 10)),
+    "hyperliquid_xrp": _leverage_tiers((0, 20), (40e6, 10)),
     "hyperliquid_mid": _leverage_tiers((0, 10), (20e6, 5)),
     "hyperliquid_small": _leverage_tiers((0, 10), (3e6, 5)),
-    # dYdX v4 mainnet genesis: large-cap 5 % / 3 %, mid 10 % / 5 %, long-tail 20 % / 10 %.
+    # dYdX v4 mainnet genesis: large-cap 5 % / 3 %, mid 10 % / 5 %, long-tail 20 % / 10 %, safety 100 % / 20 %.
     "dydx_large": (Tier(notional=0, initial=0.05, maintenance=0.03),),
     "dydx_mid": (Tier(notional=0, initial=0.10, maintenance=0.05),),
     "dydx_long_tail": (Tier(notional=0, initial=0.20, maintenance=0.10),),
+    "dydx_safety": (Tier(notional=0, initial=1.0, maintenance=0.20),),
     # Binance BTCUSDT brackets of March 2021 (maintenance as published; initial from the bracket's maximum leverage).
     "binance_btc_2021": tuple(
         Tier(notional=bound, initial=initial, maintenance=rate)
@@ -184,8 +265,8 @@ class Tiered(MarginRule):
             np.maximum(initial, view.notional / cap, out=initial)
         return Margin(initial.sum(axis=0), self._maintenance(view.notional)), state
 
-    def flat_region(self, marks: Floats) -> tuple[Floats, Floats]:
-        at = np.minimum(np.arange(marks.size), self._limits.size - 1)
+    def flat_region(self, view: MarginView, state: Any) -> tuple[Floats, Floats]:
+        at = np.minimum(np.arange(view.marks.size), self._limits.size - 1)
         return self._maintenance.rates[0, at, 0], self._limits[at]
 
 
@@ -227,25 +308,22 @@ class LinearRamp(MarginRule):
                 raise ValueError("expected 0 < maintenance <= initial <= 1 and slopes of at least 0")
             return self
 
-    def _spread(self, values: tuple[float, ...], markets: int) -> Floats:
-        return np.array([values[min(m, len(values) - 1)] for m in range(markets)])[:, None]
-
     def rule(self, view: MarginView, state: Any, rng: Any) -> tuple[Margin, Any]:
         p, markets = self.parameters, view.marks.size
         with np.errstate(divide="ignore", invalid="ignore"):
-            units = np.where(view.marks[:, None] > 0, view.notional / view.marks[:, None], 0.0)
-        ramp = self._spread(p.slope, markets) * units
-        initial = np.minimum(self._spread(p.initial, markets) + ramp, 1.0)
+            units = np.where(view.units[:, None] > 0, view.notional / view.units[:, None], 0.0)
+        ramp = per_market(p.slope, markets) * units
+        initial = np.minimum(per_market(p.initial, markets) + ramp, 1.0)
         if p.leverage_cap is not None:
             initial = np.maximum(initial, 1.0 / p.leverage_cap)
-        maintenance = np.minimum(self._spread(p.maintenance, markets) + ramp, 1.0)
+        maintenance = np.minimum(per_market(p.maintenance, markets) + ramp, 1.0)
         return Margin((initial * view.notional).sum(axis=0), maintenance * view.notional), state
 
-    def flat_region(self, marks: Floats) -> tuple[Floats, Floats]:
-        rate = 2.0 * self._spread(self.parameters.maintenance, marks.size)[:, 0]
-        slope = self._spread(self.parameters.slope, marks.size)[:, 0]
+    def flat_region(self, view: MarginView, state: Any) -> tuple[Floats, Floats]:
+        rate = 2.0 * per_market(self.parameters.maintenance, view.units.size)[:, 0]
+        slope = per_market(self.parameters.slope, view.units.size)[:, 0]
         with np.errstate(divide="ignore"):
-            return rate, 0.5 * rate / slope * marks
+            return rate, 0.5 * rate / slope * view.units
 
 
 @margin_rules.member
@@ -268,5 +346,5 @@ class FixedLeverage(MarginRule):
     def rule(self, view: MarginView, state: Any, rng: Any) -> tuple[Margin, Any]:
         return Margin(self.parameters.initial * view.notional.sum(axis=0), self.parameters.maintenance * view.notional), state
 
-    def flat_region(self, marks: Floats) -> tuple[Floats, Floats]:
-        return np.full(marks.size, self.parameters.maintenance), np.full(marks.size, np.inf)
+    def flat_region(self, view: MarginView, state: Any) -> tuple[Floats, Floats]:
+        return np.full(view.marks.size, self.parameters.maintenance), np.full(view.marks.size, np.inf)

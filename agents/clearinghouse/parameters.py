@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from agents.clearinghouse import margin_history, margin_size  # noqa: F401 - their rules are members of the family
 from agents.clearinghouse.accrual import OpenInterestLevy, ShareOfLiquidationFees, ShareOfTradingFees, Surplus, accrual_rules
 from agents.clearinghouse.fees import FeeParameters
 from agents.clearinghouse.halts import CircuitBreakerParameters

@@ -2,12 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from agents.clearinghouse.margin import PRESETS, FixedLeverage, LinearRamp, Margin, MarginRule, MarginView, Tiered, margin_rules
-from tests.laws.strategies import margins
+from agents.clearinghouse.margin import PRESETS, FixedLeverage, LinearRamp, Margin, MarginRule, MarginView, Tiered
 
 
 def required(rule: MarginRule, *notional: float, marks: tuple[float, ...] | None = None) -> Margin:
@@ -86,19 +83,6 @@ def test_a_leverage_cap_raises_initial_and_leaves_maintenance() -> None:
     assert (margin.initial.item(), margin.by_market.item()) == (100e3, 12.5e3)
     # A cap above the tier's leverage does nothing.
     assert required(tiered("hyperliquid_btc", leverage_cap=100.0), 1e6).initial.item() == 25e3
-
-
-@given(margins, st.lists(st.floats(0.0, 1e10), min_size=3, max_size=3), st.lists(st.floats(1e-3, 1e5), min_size=3, max_size=3))
-@settings(max_examples=200, deadline=None)
-def test_within_the_flat_region_maintenance_is_at_most_its_rate(block, notional, marks) -> None:
-    rule: MarginRule = margin_rules.build(margin_rules.find(block["type"]).Parameters.model_validate(block))
-    rate, limit = rule.flat_region(np.array(marks))
-    within = np.minimum(notional, limit)
-    margin = required(rule, *within, marks=tuple(marks))
-    assert (margin.by_market[:, 0] <= rate * within * (1.0 + 1e-9) + 1e-9).all()
-    # No rule asks for more to keep a position than to open it.
-    full = required(rule, *notional, marks=tuple(marks))
-    assert full.by_market.sum() <= full.initial.item() * (1.0 + 1e-9) + 1e-9
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from agents.clearinghouse.margin import PRESETS
+from agents.clearinghouse.margin_portfolio import TABLES
 from model.network import topologies
 from model.scenario import Scenario
 
@@ -48,14 +49,68 @@ def fixed(draw: st.DrawFn) -> Block:
     return {"type": "fixed_leverage", "initial": initial, "maintenance": initial * draw(rates(0.1, 1.0))}
 
 
+caps = st.one_of(st.none(), rates(1.0, 100.0))
+
+
+@st.composite
+def sized(draw: st.DrawFn) -> Block:
+    """Rules by the size of a position or of a market."""
+    kind = draw(st.sampled_from(["open_interest_scaled", "square_root", "skew_impact"]))
+    if kind == "skew_impact":
+        return {"type": kind, "skew_scale": [10.0 ** draw(rates(0.0, 8.0))], "position_margin": draw(usd(1e4)), "leverage_cap": draw(caps)}
+    initial = draw(rates(0.005, 1.0))
+    base = {"type": kind, "initial": [initial], "maintenance": [initial * draw(rates(0.1, 1.0))], "leverage_cap": draw(caps)}
+    if kind == "square_root":
+        return {**base, "factor": [draw(st.sampled_from([0.0, 1e-4, 1e-2]))]}
+    lower = draw(usd(1e8))
+    return {**base, "lower": [lower], "upper": [2.0 * lower + 1.0]}
+
+
+@st.composite
+def portfolio(draw: st.DrawFn) -> Block:
+    """Rules on a whole account."""
+    kind = draw(st.sampled_from(["portfolio_scenarios", "ewma", "historical", "filtered_historical"]))
+    crowded = {"concentration": draw(rates(0.0, 0.2)), "concentration_size": [draw(usd(1e7)) + 1.0]}
+    interest = draw(st.sampled_from([{}, {"interest_from": [1e6], "interest_to": [2e7]}]))
+    common = {
+        "type": kind,
+        "netting": draw(st.sampled_from(["none", "assets", "all"])),
+        "maintenance": draw(rates(0.1, 1.0)),
+        "minimum": draw(rates(0.0, 0.1)),
+        "provision": draw(rates(0.0, 0.01)),
+        "leverage_cap": draw(caps),
+        "add_ons": {**crowded, **interest},
+    }
+    if kind == "portfolio_scenarios":
+        own = [{"spot": draw(rates(-0.9, 0.0)), "weight": draw(rates(0.1, 1.0))}, {"spot": draw(rates(0.0, 5.0))}]
+        return {**common, "tables": [draw(st.sampled_from([*sorted(TABLES), own]))]}
+    tools = {
+        "stress_weight": draw(st.sampled_from([0.0, 0.25])),
+        "buffer": draw(st.sampled_from([0.0, 0.25])),
+        "floor": draw(st.booleans()),
+    }
+    return {
+        **common,
+        "measure": draw(st.sampled_from(["value_at_risk", "expected_shortfall"])),
+        "confidence": draw(rates(0.8, 0.98)),
+        "period": draw(st.sampled_from([1.0, 24.0, 120.0])),
+        "every": draw(st.sampled_from([0.5, 1.0, 24.0])),
+        "look_back": draw(st.integers(50, 120)),
+        "decay": draw(rates(0.5, 0.99)),
+        "anti_procyclicality": tools,
+    }
+
+
 margins = st.one_of(
     st.builds(
         lambda schedules, cap: {"type": "tiered", "schedules": schedules, "leverage_cap": cap},
         st.lists(st.one_of(st.sampled_from(sorted(PRESETS)), tiers()), min_size=1, max_size=MARKETS),
-        st.one_of(st.none(), rates(1.0, 100.0)),
+        caps,
     ),
     ramp(),
     fixed(),
+    sized(),
+    portfolio(),
 )
 
 liquidations = st.one_of(
