@@ -109,7 +109,7 @@ MUTATIONS: Final = (
         "model/clearing.py",
         "if fresh.size:",
         "if fresh.size < 0:",
-        ("tests/reference/test_twin.py",),
+        ("tests/model/test_rounds.py",),
     ),
     Mutation(
         "fund_below_zero_kept",
@@ -141,7 +141,7 @@ MUTATIONS: Final = (
         "model/rounds.py",
         "capacity -= took * mark",
         "capacity -= 0.0 * took",
-        ("tests/reference/test_twin.py",),
+        ("tests/model/test_rounds.py",),
     ),
     Mutation(
         "liquidators_pay_above_mark",
