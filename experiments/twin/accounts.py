@@ -18,7 +18,7 @@ TIE = 1e-9
 """Relative tolerance of thresholds: an account is breached, or bankrupt, when it is short by more than this share of what is asked."""
 CENT = 1e-6
 """USD, its least: an account may be short by so much through rounding."""
-DUST = 1e-9
+DUST = 1e-12
 """A position that a trade leaves this small against the trade is closed: what is left is rounding."""
 
 type Status = Literal["active", "bankrupt", "gone", "closing"]

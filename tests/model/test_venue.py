@@ -92,6 +92,18 @@ def test_a_maker_s_rebate_is_paid_by_the_exchange_as_far_as_its_capital_goes(cap
     assert one.venue.tally.fees == pytest.approx(40.0 - rebate)
 
 
+def test_orders_that_cancel_but_for_rounding_leave_nobody_with_a_trace_of_a_contract() -> None:
+    # 0.1 + 0.2 is not 0.3 in binary: sold and bought back among three without a book to take 5.6e-17 contracts, which nobody keeps.
+    one = handmade([100.0, 100.0, 100.0], depth=0.0)
+    for buyer, quantity in ((A, 0.1), (B, 0.2)):
+        one.position(buyer, C, quantity, 100.0)
+    one.venue.trade(rows(A, B, C), np.array([[-0.1, -0.2, 0.1 + 0.2]]), 1.0)
+    assert not one.venue.ledger.exposure.any()
+    one.venue.trade(rows(A, B, C), np.array([[0.1, 0.2, -0.3]]), 1.0)
+    one.venue.trade(rows(A, B, C), -one.venue.ledger.position[:, [A, B, C]], 1.0)
+    assert not one.venue.ledger.exposure.any()
+
+
 # -- funding ------------------------------------------------------------------------------------------------------------------------
 
 
