@@ -69,7 +69,6 @@ class Deleverager:
             better = np.where(quantity > 0.0, lost * part_left / quantity, 0.0)
         took = contracts > 0.0
         contracts = contracts * (wanted * filled / placed)
-        contracts = np.where(contracts >= (1.0 - 1e-12) * view.size, view.size, contracts)  # closed whole, to the last bit
         equity = np.maximum(part.equity(rows[took]), 1e-300)
         part.trade(
             market, bankrupt, -sign * quantity * filled, mark + sign * better, rows[took], sign * contracts[took], mark + sign * haircut

@@ -106,12 +106,15 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         injection = min(visits.injection, max(self.treasury, 0.0))
         self.treasury -= injection
         self.fund.receive("injection", injection)
-        before, capital = {number: account.cash for number, account in self.accounts.items()}, self.treasury
+        for number, usd in visits.served.items():
+            self.accounts[number].cash += usd
         if visits.ended and not self.insolvent:
             deleveraging.close_out(self, [self.accounts[number] for number in visits.ended])
-        for number, cash in before.items():
-            self.accounts[number].cash = cash + visits.money.get(number, 0.0)
-        self.treasury = capital + visits.treasury
+        for number, usd in visits.left.items():
+            self.accounts[number].cash = usd
+        for number, usd in visits.money.items():
+            self.accounts[number].cash += usd
+        self.treasury += visits.treasury
         for number, balance in visits.entered.items():
             self.enter(number, balance)
         for number, status in visits.status.items():

@@ -62,16 +62,20 @@ class Inputs:
 
 @dataclass
 class Visits:
-    """What comes from elsewhere between two steps.
+    """What comes from elsewhere between two steps, in this order.
 
     Attributes:
         injection: USD from exchange capital to the fund.
+        served: USD by which accounts change as loans are served.
         ended: numbers of accounts whose contracts end at mark, for they failed elsewhere; what they lack goes down the waterfall.
-        money: USD by which each account has changed after all that; treasury: the same of exchange capital.
+        left: USD that market makers and liquidators have once creditors are paid.
+        money: USD by which accounts change as traders come and go; treasury: the same of exchange capital.
         entered: new accounts by number.
         status: of those whose status changed.
     """
 
+    served: dict[int, float]
+    left: dict[int, float]
     money: dict[int, float]
     entered: dict[int, Balance]
     ended: list[int]

