@@ -35,6 +35,7 @@ class Walk:
 
     def __init__(self, venue: Venue, path: Path) -> None:
         self.venue, self.path = venue, path
+        venue.drawdown.observe(venue.ledger.fund, float(path.hours.sum()))
         marks, self._undisturbed = venue.market.project(path.dlog, path.hours)
         self.low = np.minimum(marks.min(axis=1), venue.ledger.marks) * (1.0 - BOX)
         self.high = np.maximum(marks.max(axis=1), venue.ledger.marks) * (1.0 + BOX)

@@ -1,5 +1,6 @@
 """What the twin is given: the state it starts from, and what reaches the exchange from outside in each step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from experiments.twin.accounts import Balance, Status
@@ -44,6 +45,7 @@ class Inputs:
         volatility: annualised by market, as the exchange measures it.
         depth: factor on what market makers show, by market.
         levies: what the fund takes.
+        luck: the exchange's draws in the step, uniform on 0 to 1; its own if None.
     """
 
     orders: list[tuple[int, list[float]]]
@@ -53,6 +55,7 @@ class Inputs:
     volatility: list[float]
     depth: list[float]
     levies: Levies = field(default_factory=Levies)
+    luck: Callable[[], float] | None = None
 
 
 @dataclass
