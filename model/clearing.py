@@ -38,6 +38,7 @@ class Walk:
         self.venue, self.path = venue, path
         self.stopped = venue.halts.liquidations_stop(path, venue.start, venue.market.momentum)
         venue.tally.halted = float(path.hours[self.stopped].sum())
+        venue.drawdown.observe(venue.ledger.fund, float(path.hours.sum()))
         marks, self._undisturbed = venue.market.project(path.dlog, path.hours)
         self.low = np.minimum(marks.min(axis=1), venue.ledger.marks) * (1.0 - BOX)
         self.high = np.maximum(marks.max(axis=1), venue.ledger.marks) * (1.0 + BOX)

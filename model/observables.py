@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from agents.clock import HOURS_PER_YEAR
+from model.haircuts import NOTHING
 from model.ledger import Flow, Status
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ _TOTALS: Final = (
     ("liquidations", "accounts", "accounts liquidated, counted once a round", "sum"),
     ("takeovers", "USD", "notional taken over by the fund, at mark", "sum"),
     ("deleveraged", "USD", "notional closed against the other side, at bankruptcy price or mark", "sum"),
+    ("ptsr", "1", "largest profit left to a winner over the loss that winners were asked for; not a number without deleveraging", "mean"),
+    ("pmr", "1", "largest profit left to a winner over the largest loss of a bankrupt account; not a number without deleveraging", "mean"),
+    ("overshoot", "USD", "what winners gave beyond what the layers before could not pay; not a number without deleveraging", "sum"),
+    ("haircut_gini", "1", "Gini coefficient of what winners gave; not a number where nobody did", "mean"),
+    ("haircut_top_share", "1", "part of it that one winner gave; not a number where nobody did", "mean"),
     ("surplus", "USD", "what liquidations left beyond bankruptcy price", "sum"),
     ("deficits", "USD", "losses beyond an account's equity when contracts leave it", "sum"),
     ("residual_loss", "USD", "deficits beyond the fund and what stands before it; above 0 is a breach", "sum"),
@@ -144,6 +150,7 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.liquidations,
         tally.takeovers,
         tally.deleveraged,
+        *(venue.haircuts.measures() if venue.haircuts is not None else NOTHING),
         tally.surplus,
         tally.deficits,
         _residual(venue),

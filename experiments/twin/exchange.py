@@ -14,6 +14,8 @@ from experiments.twin.margin import Margin
 from experiments.twin.market import Market, clamp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from model.scenario import Scenario
 
 
@@ -25,7 +27,9 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         fund, treasury: the backstop fund and the exchange's own capital, USD.
         marks: USD, to which contracts are settled; funding: what longs paid in the last step, on notional.
         watched: accounts that the walk settles and checks: all of them.
-        haircuts: share of equity that accounts lost in the step to deleveraging and socialised loss.
+        haircuts: share of equity that accounts lost in the step to deleveraging and socialised loss; given: USD, to deleveraging alone.
+        openings: hour and fund, USD, at which each step's walk began; opened: the hour of the latest; clock: of the next.
+        luck: the exchange's draws, uniform on 0 to 1.
         deficits: USD of losses beyond accounts' equity in the step; absorbed: the same by the layer that bore it.
         insolvent: whether claims on the exchange have been written down.
     """
@@ -56,6 +60,9 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.depth, self.funding = [1.0] * len(self.markets), [0.0] * len(self.markets)
         self.insolvent = False
         self.paused_until = -math.inf
+        self.clock = self.opened = 0.0
+        self.openings: list[tuple[float, float]] = []
+        self.luck: Callable[[], float] = self.rng.random
         self.begin()
 
     def enter(self, number: int, balance: Balance) -> Account:
@@ -80,7 +87,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             self.requote()
             self.auction(inputs.orders, inputs.hours)
             self.trade_spot(self.spot_orders(inputs))
-        self.walk(inputs.path, inputs.start, inputs.outages)
+        self.walk(inputs.path, inputs.outages)
         if not self.insolvent:
             accrual.pay_funding(self, inputs.hours)
             accrual.charge_open_interest(self, inputs.hours)
@@ -91,12 +98,14 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.deficits = self.write_down = self.fees = self.liquidated = 0.0
         self.absorbed: dict[str, float] = {}
         self.haircuts: dict[Account, float] = {}
+        self.given: dict[Account, float] = {}
         for market in self.markets:
             market.begin_step()
             if self.insolvent:
                 market.flow = 0.0
         if inputs is not None:
             self.depth, self.levies = inputs.depth, inputs.levies
+            self.luck = inputs.luck or self.rng.random
             for at, (market, volatility) in enumerate(zip(self.markets, inputs.volatility, strict=True)):
                 market.volatility = volatility
                 market.mispricing = inputs.mispricing[at] if inputs.mispricing else 0.0
@@ -188,8 +197,11 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     # -- walk -----------------------------------------------------------------------------------------------------------------------
 
-    def walk(self, path: list[tuple[list[float], float]], clock: float, outages: list[tuple[float, float]]) -> None:
+    def walk(self, path: list[tuple[list[float], float]], outages: list[tuple[float, float]]) -> None:
         """The price path, increment by increment; nobody is liquidated while the exchange stands still."""
+        clock = self.opened = self.clock
+        self.openings.append((self.opened, self.fund.cash))
+        self.clock += sum(hours for _, hours in path)
         self.watched = self.watch(path)
         for news, hours in path:
             clock += hours

@@ -1,5 +1,6 @@
 """What the twin is given: the state it starts from, and what reaches the exchange from outside in each step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from experiments.twin.accounts import Balance, Status
@@ -44,8 +45,9 @@ class Inputs:
         volatility: annualised by market, as the exchange measures it.
         depth: factor on what market makers show, by market.
         mispricing: log error of the index that contracts are marked by, by market.
-        start: hours since the run began; outages: from and until, in those hours.
+        outages: from and until, hours since the run began.
         levies: what the fund takes.
+        luck: the exchange's draws in the step, uniform on 0 to 1; its own if None.
     """
 
     orders: list[tuple[int, list[float]]]
@@ -56,8 +58,8 @@ class Inputs:
     depth: list[float]
     levies: Levies = field(default_factory=Levies)
     mispricing: list[float] = field(default_factory=list)
-    start: float = 0.0
     outages: list[tuple[float, float]] = field(default_factory=list)
+    luck: Callable[[], float] | None = None
 
 
 @dataclass

@@ -15,6 +15,7 @@ from model.ecosystem import Ecosystem
 from model.ledger import FUND, HOUSE_ROWS
 from model.path import Path
 from model.population import Orders
+from model.randomness import Streams
 
 type Floats = NDArray[np.float64]
 
@@ -43,6 +44,7 @@ class State:
     statement: dict[str, float]
     deficits: float
     absorbed: dict[str, float]
+    given: dict[int, float]
     insolvent: bool
 
 
@@ -84,7 +86,7 @@ class RecordedEcosystem(Ecosystem):
 
     def state(self) -> State:
         """Accounts as they stand."""
-        ledger, tally = self.venue.ledger, self.venue.tally
+        ledger, tally, haircuts = self.venue.ledger, self.venue.tally, self.venue.haircuts
         equity = ledger.equity()
         gross = np.abs(ledger.cash) + ledger.marks @ ledger.exposure + FLOOR
         return State(
@@ -99,6 +101,7 @@ class RecordedEcosystem(Ecosystem):
             {kind.value: usd for kind, usd in ledger.statement.items()},
             tally.deficits,
             dict(tally.absorbed),
+            {int(row): float(haircuts.given[row]) for row in np.flatnonzero(haircuts.given)} if haircuts is not None else {},
             self.venue.insolvent,
         )
 
@@ -145,8 +148,8 @@ class RecordedEcosystem(Ecosystem):
             self.venue.depth_multiplier.tolist(),
             Levies(levies.trading_fees, levies.liquidation_fees, levies.surplus, levies.open_interest, levies.funding),
             self.venue.market.mispricing.tolist(),
-            self.hours,
             list(self.venue.halts.windows),
+            Streams(self.seed).generator("venue", self.tick).random,
         )
         return path
 
@@ -255,6 +258,14 @@ def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> 
     for kind in sorted(state.statement.keys() | flows.keys()):
         within = tolerance * (float(gross[FUND]) + state.deficits)
         yield f"fund: {kind}", state.statement.get(kind, 0.0), flows.get(kind, 0.0), within
+    given = {account.number: usd for account, usd in exchange.given.items()}
+    for number in sorted(state.given.keys() | given.keys()):
+        yield (
+            f"given by {number}",
+            state.given.get(number, 0.0),
+            given.get(number, 0.0),
+            tolerance * (float(gross[number]) + state.deficits),
+        )
     for layer in sorted(state.absorbed.keys() | exchange.absorbed.keys()):
         yield f"absorbed by {layer}", state.absorbed.get(layer, 0.0), exchange.absorbed.get(layer, 0.0), total
 

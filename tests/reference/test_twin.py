@@ -22,6 +22,15 @@ SCORES = ("bitmex", "binance", "hyperliquid", "profit_leverage")
 SHARES = ("contracts", "equity", "profit")
 
 
+CHOICES: list[dict[str, Any]] = [
+    *({"type": "queue", "score": score} for score in SCORES),
+    *({"type": "pro_rata", "by": by} for by in SHARES),
+    *({"type": "risk_aware", "g": g} for g in ("linear", "power", "threshold")),
+    {"type": "random"},
+    {"type": "largest", "count": 3},
+]
+
+
 def deleveraging(rule: str, by: str, price: str = "bankruptcy") -> dict[str, Any]:
     return {"type": "deleveraging", "rule": {"type": rule, ("score" if rule == "queue" else "by"): by}, "price": price}
 
@@ -112,16 +121,23 @@ def test_every_trouble_of_the_venue_agrees(shock: dict[str, Any], house: dict[st
 @pytest.mark.parametrize(
     "rule",
     [
-        *(deleveraging("queue", score) for score in SCORES),
-        *(deleveraging("pro_rata", by) for by in SHARES),
+        *({"type": "deleveraging", "rule": choice, "price": "bankruptcy"} for choice in CHOICES),
         deleveraging("queue", "bitmex", "mark"),
+        deleveraging("queue", "hyperliquid", "index"),
     ],
-    ids=[*SCORES, *SHARES, "at mark"],
+    ids=[*SCORES, *SHARES, "linear", "power", "threshold", "random", "largest", "at mark", "at index"],
 )
 def test_every_deleveraging_rule_agrees(rule: dict[str, Any], fund: float) -> None:
     layers = [FUND, CAPITAL, rule, socialised(), WRITE_DOWN]
     borne = losses(world(move=(-0.5, -0.5, -0.7), house={"fund": fund, "waterfall": layers}))
     assert (borne.get("deleveraging", 0.0) > 0.0) == (rule["price"] == "bankruptcy")
+
+
+@pytest.mark.parametrize("change", [{"severity": 0.4}, {"drawdown": 0.3}, {"drawdown": 0.01, "window": 1.0}])
+def test_severity_and_drawdown_agree(change: dict[str, Any]) -> None:
+    layers = [FUND, {**deleveraging("queue", "bitmex"), **change}, socialised(), WRITE_DOWN]
+    borne = losses(world(move=(-0.5, -0.5, -0.7), house={"fund": 1e7, "waterfall": layers}))
+    assert borne["deleveraging"] > 0.0
 
 
 WATERFALLS = {
@@ -252,8 +268,11 @@ def test_a_twin_that_forgets_a_fee_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 @st.composite
 def waterfalls(draw: st.DrawFn) -> list[dict[str, Any]]:
     house = draw(st.permutations([{"type": "fund", "share": draw(st.sampled_from([0.3, 1.0]))}, CAPITAL]))[: draw(st.integers(0, 2))]
-    rule = draw(st.sampled_from([("queue", score) for score in SCORES] + [("pro_rata", by) for by in SHARES]))
-    winners = [deleveraging(*rule, draw(st.sampled_from(["bankruptcy", "mark"])))] if draw(st.booleans()) else []
+    price = draw(st.sampled_from(["bankruptcy", "mark", "index"]))
+    severity = draw(st.sampled_from([0.5, 1.0])) if price == "bankruptcy" else 1.0
+    drawdown = draw(st.sampled_from([0.1, 1.0, 1.0]))
+    asked = {"rule": draw(st.sampled_from(CHOICES)), "price": price, "severity": severity, "drawdown": drawdown}
+    winners = [{"type": "deleveraging", **asked}] if draw(st.booleans()) else []
     bases = draw(st.lists(st.sampled_from(["gains", "equity", "open_interest"]), max_size=2, unique=True))
     everybody = [socialised(by, draw(st.sampled_from([0.1, 1.0]))) for by in bases]
     before = draw(st.integers(0, len(house)))
