@@ -13,20 +13,22 @@ table = sweep(load_study("fund-size"))
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import numpy as np
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from agents.families import Parameters
 from experiments import shipped
-from model.errors import ScenarioError
+from model.errors import ScenarioError, fault
 from model.observables import observables
 from model.randomness import seed_from
 from model.scenario import Scenario
-from model.scenario_faults import schema_of, settings_at, validate_as
+from model.scenario_faults import did_you_mean, schema_of, settings_at, validate_as
 from model.scenario_file import Override, apply, by_line, in_file, locate, read_settings, resolve_prices
-from model.strict_yaml import Place
+
+if TYPE_CHECKING:
+    from model.strict_yaml import Place
 
 FOLDER: Final = shipped.FOLDER.parent / "studies"
 """The studies that come with the project."""
@@ -363,19 +365,29 @@ def load_study(path_or_name: str | Path) -> Study:
     path = locate(path_or_name, FOLDER, "study")
     document = read_settings(path)
     data = document.data
-    _resolve_files(data, path.parent)
+    resolve_files(data, path.parent)
     study, findings = validate_as(Study, data)
     faults = [*document.faults, *(in_file(path, document.lines, finding) for finding in findings)]
     faults += inconsistencies(data, findings, path, document.lines)
     if study is None or faults:
         raise ScenarioError(by_line(faults))
-    return _with_units(study.model_copy(update={"base": study.base if isinstance(study.base, Scenario) else shipped.load(study.base)}))
+    return resolved(study)
 
 
-def _with_units(study: Study) -> Study:
-    """The study with the units that the model declares, where it names none."""
+def resolved(study: Study) -> Study:
+    """The study with its base scenario read, and the units that the model declares where it names none.
+
+    Raises:
+        ScenarioError: no such base, settings that it does not have, or outputs that the model does not have.
+    """
+    study = study.model_copy(update={"base": study.base if isinstance(study.base, Scenario) else shipped.load(study.base)})
     scenario = study.scenario
     declared = {output.name: output.unit for output in observables([asset.name for asset in scenario.assets])}
+    unknown = [output.of for output in study.outputs if output.of not in declared]
+    if unknown:
+        raise ScenarioError(
+            [fault(study.name, None, "outputs", name, f"a declared output{did_you_mean(name, list(declared))}") for name in unknown]
+        )
     outputs = [o.model_copy(update={"unit": o.unit or ("0/1" if o.over == "any" else declared[o.of])}) for o in study.outputs]
     factors = [f.model_copy(update={"unit": f.unit or _unit_of(f.path, scenario)}) for f in study.factors]
     return study.model_copy(update={"outputs": tuple(outputs), "factors": tuple(factors)})
@@ -389,7 +401,7 @@ def _unit_of(path: str, scenario: Scenario) -> str:
     return str(settings.get(last, {}).get("unit", ""))
 
 
-def _resolve_files(data: dict[str, Any], folder: Path) -> None:
+def resolve_files(data: dict[str, Any], folder: Path) -> None:
     """Makes files that the study names relative to the working folder."""
     base, design = data.get("base"), data.get("design")
     if isinstance(base, str) and (Path(base).suffix or len(Path(base).parts) != 1):
