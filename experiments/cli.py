@@ -39,11 +39,22 @@ app = App(
 app.command("experiments.commands:run", name="run", help="Run a scenario and write what came of it into a folder.")
 app.command("experiments.bench:main", name="bench", help="Time a step in account-steps per second.")
 app.command("experiments.validation:main", name="validate", help="Compare the model with published results and recorded events.")
+app.command(
+    "experiments.study_commands:sweep", name="sweep", help="Run a study: every point, arm and replication; carries on where it was."
+)
+app.command("experiments.study_commands:resume", name="resume", help="Run what a study's folder lacks.")
+app.command("experiments.study_commands:retry", name="retry", help="Run what a study's folder lacks, and what failed.")
+app.command("experiments.study_commands:status", name="status", help="Say how far a study is.")
 scenario = App(name="scenario", help="Check scenario files, list the shipped ones, print their schema.", help_format="plaintext")
 scenario.command("experiments.commands:check", name="check", help="Say what is wrong with a scenario file, a line a fault.")
 scenario.command("experiments.commands:schema", name="schema", help="Print the JSON Schema of scenario files.")
 scenario.command("experiments.commands:listing", name="list", help="List the scenarios that come with the project.")
 app.command(scenario)
+study = App(name="study", help="Check study files, list the shipped ones, print their schema.", help_format="plaintext")
+study.command("experiments.study_commands:check", name="check", help="Say what is wrong with a study file, a line a fault.")
+study.command("experiments.study_commands:schema", name="schema", help="Print the JSON Schema of study files.")
+study.command("experiments.study_commands:listing", name="list", help="List the studies that come with the project.")
+app.command(study)
 
 
 def main(words: list[str] | None = None) -> NoReturn:
@@ -74,11 +85,12 @@ def _code(words: list[str] | None) -> int:
 def _told(error: Exception) -> int:
     """Errors of ours in their own words; any other shows where it was raised, for it is our fault."""
     from experiments.runner import RunFailed  # noqa: PLC0415 - heavy, and loaded already if a command got far enough to fail
+    from experiments.study_store import NonDeterminism  # noqa: PLC0415
     from model.errors import ScenarioError  # noqa: PLC0415
 
     if isinstance(error, ScenarioError):
         return _tell(BAD_INPUT, *error.faults)
-    if isinstance(error, RunFailed):
+    if isinstance(error, RunFailed | NonDeterminism):
         return _tell(FAILED, str(error))
     if isinstance(error, OSError):
         return _tell(FAILED, f"{error.filename or 'output'}: {error.strerror or error}")

@@ -31,28 +31,43 @@ def manifest(scenario: Scenario, seed: int, seconds: float) -> dict[str, Any]:
         "scenario": scenario.name,
         "seed": seed,
         "steps": scenario.steps,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": now(),
         "seconds": round(seconds, 3),
+        **made_by(scenario),
+    }
+
+
+def made_by(scenario: Scenario) -> dict[str, Any]:
+    """Code, data and machine behind the results of a scenario, as plain data."""
+    return {
         "source": {"blake2b": source_digest(), **_commit()},
         "own_rules": {kind: _digest_of_rule(kind) for kind in _own_rules(scenario)},
-        "prices": [{"file": path.name, "sha256": _sha256(path)} for path in price_files(scenario)],
+        "prices": [{"file": path.name, "sha256": sha256(path)} for path in price_files(scenario)],
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := version(name))},
         "platform": f"{platform.system()} {platform.machine()}",
         "threads": {name: os.environ.get(name) for name in THREADS},
     }
 
 
-def run_id(scenario: Scenario, seed: int) -> str:
-    """BLAKE2b-128 of the model's source, own rules, resolved scenario, price files' contents and seed: 32 hexadecimal digits."""
+def now() -> str:
+    """The time, in seconds, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def run_id(scenario: Scenario, seed: int, *, source: str | None = None) -> str:
+    """BLAKE2b-128 of the model's source, own rules, resolved scenario, price files' contents and seed: 32 hexadecimal digits.
+
+    `source` is the digest of the model's source, taken now if None.
+    """
     content = {
-        "source": source_digest(),
+        "source": source or source_digest(),
         "own_rules": {kind: _digest_of_rule(kind) for kind in _own_rules(scenario)},
         "scenario": without_folders(scenario).model_dump(mode="json", by_alias=True),
-        "prices": [_sha256(path) for path in price_files(scenario)],
+        "prices": [sha256(path) for path in price_files(scenario)],
         "seed": seed,
     }
-    return _blake2b(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
+    return blake2b(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
 
 
 def source_digest() -> str:
@@ -109,14 +124,16 @@ def _digest_of_rule(kind: str) -> str:
     spec = importlib.util.find_spec(kind.partition(":")[0])
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         return ""
-    return _blake2b(Path(spec.origin).read_bytes())
+    return blake2b(Path(spec.origin).read_bytes())
 
 
-def _blake2b(content: bytes) -> str:
+def blake2b(content: bytes) -> str:
+    """BLAKE2b-128, 32 hexadecimal digits."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -124,7 +141,8 @@ def _sha256(path: Path) -> str:
         raise ScenarioError([fault(path, None, "file", (error.strerror or "an error").lower(), "a readable file")]) from None
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """Of an installed package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -23,7 +23,7 @@ from model.ecosystem import Ecosystem
 from model.errors import LawViolation, ScenarioError, fault
 from model.scenario import Scenario
 
-__all__ = ["Run", "RunFailed", "run"]
+__all__ = ["Run", "RunFailed", "run", "simulate"]
 
 ROOT: Final = Path(__file__).parent.parent
 PACKAGES: Final = tuple(str(ROOT / name) for name in ("agents", "experiments", "model"))
@@ -93,13 +93,7 @@ def _for_steps(scenario: Scenario, steps: int | None) -> Scenario:
 def _complete(scenario: Scenario, seed: int, check_laws: bool, progress: Report) -> Run:
     """All steps, and the tables of what came of them."""
     start = time.perf_counter()
-    eco = _opened(scenario, seed, check_laws)
-    if eco.news.steps is not None and scenario.steps > eco.news.steps:
-        raise ScenarioError([fault("prices", None, "steps", scenario.steps, f"at most {eco.news.steps}, one for each row")])
-    progress(0, scenario.steps)
-    for step in range(1, scenario.steps + 1):
-        _advance(eco, step)
-        progress(step, scenario.steps)
+    eco = simulate(scenario, seed, check_laws=check_laws, progress=progress)
     edges: list[tuple[str, str, float]] = list(eco.exposures().edges(data="amount"))
     return Run(
         scenario=scenario,
@@ -113,10 +107,28 @@ def _complete(scenario: Scenario, seed: int, check_laws: bool, progress: Report)
     )
 
 
-def _opened(scenario: Scenario, seed: int, check_laws: bool) -> Ecosystem:
+def simulate(
+    scenario: Scenario, seed: int, *, check_laws: bool = False, record_events: bool = True, progress: Report = silent
+) -> Ecosystem:
+    """The world after its last step.
+
+    Raises:
+        ScenarioError, RunFailed: see `run`.
+    """
+    eco = _opened(scenario, seed, check_laws, record_events)
+    if eco.news.steps is not None and scenario.steps > eco.news.steps:
+        raise ScenarioError([fault("prices", None, "steps", scenario.steps, f"at most {eco.news.steps}, one for each row")])
+    progress(0, scenario.steps)
+    for step in range(1, scenario.steps + 1):
+        _advance(eco, step)
+        progress(step, scenario.steps)
+    return eco
+
+
+def _opened(scenario: Scenario, seed: int, check_laws: bool, record_events: bool) -> Ecosystem:
     """The world before its first step; a rule of a user's own may fail here already."""
     try:
-        return Ecosystem(scenario, rng=seed, check_laws=check_laws)
+        return Ecosystem(scenario, rng=seed, check_laws=check_laws, record_events=record_events)
     except ScenarioError:
         raise
     except Exception as error:

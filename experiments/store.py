@@ -92,13 +92,13 @@ def write(run: Run, folder: Path, *, overwrite: bool = False, figures: bool = Tr
         OSError: the disk is full, say; nothing is left behind.
     """
     check_target(folder, overwrite=overwrite)
-    with _whole(folder) as partial:
+    with whole(folder) as partial:
         for name in TABLES:
             table: pd.DataFrame = getattr(run, name)
             table.to_parquet(partial / f"{name}.parquet", engine="pyarrow", compression="zstd", index=False)
         (partial / "scenario.yaml").write_text(dump_scenario(without_folders(run.scenario)), encoding="utf-8")
-        _write_json(partial / "summary.json", summary(run))
-        _write_json(partial / "manifest.json", manifest(run.scenario, run.seed, run.seconds))
+        write_json(partial / "summary.json", summary(run))
+        write_json(partial / "manifest.json", manifest(run.scenario, run.seed, run.seconds))
         if figures:
             from experiments.figures import draw  # noqa: PLC0415 - matplotlib takes a second, and only this needs it
 
@@ -121,8 +121,12 @@ def read(folder: Path) -> Run:
 
 
 @contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A folder to fill, beside `folder`; it takes that name when everything in it is on disk, and goes if anything fails."""
+def whole(folder: Path, *, replace: bool = True) -> Iterator[Path]:
+    """A folder to fill, beside `folder`; it takes that name when everything in it is on disk, and goes if anything fails.
+
+    Raises:
+        OSError: ENOTEMPTY or EEXIST, if not to `replace` a folder that somebody else has made meanwhile.
+    """
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
@@ -130,9 +134,12 @@ def _whole(folder: Path) -> Iterator[Path]:
         partial.chmod(0o777 & ~_umask())
         yield partial
         for path in (*partial.rglob("*"), partial):
-            _sync(path)
-        _replace(partial, folder)
-        _sync(folder.parent)
+            sync(path)
+        if replace:
+            _replace(partial, folder)
+        else:
+            partial.rename(folder)
+        sync(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -151,7 +158,7 @@ def _replace(partial: Path, folder: Path) -> None:
     shutil.rmtree(earlier, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Asks the system to put a file or a folder's list of names on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -166,5 +173,6 @@ def _umask() -> int:
     return mask
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Plain data as JSON; a number that is not finite is refused."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What validation found in a scenario, in words: place, found, expected."""
+"""What validation found in a scenario or another settings file, in words: place, found, expected."""
 
 import difflib
 import math
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from model.scenario import Scenario
@@ -52,62 +52,78 @@ class Finding:
 
 
 def validate(data: dict[str, Any]) -> tuple[Scenario | None, list[Finding]]:
-    """A scenario from plain data, or everything that is wrong with it.
+    """A scenario from plain data, or everything that is wrong with it; see `validate_as`."""
+    return validate_as(Scenario, data)
+
+
+def validate_as[M: BaseModel](kind: type[M], data: dict[str, Any]) -> tuple[M | None, list[Finding]]:
+    """Settings of one kind from plain data, or everything that is wrong with them.
 
     Text is never taken for a number or a truth value, nor a truth value for a number, as pydantic would by default.
     """
-    scenario, errors = _attempt(data)
+    sound, errors = _attempt(kind, data)
     known = {_place(error, data) for error in errors}
     # Rules validate their own settings, out of reach of pydantic's strict mode: values that it would convert are disguised instead.
-    errors += [e for e in _attempt(_disguised(data))[1] if _WRONG_KIND.match(e["type"]) and _place(e, data) not in known]
+    errors += [e for e in _attempt(kind, _disguised(data))[1] if _WRONG_KIND.match(e["type"]) and _place(e, data) not in known]
     found: dict[Place, Finding] = {}
     for error in errors:
         if error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]:
             continue  # its items are faulty, and are told of
-        finding = _finding(error, data)
+        finding = _finding(error, data, schema_of(kind))
         same = found.get(finding.place)
         if same is None:
             found[finding.place] = finding
         elif finding.expected not in same.expected.split(" or "):  # members of a union
             found[finding.place] = Finding(same.place, same.found, f"{same.expected} or {finding.expected}")
-    return (None if found else scenario), list(found.values())
+    return (None if found else sound), list(found.values())
+
+
+def scenario_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a scenario file."""
+    return schema_of(Scenario)
 
 
 @cache
-def scenario_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a scenario file."""
-    schema = Scenario.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Backstop scenario"}
+def schema_of(kind: type[BaseModel]) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a file of settings of one kind."""
+    schema = kind.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": f"Backstop {kind.__name__.lower()}"}
 
 
-def settings_at(place: Place, data: Any) -> dict[str, Any]:
-    """JSON Schema of each setting that the mapping at `place` of `data` may have, by name; empty if it may have any."""
-    schema = _chosen(scenario_schema(), data)
+def settings_at(place: Place, data: Any, root: dict[str, Any]) -> dict[str, Any]:
+    """JSON Schema of each setting that the mapping at `place` of `data` may have, by name; empty if it may have any.
+
+    `root` is the schema of all of `data`.
+    """
+    schema = _chosen(root, data, root)
     for step in place:
         try:
             data = data[step]
         except (KeyError, IndexError, TypeError):
             data = None
         schema = schema.get("items", {}) if isinstance(step, int) else schema.get("properties", {}).get(step, {})
-        schema = _chosen(schema, data)
+        schema = _chosen(schema, data, root)
     settings: dict[str, Any] = schema.get("properties", {})
     return settings
 
 
-def _chosen(schema: dict[str, Any], data: Any) -> dict[str, Any]:
-    """References followed; of alternatives, the rule that `data` names."""
+def _chosen(schema: dict[str, Any], data: Any, root: dict[str, Any]) -> dict[str, Any]:
+    """References followed; of alternatives, the one that `data` names by its `type`, else the only mapping among them if it is one."""
     if "$ref" in schema:
-        return _chosen(scenario_schema()["$defs"][schema["$ref"].rpartition("/")[2]], data)
-    kind = data.get("type") if isinstance(data, dict) else None
-    for option in schema.get("anyOf", ()):
-        if option.get("properties", {}).get("type", {}).get("const", "") == kind:
-            return _chosen(option, data)
-    return schema
+        return _chosen(root["$defs"][schema["$ref"].rpartition("/")[2]], data, root)
+    if not isinstance(data, dict):
+        return schema
+    options = [_chosen(option, None, root) for option in (*schema.get("anyOf", ()), *schema.get("oneOf", ()))]
+    mappings = [option for option in options if "properties" in option]
+    for option in mappings:
+        if option["properties"].get("type", {}).get("const", "") == data.get("type"):
+            return option
+    return mappings[0] if len(mappings) == 1 else schema
 
 
-def _attempt(data: Any) -> tuple[Scenario | None, list[ErrorDetails]]:
+def _attempt[M: BaseModel](kind: type[M], data: Any) -> tuple[M | None, list[ErrorDetails]]:
     try:
-        return Scenario.model_validate(data), []
+        return kind.model_validate(data), []
     except ValidationError as error:
         return None, error.errors(include_url=False)
 
@@ -157,20 +173,31 @@ def _value(place: Place, data: Any) -> Any:
     return data
 
 
-def _finding(error: ErrorDetails, data: dict[str, Any]) -> Finding:
+def _finding(error: ErrorDetails, data: dict[str, Any], schema: dict[str, Any]) -> Finding:
     place, kind = _place(error, data), error["type"]
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _unknown_kind(error, place)
     if kind == "missing" or (error["input"] is None and kind == "rule"):
-        about = settings_at(place[:-1], data).get(str(place[-1]), {}).get("description")
+        about = settings_at(place[:-1], data, schema).get(str(place[-1]), {}).get("description")
         expected = error["msg"].removeprefix("expected ") if kind == "rule" else (f"a value: {about}" if about else "a value")
         return Finding(place, "nothing", expected)
     if kind == "extra_forbidden":
-        return Finding(place, "an unknown setting", known_settings(str(place[-1]), list(settings_at(place[:-1], data))))
-    shown = _shown(_value(place, data))
+        return Finding(place, "an unknown setting", known_settings(str(place[-1]), list(settings_at(place[:-1], data, schema))))
+    shown = _shown(error["input"] if error["loc"][-1] == "[key]" else _value(place, data))
     if kind in _EXPECTED:
         return Finding(place, shown, _EXPECTED[kind].format(**error.get("ctx", {})))
     said = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     before, says, after = said.partition("expected ")
     return Finding(place, before.rstrip(": ") or shown, after) if says else Finding(place, shown, said)
+
+
+def _unknown_kind(error: ErrorDetails, place: Place) -> Finding:
+    """A mapping whose `type` is missing or is none of those there are."""
+    context = error.get("ctx", {})
+    if "expected_tags" not in context:
+        return Finding((*place, "type"), "nothing", "a type")
+    known = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
+    return Finding((*place, "type"), repr(context["tag"]), f"one of {', '.join(known)}{did_you_mean(context['tag'], known)}")
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

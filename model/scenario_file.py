@@ -13,9 +13,21 @@ from model.errors import ScenarioError, fault
 from model.prices import named_path
 from model.scenario import Scenario
 from model.scenario_faults import Finding, did_you_mean, known_settings, scenario_schema, validate
-from model.strict_yaml import Place, dotted, read_scalar, read_yaml, write_yaml
+from model.strict_yaml import Document, Place, dotted, read_scalar, read_yaml, write_yaml
 
-__all__ = ["Override", "dump_scenario", "load_scenario", "parse_override", "scenario_schema"]
+__all__ = [
+    "Override",
+    "apply",
+    "by_line",
+    "dump_scenario",
+    "in_file",
+    "load_scenario",
+    "locate",
+    "parse_override",
+    "read_settings",
+    "resolve_prices",
+    "scenario_schema",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +75,11 @@ def load_scenario(path_or_name: str | Path, overrides: Sequence[str | Override] 
         ScenarioError: every fault of the file or, if the file has none, of the overrides.
     """
     parsed, faults = _parse(overrides)
-    path = _locate(path_or_name, shipped)
+    path = locate(path_or_name, shipped, "scenario")
     data, lines = _read(path)
     scenario, findings = validate(data)
     if scenario is None or findings:
-        raise ScenarioError([*(_in_file(path, lines, finding) for finding in findings), *faults])
+        raise ScenarioError([*(in_file(path, lines, finding) for finding in findings), *faults])
     return _overridden(scenario, parsed, faults) if overrides else scenario
 
 
@@ -87,20 +99,47 @@ def _parse(overrides: Sequence[str | Override]) -> tuple[list[Override], list[st
     return parsed, faults
 
 
-def _locate(path_or_name: str | Path, shipped: Path | None) -> Path:
-    """The file itself, or the shipped scenario of that name."""
+def apply(base: Scenario, overrides: Sequence[Override]) -> Scenario:
+    """The scenario with overrides applied, in order, and validated again; a new `type` of a rule drops the old rule's settings.
+
+    Raises:
+        ScenarioError: every fault, in the name of the override it is blamed on.
+    """
+    return _overridden(base, overrides, []) if overrides else base
+
+
+def locate(path_or_name: str | Path, shipped: Path | None, what: str) -> Path:
+    """The file itself, or the shipped one of that name; `what` is what faults call it.
+
+    Raises:
+        ScenarioError: no shipped one of that name.
+    """
     path = Path(path_or_name)
     if path.suffix or len(path.parts) != 1:
         return path
     known = sorted(file.stem for file in shipped.glob("*.yaml")) if shipped else []
     if shipped is None or path.name not in known:
         expected = f"one of {', '.join(known)}, or a file with a suffix" if known else "a file with a suffix"
-        raise ScenarioError([fault(path_or_name, None, "scenario", "no scenario of that name", expected + did_you_mean(path.name, known))])
+        raise ScenarioError([fault(path_or_name, None, what, f"no {what} of that name", expected + did_you_mean(path.name, known))])
     return shipped / f"{path.name}.yaml"
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
     """The file's mapping, paths of price files made relative to the working folder, and the line of each value."""
+    document = read_settings(path)
+    resolve_prices(document.data, path.parent)
+    if document.faults:
+        findings = validate(document.data)[1]
+        raise ScenarioError(by_line([*document.faults, *(in_file(path, document.lines, finding) for finding in findings)]))
+    return document.data, document.lines
+
+
+def read_settings(path: Path) -> Document:
+    """A file that holds a mapping of settings; faults of single values are left in the document, to be told with others.
+
+    Raises:
+        ScenarioError: a file that cannot be read, or that does not hold a mapping.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -109,16 +148,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
         raise ScenarioError([fault(path, None, "file", f"bytes that are not UTF-8 at {error.start}", "UTF-8 text")]) from None
     document = read_yaml(text, str(path))
     if isinstance(document.data, dict):
-        _resolve_prices(document.data, path.parent)
-        if not document.faults:
-            return document.data, document.lines
-        findings = validate(document.data)[1]
-        raise ScenarioError(_by_line([*document.faults, *(_in_file(path, document.lines, finding) for finding in findings)]))
+        return document
     found = {type(None): "nothing", list: "a list"}.get(type(document.data), "a single value")
     raise ScenarioError(document.faults or [fault(path, None, "file", found, "a mapping of settings")])
 
 
-def _resolve_prices(data: dict[str, Any], folder: Path) -> None:
+def resolve_prices(data: dict[str, Any], folder: Path) -> None:
     """Makes price files relative to the scenario's folder; what is not a path is left for validation to refuse."""
     news = data.get("news")
     if not isinstance(news, dict) or news.get("type") != "replay":
@@ -135,13 +170,13 @@ def _beside(folder: Path, entry: str) -> str:
     return str(folder / path) if name is None else f"{name}={folder / path}"
 
 
-def _in_file(path: Path, lines: dict[Place, int], finding: Finding) -> str:
+def in_file(path: Path, lines: dict[Place, int], finding: Finding) -> str:
     """A finding with the line of the nearest value that stands in the file."""
     nearest = next((finding.place[:n] for n in range(len(finding.place), -1, -1) if finding.place[:n] in lines), ())
     return fault(path, lines.get(nearest, 1), dotted(finding.place) or "scenario", finding.found, finding.expected)
 
 
-def _by_line(faults: list[str]) -> list[str]:
+def by_line(faults: list[str]) -> list[str]:
     """In the order of the file."""
     return sorted(faults, key=lambda text: int(digits) if (digits := text.partition(": ")[0].rpartition(":")[2]).isdigit() else 0)
 

@@ -71,7 +71,7 @@ def test_no_file_names_a_folder_a_user_or_a_machine(prices: Path, tmp_path: Path
     text = b"".join(path.read_bytes() for path in folder.glob("*.*") if path.suffix in {".json", ".yaml"})
     assert not re.search(rf"\b{re.escape(getpass.getuser())}\b".encode(), text)
     (named,) = json.loads((folder / "manifest.json").read_text())["prices"]
-    assert named == {"file": "btc.csv", "sha256": provenance._sha256(prices)}
+    assert named == {"file": "btc.csv", "sha256": provenance.sha256(prices)}
     assert "BTC=btc.csv" in (folder / "scenario.yaml").read_text()
 
 

@@ -1,0 +1,97 @@
+"""The plan of a study: which runs there are, fixed before the first of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from experiments.designs import points
+from experiments.provenance import price_files, run_id, source_digest
+from experiments.study import DUMMY, Study
+from model.errors import ScenarioError, fault
+from model.scenario import Scenario
+
+KEYS: Final = ("run_id", "point", "arm", "replication", "seed")
+TOLD: Final = 12
+"""More faulty scenarios than these are counted, not listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker needs to know of a run, beside the study.
+
+    Attributes:
+        run_id: 32 hexadecimal digits.
+        arm: name of the arm.
+        seed: of all its draws.
+        point: the factors' values as they stand in the plan.
+    """
+
+    run_id: str
+    arm: str
+    seed: int
+    point: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The runs of a study.
+
+    Attributes:
+        table: a row for every point, arm and replication, in the design's order: `run_id, point, arm, replication, seed`, then a column a
+            factor. Rows of equal scenarios and seeds share a run, as those that differ in `dummy` alone do.
+    """
+
+    table: pd.DataFrame
+
+    def tasks(self) -> list[Task]:
+        """Every run once, in the plan's order."""
+        once = self.table.drop_duplicates("run_id")
+        factors = [name for name in self.table.columns if name not in (*KEYS, DUMMY)]
+        rows: list[dict[str, Any]] = once[["run_id", "arm", "seed", *factors]].to_dict("records")  # type: ignore[assignment]
+        return [Task(row["run_id"], row["arm"], int(row["seed"]), {name: row[name] for name in factors}) for row in rows]
+
+    def told(self, study: Study) -> str:
+        """How many points and runs, in words."""
+        rows, runs = len(self.table), self.table["run_id"].nunique()
+        counts = {"point": self.table["point"].nunique(), "arm": len(study.arms), "replication": study.replications}
+        product = " x ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
+        said = f"{product} = {rows:,} runs"
+        return f"{said} of {study.scenario.steps:,} steps" + (f", {runs:,} of them different" if runs < rows else "")
+
+
+def make(study: Study, source: str | None = None) -> Plan:
+    """The plan of a study: every point's and arm's scenario is built and tried.
+
+    Args:
+        study: the study.
+        source: digest of the model's source, taken now if None.
+
+    Raises:
+        ScenarioError: scenarios that contradict themselves, a line each.
+    """
+    source = source or source_digest()
+    seeds = [study.seed_of(replication) for replication in range(study.replications)]
+    faults: list[str] = []
+    rows: list[tuple[Any, ...]] = []
+    design = points(study)
+    for at, point in enumerate(design.to_dict("records")):
+        for arm in study.arms:
+            try:
+                world = _tried(study, arm, point)  # type: ignore[arg-type]
+            except ScenarioError as error:
+                faults += [f"{study.name}: point {at}, arm {arm}: {line}" for line in error.faults]
+                continue
+            rows += [(run_id(world, seed, source=source), at, arm, number, seed, *point.values()) for number, seed in enumerate(seeds)]
+    if faults:
+        raise ScenarioError([*faults[:TOLD], *([f"{study.name}: {len(faults) - TOLD:,} more such faults"] if len(faults) > TOLD else [])])
+    return Plan(pd.DataFrame(rows, columns=[*KEYS, *design.columns]))
+
+
+def _tried(study: Study, arm: str, point: Mapping[str, Any]) -> Scenario:
+    """The scenario of a point; price files come from the base alone, for a study's folder keeps a copy of them."""
+    world = study.world(arm, point)
+    if set(price_files(world)) - set(price_files(study.scenario)):
+        raise ScenarioError([fault("news", None, "files", "price files", "them in the base scenario only")])
+    return world
