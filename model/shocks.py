@@ -17,13 +17,12 @@ class ShockView:
     """What a shock sees.
 
     Attributes:
-        start: hours since the run began, at the step's start.
-        hours: length of the step.
+        start, end: hours since the run began, at the step's start and at the next step's.
         markets: number of markets.
     """
 
     start: float
-    hours: float
+    end: float
     markets: int
 
 
@@ -59,7 +58,7 @@ def _column(values: tuple[float, ...], markets: int) -> Floats:
 
 def overlap(view: ShockView, at: float, lasts: float) -> float:
     """Hours of the step that lie within [at, at + lasts)."""
-    return max(0.0, min(view.start + view.hours, at + lasts) - max(view.start, at))
+    return max(0.0, min(view.end, at + lasts) - max(view.start, at))
 
 
 @shock_rules.member
@@ -87,7 +86,7 @@ class PriceMove(Shock):
         p, none = self.parameters, np.zeros(view.markets)
         move = np.log1p(_column(p.size, view.markets))
         if p.lasts == 0.0:
-            now = view.start <= p.at < view.start + view.hours
+            now = view.start <= p.at < view.end
             return Effect(none, move if now else none, np.ones(view.markets)), state
         return Effect(move * (overlap(view, p.at, p.lasts) / p.lasts), none, np.ones(view.markets)), state
 
@@ -115,5 +114,5 @@ class DepthWithdrawal(Shock):
     @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
         p, none = self.parameters, np.zeros(view.markets)
-        now = overlap(view, p.at, p.lasts) > 0.5 * min(view.hours, p.lasts)
+        now = overlap(view, p.at, p.lasts) > 0.5 * min(view.end - view.start, p.lasts)
         return Effect(none, none, _column(p.remains, view.markets) if now else np.ones(view.markets)), state
