@@ -88,7 +88,7 @@ def _news(scenario: Scenario, seed: int) -> Callable[[], Increments]:
         step = next(steps)
         path = source.next(step)
         for rule in rules:
-            effect, _ = rule.rule(ShockView(step * scenario.hours_per_step, scenario.hours_per_step, len(scenario.assets)), None, None)
+            effect, _ = rule.rule(ShockView(step * scenario.hours_per_step, (step + 1) * scenario.hours_per_step, len(scenario.assets)), None, None)
             path = path.with_shock(effect.drift, effect.jump)
         return list(zip(path.dlog.T.tolist(), path.hours.tolist(), strict=True))
 

@@ -37,6 +37,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command("experiments.commands:run", name="run", help="Run a scenario and write what came of it into a folder.")
+app.command("experiments.app.serve:main", name="app", help="Watch a scenario in the browser.")
 app.command("experiments.bench:main", name="bench", help="Time a step in account-steps per second.")
 app.command("experiments.validation:main", name="validate", help="Compare the model with published results and recorded events.")
 app.command(

@@ -11,6 +11,7 @@ crash.series.plot(x="hours", y=["fund", "fund_target"])
 import sysconfig
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -120,7 +121,7 @@ def simulate(
         raise ScenarioError([fault("prices", None, "steps", scenario.steps, f"at most {eco.news.steps}, one for each row")])
     progress(0, scenario.steps)
     for step in range(1, scenario.steps + 1):
-        _advance(eco, step)
+        advance(eco.step, step)
         progress(step, scenario.steps)
     return eco
 
@@ -135,10 +136,14 @@ def _opened(scenario: Scenario, seed: int, check_laws: bool, record_events: bool
         raise RunFailed(0, f"{type(error).__name__}: {error} ({_where(error)})") from error
 
 
-def _advance(eco: Ecosystem, step: int) -> None:
-    """One step; whatever goes wrong in it is told with its number."""
+def advance(take: Callable[[], None], step: int) -> None:
+    """Takes a step; whatever goes wrong in it is told with its number.
+
+    Raises:
+        RunFailed: it failed.
+    """
     try:
-        eco.step()
+        take()
     except LawViolation as error:
         raise RunFailed(step, f"a law does not hold: {str(error).partition(': ')[2]}") from error
     except Exception as error:

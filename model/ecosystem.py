@@ -1,5 +1,6 @@
 """The model: an exchange and those around it, and the order in which things happen."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from model.population import Orders, Population
 from model.randomness import SeedLike, Streams, seed_from
 from model.scenario import Scenario
 from model.sheets import balance_sheets, exposures
-from model.shocks import Shock, ShockView, shock_rules
+from model.shocks import PriceMove, Shock, ShockView, shock_rules
 from model.statement import Statement
 from model.venue import Venue
 
@@ -177,7 +178,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         venue, count = self.venue, len(self.names)
         venue.depth_multiplier, venue.market.mispricing = np.ones(count), np.zeros(count)
         venue.halts.windows = []
-        view = ShockView(self.hours, self.hours_per_step, count)
+        view = ShockView(self.hours, (self.tick + 1) * self.hours_per_step, count)
         for shock in self.shocks:
             effect, _ = shock.rule(view, None, None)
             venue.depth_multiplier = venue.depth_multiplier * effect.depth
@@ -244,6 +245,21 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.datacollector.collect(self)
         if self.check_laws:
             self.assert_laws()
+
+    # -- from outside ---------------------------------------------------------------------------------------------------------------
+
+    def shock(self, moves: Sequence[float]) -> None:
+        """Indices jump at the start of the next step; the jump joins the scenario, so that running `world` gives the same again.
+
+        Args:
+            moves: simple return of each market; the last serves any further market.
+
+        Raises:
+            pydantic.ValidationError: no move, or one at which a price would fall to zero or below.
+        """
+        jump = PriceMove.Parameters(at=self.hours, size=tuple(moves))
+        self.world = self.world.model_copy(update={"shocks": (*self.world.shocks, jump)})
+        self.shocks = [*self.shocks, PriceMove(jump)]
 
     # -- laws -----------------------------------------------------------------------------------------------------------------------
 

@@ -17,13 +17,12 @@ class ShockView:
     """What a shock sees.
 
     Attributes:
-        start: hours since the run began, at the step's start.
-        hours: length of the step.
+        start, end: hours since the run began, at the step's start and at the next step's.
         markets: number of markets.
     """
 
     start: float
-    hours: float
+    end: float
     markets: int
 
 
@@ -63,7 +62,7 @@ def _column(values: tuple[float, ...], markets: int) -> Floats:
 
 def overlap(view: ShockView, at: float, lasts: float) -> float:
     """Hours of the step that lie within [at, at + lasts)."""
-    return max(0.0, min(view.start + view.hours, at + lasts) - max(view.start, at))
+    return max(0.0, min(view.end, at + lasts) - max(view.start, at))
 
 
 @shock_rules.member
@@ -91,7 +90,7 @@ class PriceMove(Shock):
         p = self.parameters
         move = np.log1p(_column(p.size, view.markets))
         if p.lasts == 0.0:
-            now = view.start <= p.at < view.start + view.hours
+            now = view.start <= p.at < view.end
             return Effect(jump=move) if now else Effect(), state
         return Effect(drift=move * (overlap(view, p.at, p.lasts) / p.lasts)), state
 
@@ -119,7 +118,7 @@ class DepthWithdrawal(Shock):
     @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
         p = self.parameters
-        now = overlap(view, p.at, p.lasts) > 0.5 * min(view.hours, p.lasts)
+        now = overlap(view, p.at, p.lasts) > 0.5 * min((view.end - view.start), p.lasts)
         return Effect(depth=_column(p.remains, view.markets)) if now else Effect(), state
 
 
@@ -168,5 +167,5 @@ class OracleError(Shock):
     @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
         p = self.parameters
-        now = overlap(view, p.at, p.lasts) > 0.5 * min(view.hours, p.lasts)
+        now = overlap(view, p.at, p.lasts) > 0.5 * min((view.end - view.start), p.lasts)
         return Effect(mispricing=np.log1p(_column(p.size, view.markets))) if now else Effect(), state

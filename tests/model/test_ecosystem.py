@@ -1,6 +1,7 @@
 """The model as a Mesa user meets it: smoke, agents, data collection."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import mesa
@@ -11,7 +12,9 @@ import pytest
 from agents.participants import Clearinghouse, Lender, Liquidator, MarketMaker, Trader
 from model.ecosystem import Ecosystem
 from model.ledger import HOUSE_ROWS, OUTSIDE, Flow
+from model.news import Constant
 from model.scenario import Scenario
+from model.scenario_file import dump_scenario, load_scenario
 
 SMALL = Scenario.model_validate({"schema": 1, "traders": {"groups": [{"count": 40, "equity": 4e7}]}})
 
@@ -188,3 +191,39 @@ def test_what_stands_before_the_fund_is_no_residual_loss() -> None:
     assert outputs["absorbed_exchange_capital"].sum() > 0.0
     assert outputs["absorbed_fund"].sum() == 0.0
     assert outputs["residual_loss"].sum() == 0.0
+
+
+def test_a_shock_from_outside_strikes_once_in_the_next_step_and_joins_the_scenario(tmp_path: Path) -> None:
+    calm = SMALL.model_copy(update={"news": Constant.Parameters()})
+    eco = Ecosystem(calm, rng=3, check_laws=True)
+    eco.run_for(2)
+    before = eco.observation["index_BTC"]
+    eco.shock([-0.2, -0.3])
+    eco.step()
+    after = eco.observation["index_BTC"]
+    assert after / before - 1.0 == pytest.approx(-0.2, abs=0.02)  # order flow and liquidations move the index a little further
+    eco.run_for(3)
+    assert calm.shocks == ()
+    assert [shock.model_dump() for shock in eco.world.shocks] == [{"type": "price_move", "at": 2.0, "lasts": 0.0, "size": (-0.2, -0.3)}]
+    assert eco.observation["index_BTC"] / after - 1.0 == pytest.approx(0.0, abs=0.05)
+
+
+def test_running_the_scenario_that_a_shock_has_joined_gives_the_same_again(tmp_path: Path) -> None:
+    thirds = SMALL.model_copy(update={"hours_per_step": 1.0 / 3.0})
+    eco = Ecosystem(thirds, rng=3)
+    eco.run_for(7)
+    eco.shock([-0.25])
+    eco.run_for(5)
+    eco.shock([0.1, -0.1])
+    eco.run_for(4)
+    file = tmp_path / "seen.yaml"
+    file.write_text(dump_scenario(eco.world), encoding="utf-8")
+    again = Ecosystem(load_scenario(file), rng=3)
+    again.run_for(16)
+    pd.testing.assert_frame_equal(again.series(), eco.series(), check_exact=True)
+
+
+def test_a_shock_that_no_price_survives_is_refused_and_leaves_no_trace(eco: Ecosystem) -> None:
+    with pytest.raises(ValueError, match="a price would fall to zero or below"):
+        eco.shock([-1.0])
+    assert (eco.world.shocks, eco.shocks) == ((), [])

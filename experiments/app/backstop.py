@@ -1,0 +1,149 @@
+"""The page *Backstop*: how the fund fills, what empties it, and who pays then, in waterfall order."""
+
+from typing import Any, Final
+
+import ipyvuetify
+import numpy as np
+import solara
+import traitlets
+
+from experiments.app import theme
+from experiments.app.chart import Bars, Chart, Line, Panel, option
+from experiments.app.snapshot import FLOW_COLUMNS, OTHER_FLOWS, Snapshot, Stress
+from experiments.drawing import scale, usd, words
+
+HEIGHT: Final = 440
+"""Pixels: what is left of 720 below the headline."""
+FAR: Final = 3.0
+"""A target this many times as large as the fund is told and not drawn, for it would flatten the fund's line."""
+
+NAMES: Final = {
+    "fund": "Backstop fund",
+    "exchange_capital": "Exchange’s own capital",
+    "deleveraging": "Winners, by deleveraging",
+    "socialised_loss": "All holders, by socialised loss",
+    "write_down": "Customers, by write-down",
+}
+SAYS: Final = {
+    "fund": "pays first, out of what fees and levies have filled it with",
+    "exchange_capital": "skin in the game: a part of what the exchange owns",
+    "deleveraging": "profitable positions are closed at the loser’s bankruptcy price",
+    "socialised_loss": "everybody is charged in proportion",
+    "write_down": "claims on the exchange are cut: it is insolvent",
+}
+
+
+class Waterfall(ipyvuetify.VuetifyTemplate):  # type: ignore[misc]
+    """Who paid, a row a layer, each bar beginning where the one before ended."""
+
+    template_file = (__file__, "waterfall.vue")
+    title = traitlets.Unicode("").tag(sync=True)
+    says = traitlets.Unicode("").tag(sync=True)
+    rows = traitlets.List([]).tag(sync=True)
+    after = traitlets.Unicode("").tag(sync=True)
+
+
+@solara.component
+def BackstopPage(seen: Snapshot, dark: bool) -> None:
+    """The fund along time, and beside it who paid."""
+    with solara.Div(classes=["page-row"]):
+        with solara.Div(classes=["page-wide"]):
+            Chart.element(option=drawn(seen, dark=dark), height=f"{HEIGHT}px", label="the fund and its target, inflows, draws, adequacy")
+        with solara.Div(classes=["page-side"]):
+            Waterfall.element(**who_paid(seen, dark=dark))
+
+
+def drawn(seen: Snapshot, *, dark: bool) -> dict[str, Any]:
+    """Fund and target, inflows, draws and adequacy on one clock."""
+    table = seen.table
+    panels = [_level(seen, dark=dark), *_flows(seen, dark=dark)]
+    adequacy = 100.0 * table["adequacy"]
+    blue = theme.ink(theme.BLUE, dark=dark)
+    panels.append(Panel("Adequacy: fund as % of target", (0, 0.79, 1, 0.21), (Line("adequacy", adequacy, blue, filled=True),)))
+    return option(panels, table["hours"], HEIGHT, dark=dark)
+
+
+def _level(seen: Snapshot, *, dark: bool) -> Panel:
+    """The fund, and its target where that is on the same scale."""
+    table = seen.table
+    fund, target = table["fund"], table["fund_target"]
+    far = float(np.nanmax(target, initial=0.0)) > FAR * float(fund.max(initial=0.0))
+    divisor, unit = scale(fund) if far else scale(fund, target)
+    lines = [Line("fund", fund / divisor, theme.ink(theme.BLUE, dark=dark), filled=True)]
+    if not far:
+        lines.append(Line("target", target / divisor, theme.ink(theme.BLACK, dark=dark), dashed=True))
+    told = f" (target {usd(float(target[-1]))}, above this scale)" if far else ""
+    return Panel(f"Backstop fund, {unit}{told}", (0, 0, 1, 0.31), tuple(lines))
+
+
+def _flows(seen: Snapshot, *, dark: bool) -> list[Panel]:
+    """Inflows and draws, stacked by type, on scales of their own."""
+    columns = {name: seen.table[column] for name, column in (*FLOW_COLUMNS.items(), ("other", OTHER_FLOWS))}
+    panels = []
+    for what, top, height, least, most in (("Inflows", 0.31, 0.25, 0.0, np.inf), ("Draws", 0.56, 0.23, -np.inf, 0.0)):
+        parts = {name: np.clip(values, least, most) for name, values in columns.items() if np.clip(values, least, most).any()}
+        divisor, unit = scale(*parts.values()) if parts else (1.0, "$")
+        bars = tuple(Bars(words(name), values / divisor, theme.flow(name, dark=dark)) for name, values in parts.items())
+        nothing = "" if bars else ": none so far"
+        panels.append(Panel(f"{what}, {unit}{nothing}" if bars else f"{what}{nothing}", (0, top, 1, height), bars=bars))
+    return panels
+
+
+def who_paid(seen: Snapshot, *, dark: bool) -> dict[str, Any]:
+    """What the waterfall shows: the latest stress, or the order in which layers would pay."""
+    stress = seen.stress
+    total = stress.deficits if stress else 0.0
+    rows, start = [], 0.0
+    for order, layer in enumerate(seen.layers, start=1):
+        paid = stress.absorbed.get(layer, 0.0) if stress else 0.0
+        share = paid / total if total else 0.0
+        rows.append(
+            {
+                "layer": layer,
+                "order": order,
+                "name": NAMES.get(layer, words(layer)),
+                "colour": theme.layer(layer, dark=dark),
+                "usd": paid,
+                "paid": f"{usd(paid)} · {share:.0%}" if paid else "–",
+                "start": round(100.0 * start, 2),
+                "width": round(max(100.0 * share, 1.0), 2) if paid else 0.0,
+                "note": _left(seen, layer, paid),
+            }
+        )
+        start += share
+    return {"title": _title(stress, seen), "says": _says(stress), "rows": rows, "after": _after(seen, stress)}
+
+
+def _title(stress: Stress | None, seen: Snapshot) -> str:
+    if stress is None:
+        return "Who will pay, in this order"
+    again = "is paying" if stress.going_on(seen.hours) else "paid in the latest stress"
+    return f"Who {again}: {usd(stress.deficits)} lost (hours {stress.start:g}–{stress.end:g})"
+
+
+def _says(stress: Stress | None) -> str:
+    if stress is None:
+        return "No deficit yet. A deficit is what a liquidated account loses beyond its margin; the layers bear it from the top down."
+    return "Liquidated accounts lost this beyond their margin. Each layer pays what the one above could not."
+
+
+def _left(seen: Snapshot, layer: str, paid: float) -> str:
+    """What a layer is, or has left."""
+    if layer == "fund" and paid:
+        left = seen.table.last("fund")
+        return f"{usd(left)} left" if left > 0.005 * paid else "empty"
+    if layer == "exchange_capital" and paid:
+        return f"{usd(seen.table.last('treasury'))} left"
+    if layer == "deleveraging" and seen.stress is not None and seen.stress.deleveraged:
+        return f"{usd(seen.stress.deleveraged)} of winners’ contracts closed"
+    return SAYS.get(layer, "")
+
+
+def _after(seen: Snapshot, stress: Stress | None) -> str:
+    """What came after the waterfall: defaults."""
+    if stress is None or not stress.defaults:
+        return ""
+    inside = seen.table["hours"] >= stress.start
+    lost = float(seen.table["network_loss"][inside].sum())
+    failed = "1 institution" if stress.defaults == 1 else f"{stress.defaults} institutions"
+    return f"Then defaults spread: {failed} failed, and creditors lost {usd(lost)}. See the page Network."

@@ -1,0 +1,54 @@
+"""The page *Market*: prices with liquidations as marks, open interest, leverage, depth, premium, what was liquidated."""
+
+from typing import Any
+
+import numpy as np
+import solara
+
+from experiments.app import theme
+from experiments.app.chart import Bars, Chart, Line, Panel, option
+from experiments.app.history import Floats
+from experiments.app.snapshot import Snapshot
+from experiments.drawing import scale
+
+HEIGHT = 430
+"""Pixels: what is left of 720 below the headline."""
+THIRD, HALF = 1 / 3, 1 / 2
+
+
+@solara.component
+def MarketPage(seen: Snapshot, dark: bool) -> None:
+    """Six charts on one clock."""
+    Chart.element(option=drawn(seen, dark=dark), height=f"{HEIGHT}px", label="prices, open interest, leverage, depth, premium, liquidations")
+
+
+def drawn(seen: Snapshot, *, dark: bool) -> dict[str, Any]:
+    """The figure's options."""
+    table = seen.table
+    prices = {name: 100.0 * table[f"index_{name}"] / table[f"index_{name}"][0] for name in seen.markets}
+    interest, interest_unit = _money(seen, "open_interest")
+    depth, depth_unit = _money(seen, "depth")
+    premium = {name: 1e4 * table[f"premium_{name}"] for name in seen.markets}
+    liquidated = table["liquidated"]
+    divisor, unit = scale(liquidated)
+    red = theme.ink(theme.RED, dark=dark)
+    panels = [
+        Panel("Index, opening = 100; dots: liquidations", (0, 0, THIRD, HALF), _lines(prices, dark=dark), marks=liquidated, zero=False),
+        Panel(f"Open interest, {interest_unit}", (THIRD, 0, THIRD, HALF), _lines(interest, dark=dark)),
+        Panel("Leverage of traders, notional / equity", (2 * THIRD, 0, THIRD, HALF), (Line("leverage", table["leverage"], theme.ink(theme.PLUM, dark=dark)),)),
+        Panel(f"Depth within 10 bp, {depth_unit}", (0, HALF, THIRD, HALF), _lines(depth, dark=dark)),
+        Panel("Premium of mark over index, basis points", (THIRD, HALF, THIRD, HALF), _lines(premium, dark=dark)),
+        Panel(f"Liquidated, {unit}", (2 * THIRD, HALF, THIRD, HALF), bars=(Bars("liquidated", liquidated / divisor, red),)),
+    ]
+    return option(panels, table["hours"], HEIGHT, dark=dark)
+
+
+def _money(seen: Snapshot, base: str) -> tuple[dict[str, Floats], str]:
+    """A per-market output in a unit that suits it."""
+    columns = {name: seen.table[f"{base}_{name}"] for name in seen.markets}
+    divisor, unit = scale(*columns.values())
+    return {name: values / divisor for name, values in columns.items()}, unit
+
+
+def _lines(columns: dict[str, Floats], *, dark: bool) -> tuple[Line, ...]:
+    return tuple(Line(name, np.asarray(values), theme.market(at, dark=dark)) for at, (name, values) in enumerate(columns.items()))

@@ -1,0 +1,115 @@
+"""What is going on, in one sentence and a few figures that change with the state."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from experiments.app.snapshot import FLOW_COLUMNS, Snapshot, Stress
+from experiments.drawing import usd
+from model.ledger import Flow
+
+type Mood = Literal["calm", "stress", "empty", "insolvent", "failed"]
+
+INFLOWS: Final = (Flow.TRADING_FEE, Flow.OPEN_INTEREST_LEVY, Flow.FUNDING_SHARE, Flow.LIQUIDATION_FEE, Flow.SURPLUS, Flow.INJECTION)
+PAYERS: Final = {
+    "exchange_capital": "the exchange itself {usd}",
+    "deleveraging": "winning traders {usd}, by deleveraging",
+    "socialised_loss": "all account holders {usd}, by socialised loss",
+    "write_down": "customers {usd}, by a write-down of their claims",
+}
+"""Who pays in each layer but the fund's, as a sentence says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """One sentence or two, and how bad it is."""
+
+    mood: Mood
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure for a card: what it is, how much, and a remark."""
+
+    label: str
+    amount: str
+    remark: str
+    bad: bool = False
+
+
+def headline(seen: Snapshot) -> Headline:
+    """What a newcomer should read first."""
+    if seen.failure is not None:
+        return Headline("failed", f"The run has stopped: {seen.failure}. Reset opens it anew.")
+    stress = seen.stress
+    if seen.table.last("insolvent") > 0:
+        lost = usd(seen.total("absorbed_write_down"))
+        return Headline("insolvent", f"The exchange is insolvent: {lost} of its customers' claims have been written down.{_spread(seen)}")
+    if stress is not None and stress.going_on(seen.hours):
+        return _in_stress(seen, stress)
+    return Headline("calm", _calm(seen, stress))
+
+
+def clock(seen: Snapshot) -> str:
+    """Where the run stands."""
+    end = " (end of the scenario)" if seen.over else ""
+    return f"day {int(seen.hours // 24) + 1}, hour {seen.hours % 24:g} · step {seen.step:,} of {seen.last:,}{end}"
+
+
+def figures(seen: Snapshot) -> list[Figure]:
+    """The cards above every page."""
+    table, first = seen.table, seen.markets[0]
+    fund, target = table.last("fund"), table.last("fund_target")
+    change = table.last(f"index_{first}") / float(table[f"index_{first}"][0]) - 1.0
+    deficits, residual = seen.total("deficits"), seen.total("residual_loss")
+    defaults, contagious = int(seen.total("defaults")), int(seen.total("contagious_defaults"))
+    adequacy = table.last("adequacy")
+    return [
+        Figure(first, f"{change:+.1%}".replace("-", "−"), "since the opening", bad=change < -0.1),
+        Figure("Backstop fund", usd(fund), f"{adequacy:.0%} of its target of {usd(target)}" if target else "no target", bad=adequacy < 0.05),
+        Figure("Losses beyond margin", usd(deficits), "deficits of liquidated accounts", bad=deficits > 0),
+        Figure("Beyond the fund", usd(residual), "residual loss: others paid it" if residual else "nobody but the fund has paid", bad=residual > 0),
+        Figure("Defaults", f"{defaults}", f"{contagious} by contagion" if defaults else "of institutions", bad=defaults > 0),
+    ]
+
+
+def _in_stress(seen: Snapshot, stress: Stress) -> Headline:
+    """Who has paid so far, in the order in which they were asked."""
+    paid, left = stress.absorbed.get("fund", 0.0), seen.table.last("fund")
+    begun = f" Deleveraging has begun: {usd(stress.deleveraged)} of winners' contracts were closed." if stress.deleveraged else ""
+    if stress.residual <= 0.0:
+        text = f"Stress: the fund has paid {usd(paid)} of {usd(stress.deficits)} lost beyond margin and still holds {usd(left)}.{begun}"
+        return Headline("stress", text + _spread(seen))
+    others = [PAYERS[layer].format(usd=usd(stress.absorbed[layer])) for layer in seen.layers if layer in PAYERS and stress.absorbed.get(layer)]
+    text = f"The fund is exhausted: it paid {usd(paid)} of {usd(stress.deficits)}. The rest was paid by {_listed(others)}."
+    return Headline("empty", text + _spread(seen))
+
+
+def _calm(seen: Snapshot, stress: Stress | None) -> str:
+    """How the fund fills."""
+    table = seen.table
+    fund, target = usd(table.last("fund")), usd(table.last("fund_target"))
+    if seen.step == 0:
+        return f"The exchange opens with {fund} in its backstop fund; its own rule asks for {target}. Press ▶ to see how the fund fills."
+    since = 0 if stress is None else int((table["hours"] <= stress.end).sum())
+    income = sum(float(table[FLOW_COLUMNS[str(flow)]][since:].sum()) for flow in INFLOWS)
+    span = _span(seen.hours - (0.0 if stress is None else stress.end))
+    after = "" if stress is None else f" The last stress cost it {usd(stress.absorbed.get('fund', 0.0))}."
+    return f"Calm for {span}: fees and levies have put {usd(income)} into the fund. It holds {fund} of the {target} that it should.{after}"
+
+
+def _spread(seen: Snapshot) -> str:
+    """What has become of institutions."""
+    defaults, contagious = int(seen.total("defaults")), int(seen.total("contagious_defaults"))
+    if not defaults:
+        return ""
+    by = f", {contagious} of them pulled down by others" if contagious else ""
+    return f" {defaults} {'institution has' if defaults == 1 else 'institutions have'} defaulted{by}."
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{'; '.join(items[:-1])}; and {items[-1]}" if items else "nobody"
+
+
+def _span(hours: float) -> str:
+    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
