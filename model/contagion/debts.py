@@ -101,10 +101,11 @@ class Debts:
     def with_terms(self) -> "Debts":
         """With `slope` and `offset` worked out from the rest."""
         nominal, assets, paid = self.weights
-        per = np.divide(1.0, self.base, out=np.zeros_like(self.base), where=self.base > 0)
-        slope = self._entries(self.claims.data * np.repeat(paid * per, np.diff(self.claims.indptr)))
-        offset = (nominal * self.nominal + assets * self.assets + paid * self.fixed - self.senior) * per
-        return replace(self, slope=slope, offset=offset)
+        rest = nominal * self.nominal + assets * self.assets + paid * self.fixed - self.senior
+        base, entries = np.where(self.base > 0, self.base, np.inf), np.diff(self.claims.indptr)
+        with np.errstate(over="ignore"):  # a node that owes next to nothing can afford any multiple of it
+            slope = self._entries(self.claims.data * np.repeat(paid, entries) / np.repeat(base, entries))
+            return replace(self, slope=slope, offset=rest / base)
 
 
 def read(liabilities: Any, assets: ArrayLike, external: ArrayLike | None, rule: PaymentRule, seniority: str, margin: Any | None) -> Debts:

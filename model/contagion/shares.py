@@ -56,8 +56,8 @@ def _solved(debts: Debts, fractions: Floats, failed: Flags) -> Floats:
 def _descended(debts: Debts, fractions: Floats, failed: Flags) -> Floats:
     """Where losses are amplified equations may have several solutions: plain iteration from above, which finds the greatest.
 
-    Every so often the linear equations of the moving nodes are solved. That solution is the greatest too if amplification dies out among
-    them (spectral radius below 1), if it lies below the iterates, and if nobody else moves at it.
+    Every so often, if they are few, the linear equations of the moving nodes are solved. That solution is the greatest too if amplification
+    dies out among them (spectral radius below 1), if it lies below the iterates, and if nobody else moves at it.
     """
     shares = fractions.copy()
     for sweep in range(1, _PATIENCE):
@@ -73,7 +73,7 @@ def _descended(debts: Debts, fractions: Floats, failed: Flags) -> Floats:
 def _polished(debts: Debts, shares: Floats, failed: Flags) -> Floats | None:
     """The exact end of the descent, if it can be told from here; else None."""
     index = np.flatnonzero(failed & (shares > 0) & (shares < 1))
-    if not index.size or not _dies_out(debts, index):
+    if not 0 < index.size <= _DENSE or not _dies_out(debts, index):
         return None
     trial = shares.copy()
     trial[index] = _factorised(debts, shares, index)
@@ -84,14 +84,12 @@ def _polished(debts: Debts, shares: Floats, failed: Flags) -> Floats | None:
 
 def _dies_out(debts: Debts, index: Index) -> bool:
     """Whether the slopes among the nodes `index` have a spectral radius below 1: then, and only then, z = slope z + 1 has a positive z."""
-    sub = debts.slope[index][:, index]
-    ones = np.ones(index.size)
-    with np.errstate(all="ignore"):
-        try:
-            z = np.linalg.solve(np.eye(index.size) - sub.toarray(), ones) if index.size <= _DENSE else _lu(sub).solve(ones)
-        except (np.linalg.LinAlgError, RuntimeError):  # singular
-            return False
-    return bool((np.isfinite(z) & (z > 0)).all() and (z > sub @ z).all())
+    inward = debts.slope[index][:, index].toarray()
+    try:
+        z = np.linalg.solve(np.eye(index.size) - inward, np.ones(index.size))
+    except np.linalg.LinAlgError:  # singular
+        return False
+    return bool((np.isfinite(z) & (z > 0)).all() and (z > inward @ z).all())
 
 
 def _equations(debts: Debts, shares: Floats, index: Index) -> tuple[Sparse, Floats]:
