@@ -1,6 +1,6 @@
 """Published and worked examples that the engine as a whole must give, and independent packages it must agree with.
 
-What a rule alone must give stands beside the rule (tests/agents); networks of debts in tests/model/test_contagion.py.
+What a rule alone must give stands beside the rule (tests/agents); networks of debts in tests/model/contagion/test_clearing.py.
 """
 
 import numpy as np
