@@ -44,6 +44,7 @@ class Inputs:
         volatility: annualised by market, as the exchange measures it.
         depth: factor on what market makers show, by market.
         levies: what the fund takes.
+        closing: number and market of orders that close all that is held, to the last bit of it.
     """
 
     orders: list[tuple[int, list[float]]]
@@ -53,6 +54,7 @@ class Inputs:
     volatility: list[float]
     depth: list[float]
     levies: Levies = field(default_factory=Levies)
+    closing: set[tuple[int, int]] = field(default_factory=set)
 
 
 @dataclass
