@@ -85,7 +85,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.begin(inputs)
         if not self.insolvent:
             self.requote()
-            self.auction(inputs.orders, inputs.hours)
+            self.auction(self.ordered(inputs), inputs.hours)
             self.trade_spot(self.spot_orders(inputs))
         self.walk(inputs.path, inputs.outages)
         if not self.insolvent:
@@ -155,6 +155,16 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         if market.alarm <= 0.0:
             return 1.0
         return min(math.pow(market.calm_volatility / market.alarm, self.maker_rules.volatility_exponent), 1.0)
+
+    def ordered(self, inputs: Inputs) -> list[tuple[int, list[float]]]:
+        """Orders by number; who closes all that it has orders that."""
+        return [
+            (
+                number,
+                [-self._holder(number).position[at] if (number, at) in inputs.closing else wanted for at, wanted in enumerate(contracts)],
+            )
+            for number, contracts in inputs.orders
+        ]
 
     def auction(self, orders: list[tuple[int, list[float]]], hours: float) -> None:
         """Orders clear at one price a market; makers take the rest in proportion to the depth they show. Then fees."""

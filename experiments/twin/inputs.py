@@ -48,6 +48,7 @@ class Inputs:
         outages: from and until, hours since the run began.
         levies: what the fund takes.
         luck: the exchange's draws in the step, uniform on 0 to 1; its own if None.
+        closing: number and market of orders that close all that is held, to the last bit of it.
     """
 
     orders: list[tuple[int, list[float]]]
@@ -60,6 +61,7 @@ class Inputs:
     mispricing: list[float] = field(default_factory=list)
     outages: list[tuple[float, float]] = field(default_factory=list)
     luck: Callable[[], float] | None = None
+    closing: set[tuple[int, int]] = field(default_factory=set)
 
 
 @dataclass

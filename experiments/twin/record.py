@@ -1,7 +1,8 @@
 """Runs the array engine, records what reached its exchange in each step, plays it to the twin, and compares them account by account."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ TOLERANCE = 1e-9
 FLOOR = 1e3
 """USD against which the tolerance is taken at least: a millionth of a dollar."""
 NUDGE = 1e-13
-"""By how much a log index is moved to see how much the market makes of it: some hundred times the last bit of a price."""
+"""Relative: what a step starts from is moved by so much to see what the market makes of it; some hundred times the last bit."""
 STATUS: tuple[Status, ...] = ("active", "bankrupt", "gone", "closing")
 ROLES: dict[int, Role] = {1: "market_maker", 2: "liquidator", 3: "trader"}
 
@@ -155,10 +156,12 @@ class RecordedEcosystem(Ecosystem):
 
     def _trade(self, orders: Orders) -> None:
         spot = self.venue.ledger.spot.copy()
+        closing = orders.contracts == -self.venue.ledger.position[:, orders.rows]
         super()._trade(orders)
         bought = self.venue.ledger.spot - spot
         bought[:, :HOUSE_ROWS] = 0.0
         self.inputs.orders = list(zip(orders.rows.tolist(), orders.contracts.T.tolist(), strict=True))
+        self.inputs.closing = {(int(orders.rows[at]), int(market)) for market, at in np.argwhere(closing)}
         self.inputs.spot_orders = [(int(asset), int(row), float(bought[asset, row])) for asset, row in np.argwhere(bought)]
 
     # -- what comes out -------------------------------------------------------------------------------------------------------------
@@ -275,29 +278,59 @@ def run_both(scenario: Any, steps: int, seed: int = 0) -> Iterator[tuple[Recorde
 
     A disagreement does not correct itself: whoever compares stops at the first.
     """
-    for engine, (twin,), _, (lines,) in _side_by_side(scenario, steps, seed, (0.0,)):
+    for engine, (twin,), _, _, lines in _side_by_side(scenario, steps, seed, (0.0,)):
         yield engine, twin, lines
 
 
 def amplified(scenario: Any, steps: int, seed: int = 0) -> bool:
     """Whether the first disagreement within `steps` is rounding that the market itself has blown up, so that it says nothing.
 
-    A second twin runs along whose log indices are moved by `NUDGE` before every step. If it comes out further from the array engine than
-    the first twin is, by more than that again, then the condition number of what was computed (change of output by change of input,
-    both relative) exceeds disagreement / `NUDGE`: two orders of addition cannot be expected to agree any better. Cascades in which market
-    makers' last dollars of depth come and go do this; each such round can multiply a difference by ten. A rule that is another in one
-    engine moves the first twin alone.
+    A second twin runs along that is given a nudge before every step: log indices, and each account's cash against what it is made of, are
+    moved by `NUDGE`. If that carries it at least half as far from the first twin as the first twin is from the array engine, then the
+    condition number of what was computed (change of output by change of input, both relative) is disagreement / (2 x `NUDGE`) or more:
+    two orders of addition cannot be expected to agree any better. Cascades in which market makers' last dollars of depth come and go do
+    this: makers share what is sold by room that is the small difference of large numbers, take more than that room, and a difference in
+    rooms grows tenfold a round. A rule that is another in one engine is the same in both twins, and moves neither from the other.
     """
-    for _, _, (twin, nudged), (lines, _) in _side_by_side(scenario, steps, seed, (0.0, NUDGE)):
+    for _, (twin, nudged), state, largest, lines in _side_by_side(scenario, steps, seed, (0.0, NUDGE)):
         if lines:
-            return nudged > 2.0 * twin
+            return apart(nudged, _state_of(twin, state), largest) >= 0.5 * apart(twin, state, largest)
     return False
+
+
+def _nudge(exchange: Exchange, by: float) -> None:
+    """Moves log indices and cash, accounts to different degrees: makers who are moved alike share as before."""
+    for market in exchange.markets:
+        market.log_index += by
+    for number, account in exchange.accounts.items():
+        account.cash += by * math.cos(number) * (abs(account.cash) + account.notional)
+
+
+def _state_of(exchange: Exchange, like: State) -> State:
+    """The twin's accounts as the array engine would keep them; rounding is measured as in `like`."""
+    everyone = {FUND: exchange.fund, **exchange.accounts}
+    equity, (position, entry, spot) = np.zeros_like(like.equity), (np.zeros_like(like.position) for _ in range(3))
+    for number, account in everyone.items():
+        equity[number] = account.cash
+        position[:, number], entry[:, number], spot[:, number] = account.position, account.entry, account.spot
+    return replace(
+        like,
+        equity=equity,
+        position=position,
+        entry=entry,
+        spot=spot,
+        marks=np.array(exchange.marks),
+        treasury=exchange.treasury,
+        statement=dict(exchange.fund.statement.flows),
+        deficits=exchange.deficits,
+        absorbed=dict(exchange.absorbed),
+    )
 
 
 def _side_by_side(
     scenario: Any, steps: int, seed: int, nudges: Sequence[float]
-) -> Iterator[tuple[RecordedEcosystem, list[Exchange], list[float], list[list[str]]]]:
-    """The array engine and a twin for each of `nudges`; how far each twin is from it in units of the tolerance, and where beyond."""
+) -> Iterator[tuple[RecordedEcosystem, list[Exchange], State, Largest, list[str]]]:
+    """The array engine, a twin for each of `nudges`, the engine's state where the first twin was compared with it, and what was found."""
     engine = RecordedEcosystem(scenario, rng=seed, record_events=False)
     twins = [Exchange(engine.world, engine.opening(), rng=seed) for _ in nudges]
     largest = Largest.of(engine.state())
@@ -305,15 +338,15 @@ def _side_by_side(
         engine.step()
         assert engine.core is not None
         for twin, nudge in zip(twins, nudges, strict=True):
-            for market in twin.markets:
-                market.log_index += nudge
+            if nudge:
+                _nudge(twin, nudge)
             twin.clear(engine.inputs)
         state = engine.core
-        lines = [compare(twin, state, largest) for twin in twins]
-        if not lines[0]:
+        lines = compare(twins[0], state, largest)
+        if not lines:
             for twin in twins:
                 twin.visit(engine.visits())
             state = engine.state()
-            lines = [compare(twin, state, largest) for twin in twins]
-        yield engine, twins, [apart(twin, state, largest) for twin in twins], lines
+            lines = compare(twins[0], state, largest)
+        yield engine, twins, state, largest, lines
         largest = largest.and_of(engine.state())

@@ -75,11 +75,14 @@ def world(
     )
 
 
-def losses(scenario: Scenario, steps: int = 14, seed: int = 1) -> dict[str, float]:
-    """Runs both engines, stops at the first disagreement; USD of deficits by the layer that bore them."""
+def losses(scenario: Scenario, steps: int = 14, seed: int = 1, *, drawn: bool = False) -> dict[str, float]:
+    """Runs both engines, stops at the first disagreement; USD of deficits by the layer that bore them.
+
+    A drawn scenario may blow rounding up: it is followed only as far as that.
+    """
     borne: dict[str, float] = {}
     for at, (engine, _, lines) in enumerate(run_both(scenario, steps, seed), start=1):
-        if lines and amplified(scenario, at, seed):
+        if lines and drawn and amplified(scenario, at, seed):
             event("rounding that the market has amplified")
             break
         assert not lines, f"step {at}: " + "; ".join(lines[:8])
@@ -347,14 +350,14 @@ QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=QUIET)
 @given(scenarios(), st.integers(0, 1000))
 def test_drawn_scenarios_agree(scenario: Scenario, seed: int) -> None:
-    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed)
+    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
 
 
 @pytest.mark.slow
 @settings(max_examples=1000, deadline=None, suppress_health_check=QUIET)
 @given(scenarios(), st.integers(0, 1000))
 def test_many_drawn_scenarios_agree(scenario: Scenario, seed: int) -> None:
-    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed)
+    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
 
 
 def test_a_recorded_run_is_the_run_itself() -> None:
