@@ -187,11 +187,13 @@ class World(Exchange):
 
     def in_danger(self, person: Person) -> bool:
         """Whether an account, at the worst price for each of its positions, could be below the most margin it may need."""
-        worst, required = person.cash, 0.0
+        if self.margin.portfolio is not None:  # what nets can need more at lower prices
+            return True
+        worst = person.cash
         for market, held in enumerate(person.position):
             if held:
                 worst += held * ((self.low[market] if held > 0.0 else self.high[market]) - self.marks[market])
-                required += self.margin.maintenance(market, held, self.high[market])
+        required = sum(self.margin.maintenance(person.position, self.high))
         return worst < required - CENT or person.status == "closing"
 
     def settle(self) -> None:
@@ -267,3 +269,4 @@ class World(Exchange):
             weight = 1.0 - math.exp(-hours / VOLATILITY_HOURS)
             fresh = moved**2 * HOURS_PER_YEAR / hours
             market.volatility = math.sqrt((1.0 - weight) * market.volatility**2 + weight * fresh)
+        self.learn()
