@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from agents.demand import DemandParameters
 from agents.families import Family, Parameters, Rule, RuleParameters
 
 type Floats = NDArray[np.float64]
@@ -278,6 +279,9 @@ class TraderParameters(Parameters):
             json_schema_extra={"unit": "1"},
         ),
     ] = (0.55, 0.3, 0.15)
+    demand: Annotated[DemandParameters, Field(description="how volume and leverage respond to fees, levies and margin")] = (
+        DemandParameters()
+    )
     attractiveness_bias: Annotated[
         float, Field(description="alpha_0 of switching", json_schema_extra={"unit": "1", "source": "Franke & Westerhoff 2012, DCA-HPM"})
     ] = -0.327

@@ -109,7 +109,7 @@ MUTATIONS: Final = (
         "model/clearing.py",
         "if fresh.size:",
         "if fresh.size < 0:",
-        ("tests/reference/test_twin.py",),
+        ("tests/model/test_rounds.py",),
     ),
     Mutation(
         "fund_below_zero_kept",
@@ -141,7 +141,7 @@ MUTATIONS: Final = (
         "model/rounds.py",
         "capacity -= took * mark",
         "capacity -= 0.0 * took",
-        ("tests/reference/test_twin.py",),
+        ("tests/model/test_rounds.py",),
     ),
     Mutation(
         "liquidators_pay_above_mark",
@@ -179,16 +179,16 @@ MUTATIONS: Final = (
         "room_without_equity",
         "A winner is asked for its profit even where its equity is less.",
         "model/deleveraging.py",
-        "np.maximum(np.minimum(profit, equity), 0.0) / haircut",
-        "np.maximum(profit, 0.0) / haircut",
+        "np.maximum(np.minimum(profit, equity), 0.0) if",
+        "np.maximum(profit, 0.0) if",
         ("tests/model/test_deleveraging.py",),
     ),
     Mutation(
         "room_without_profit",
         "A winner is asked for its equity, not only for its profit.",
         "model/deleveraging.py",
-        "np.maximum(np.minimum(profit, equity), 0.0) / haircut",
-        "np.maximum(equity, 0.0) / haircut",
+        "np.maximum(np.minimum(profit, equity), 0.0) if",
+        "np.maximum(equity, 0.0) if",
         ("tests/model/test_clearing.py",),
     ),
     Mutation(
@@ -269,7 +269,7 @@ MUTATIONS: Final = (
         "model/venue.py",
         "for who, fee in ((rows, taker), (self.makers, np.maximum(maker, 0.0))):",
         "for who, fee in ((rows, taker),):",
-        ("tests/reference/test_twin.py",),
+        ("tests/model/test_venue.py",),
     ),
     Mutation(
         "fee_collected_twice",
@@ -277,7 +277,7 @@ MUTATIONS: Final = (
         "model/venue.py",
         "who, TREASURY, (1.0 - share) * fee)",
         "who, TREASURY, fee)",
-        ("tests/reference/test_twin.py",),
+        ("tests/model/test_venue.py",),
     ),
     Mutation(
         "funding_reversed",
@@ -285,7 +285,7 @@ MUTATIONS: Final = (
         "model/venue.py",
         "due = (self.funding * ledger.marks) @ ledger.position",
         "due = -(self.funding * ledger.marks) @ ledger.position",
-        ("tests/reference/test_twin.py",),
+        ("tests/model/test_venue.py",),
     ),
     Mutation(
         "levy_not_credited",
@@ -293,7 +293,7 @@ MUTATIONS: Final = (
         "model/venue.py",
         "due[FUND] = -due.sum()",
         "due[OUTSIDE] = -due.sum()",
-        ("tests/reference/test_twin.py",),
+        ("tests/model/test_venue.py",),
     ),
     Mutation(
         "levied_below_zero",
@@ -301,7 +301,7 @@ MUTATIONS: Final = (
         "model/venue.py",
         "short = due > np.maximum(equity, 0.0)",
         "short = due > np.inf",
-        ("tests/reference/test_twin.py",),
+        ("tests/model/test_venue.py",),
     ),
     Mutation(
         "withdrawals_beyond_custody",
@@ -309,7 +309,7 @@ MUTATIONS: Final = (
         "model/venue.py",
         "return min(1.0, max(self.ledger.custody, 0.0) / wanted) if wanted > 0.0 else 1.0",
         "return 1.0",
-        ("tests/model/test_ecosystem.py",),
+        ("tests/model/test_venue.py",),
     ),
     Mutation(
         "deduction_missing",

@@ -31,10 +31,14 @@ class Walk:
 
     Attributes:
         first: the first increment at which anything but prices happens; K if none, and then nothing is walked.
+        stopped: shape (K,), increments in which the exchange stands still and liquidates nobody.
     """
 
     def __init__(self, venue: Venue, path: Path) -> None:
         self.venue, self.path = venue, path
+        self.stopped = venue.halts.liquidations_stop(path, venue.start, venue.market.momentum)
+        venue.tally.halted = float(path.hours[self.stopped].sum())
+        venue.drawdown.observe(venue.ledger.fund, float(path.hours.sum()))
         marks, self._undisturbed = venue.market.project(path.dlog, path.hours)
         self.low = np.minimum(marks.min(axis=1), venue.ledger.marks) * (1.0 - BOX)
         self.high = np.maximum(marks.max(axis=1), venue.ledger.marks) * (1.0 + BOX)
@@ -93,6 +97,8 @@ class Walk:
             return
         self.walked.ledger.mark(marks)
         self._rescreen(marks)
+        if self.stopped[k]:
+            return
         venue.events.increment = k
         self.settle_flat()
         for at in range(venue.parameters.rounds):

@@ -5,10 +5,11 @@ from numpy.typing import NDArray
 
 from agents.clearinghouse.deleveraging import DeleveragingView
 from agents.clearinghouse.liquidation import maintenance_shares
+from model.haircuts import Haircuts
 from model.ledger import HOUSE_ROWS, Flow, Rows
 from model.losses import Losses
 from model.market import FULL
-from model.venue import TIE
+from model.venue import DUST, TIE
 from model.walked import Walked
 
 type Floats = NDArray[np.float64]
@@ -22,40 +23,59 @@ class Deleverager:
         self.walked, self.losses, self.venue = walked, losses, walked.venue
 
     def close(self, bankrupt: Rows, margin: Floats, breached: Flags) -> None:
-        """Closes all contracts of bankrupt accounts against the other side, uncovered ones at bankruptcy price."""
+        """Closes all contracts of bankrupt accounts against the other side.
+
+        At bankruptcy price winners are asked for those whose loss nobody covers, at mark or index for all; the rest leaves at mark.
+        """
         venue, part = self.venue, self.walked.ledger
-        lost = -part.equity(bankrupt)
+        assert venue.deleveraging is not None
+        at, lost = venue.deleverages.price, -part.equity(bankrupt)
         total = float(lost.sum())
-        covered = 1.0 if venue.deleverages_at_mark else min(self.losses.house_capacity() / total, 1.0)
-        shares = maintenance_shares(margin, part.exposure[:, bankrupt] * part.marks[:, None])
-        if covered < 1.0 - TIE:
+        asked = 1.0
+        if at == "bankruptcy":
+            asked = venue.deleverages.severity * (1.0 - min(self.losses.house_capacity() / total, 1.0))
+        notional = part.exposure[:, bankrupt] * part.marks[:, None]
+        shares = maintenance_shares(margin, notional)
+        if asked > TIE:
+            venue.haircuts = venue.haircuts or Haircuts(part.rows)
+            venue.haircuts.ask(lost, asked, self.losses.house_lacks(total))
             for market in range(part.markets):
+                owed = shares[market] * lost if at == "bankruptcy" else self._above_mark(market, at, bankrupt)
                 for selling in (True, False):
-                    self._against_winners(market, selling, bankrupt, shares[market] * lost, 1.0 - covered, breached)
+                    self._against_winners(market, selling, bankrupt, owed, asked, breached)
         self.walked.close_at_mark(bankrupt)
         self.losses.cover(bankrupt, np.maximum(-part.equity(bankrupt), 0.0), 0.0, Flow.DRAW_CLOSE_OUT)
-        # Also where winners have borne all of a deficit, and nothing was left to cover.
-        self.losses.bankrupt(bankrupt)
+        # Also where winners have borne all of a deficit, and nothing was left to cover. The index may leave an account something.
+        left = part.equity(bankrupt) > TIE * notional.sum(axis=0) + DUST
+        self.losses.bankrupt(bankrupt[~left] if at == "index" else bankrupt)
 
-    def _against_winners(self, market: int, selling: bool, bankrupt: Rows, lost: Floats, part_left: float, breached: Flags) -> None:
-        """Deleverages one market and side at bankruptcy price.
+    def _above_mark(self, market: int, price: str, rows: Rows) -> Floats:
+        """Shape (n,): USD by which a market's positions are worth more at `price`, mark or index, than at mark."""
+        part = self.walked.ledger
+        gap = float(self.venue.market.index[market] - part.marks[market]) if price == "index" else 0.0
+        above: Floats = gap * part.position[market, rows]
+        return above
+
+    def _against_winners(self, market: int, selling: bool, bankrupt: Rows, owed: Floats, part_left: float, breached: Flags) -> None:
+        """Deleverages one market and side.
 
         Args:
             market, selling: whose contracts: `selling` for bankrupt longs.
             bankrupt: their rows.
-            lost: shape (n,), USD of each one's loss that belongs to this market.
-            part_left: part of their contracts that nobody covers.
+            owed: shape (n,), USD that each one's whole position is to bring above mark, below if negative.
+            part_left: part of their contracts that winners are asked to close.
             breached: rows that cannot be asked.
         """
         venue, part = self.venue, self.walked.ledger
         assert venue.deleveraging is not None
+        assert venue.haircuts is not None
         position = part.position[market, bankrupt]
         mine = position > 0.0 if selling else position < 0.0
         quantity = np.where(mine, np.abs(position) * part_left, 0.0)
         wanted = float(quantity.sum())
         if wanted <= 0.0:
             return
-        given = float((lost * mine).sum()) * part_left
+        given = float((owed * mine).sum()) * part_left
         haircut = given / wanted
         view, rows = self._winners(market, selling, wanted, haircut, breached)
         contracts, venue.states["deleveraging"] = venue.deleveraging.rule(view, venue.states["deleveraging"], venue.rng)
@@ -66,19 +86,20 @@ class Deleverager:
         filled = 1.0 if placed >= FULL * wanted else placed / wanted
         sign, mark = (1.0 if selling else -1.0), float(part.marks[market])
         with np.errstate(invalid="ignore", divide="ignore"):
-            better = np.where(quantity > 0.0, lost * part_left / quantity, 0.0)
+            better = np.where(quantity > 0.0, owed * part_left / quantity, 0.0)
         took = contracts > 0.0
         contracts = contracts * (wanted * filled / placed)
-        contracts = np.where(contracts >= (1.0 - 1e-12) * view.size, view.size, contracts)  # closed whole, to the last bit
         equity = np.maximum(part.equity(rows[took]), 1e-300)
         part.trade(
             market, bankrupt, -sign * quantity * filled, mark + sign * better, rows[took], sign * contracts[took], mark + sign * haircut
         )
-        paid = given * filled
-        venue.tally.absorb("deleveraging", paid)
-        venue.tally.deficits += paid
+        if venue.deleverages.price == "bankruptcy":
+            venue.tally.absorb("deleveraging", given * filled)
+            venue.tally.deficits += given * filled
         venue.tally.deleveraged += placed * mark
-        self.losses.note_haircut(part, rows[took], contracts[took] * haircut / equity)
+        lost = contracts * max(haircut, 0.0)
+        self.losses.note_haircut(part, rows[took], lost[took] / equity)
+        venue.haircuts.give(rows, np.maximum(np.minimum(view.profit, view.equity), 0.0), lost)
         venue.events.add(
             "deleveraging",
             venue.name,
@@ -92,7 +113,10 @@ class Deleverager:
         )
 
     def _winners(self, market: int, selling: bool, wanted: float, haircut: float, breached: Flags) -> tuple[DeleveragingView, Rows]:
-        """Those on the other side who can be asked, and what each can give: at most min(profit since entry, equity)."""
+        """Those on the other side who can be asked, and what each can give.
+
+        At bankruptcy price that is at most min(profit since entry, equity), at any other price at most equity.
+        """
         part = self.walked.ledger
         position = part.position[market]
         other = (position < 0.0) if selling else (position > 0.0)
@@ -101,7 +125,8 @@ class Deleverager:
         rows: Rows = np.flatnonzero(other)
         equity, entry, size = part.equity(rows), part.entry[market, rows], part.exposure[market, rows]
         profit = position[rows] * (part.marks[market] - entry)
-        room = np.minimum(size, np.maximum(np.minimum(profit, equity), 0.0) / haircut) if haircut > 0.0 else size
+        endowment = np.maximum(np.minimum(profit, equity), 0.0) if self.venue.deleverages.price == "bankruptcy" else np.maximum(equity, 0.0)
+        room = np.minimum(size, endowment / haircut) if haircut > 0.0 else size
         maintenance = self.venue.requirement(part.position[:, rows], part.exposure[:, rows], part.marks).by_market.sum(axis=0)
         view = DeleveragingView(wanted, room, size, profit, equity, maintenance, float(part.marks[market]), entry, not selling)
         return view, rows

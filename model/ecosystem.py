@@ -85,6 +85,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.events = Events(record_events, self.names)
         self._open_venue()
         self._open_credit()
+        self.venue.announce_levies(self.hours_per_step)  # traders look at what a position costs before they open it
         self.population = Population(
             self.world.traders, self.venue, self._streams, self.names, self.world.spread(self.world.traders.markets)
         )
@@ -151,7 +152,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         path = self._begin()
         if not self.venue.insolvent:
             orders = self._decide()
-            self._trade(orders)
+            self._trade(orders if not self.venue.halts.orders_stop(self.hours, self.hours_per_step) else self.population.nothing())
         walk([Walk(self.venue, path)])
         if not self.venue.insolvent:
             self._fund()
@@ -169,15 +170,19 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
     def _begin(self) -> Path:
         """News and shocks: the step's path."""
         self.events.step = self.tick + 1
-        self.venue.begin_step(self._streams.generator("venue", self.tick))
+        self.venue.begin_step(self._streams.generator("venue", self.tick), self.hours)
         path = self.news.next(self.tick)
         self._value = self.news.log_value
         self._log_index = self.venue.market.log_index.copy()
-        self.venue.depth_multiplier = np.ones(len(self.names))
-        view = ShockView(self.hours, self.hours_per_step, len(self.names))
+        venue, count = self.venue, len(self.names)
+        venue.depth_multiplier, venue.market.mispricing = np.ones(count), np.zeros(count)
+        venue.halts.windows = []
+        view = ShockView(self.hours, self.hours_per_step, count)
         for shock in self.shocks:
             effect, _ = shock.rule(view, None, None)
-            self.venue.depth_multiplier = self.venue.depth_multiplier * effect.depth
+            venue.depth_multiplier = venue.depth_multiplier * effect.depth
+            venue.market.mispricing = venue.market.mispricing + effect.mispricing
+            venue.halts.windows.extend(effect.outages)
             path = path.with_shock(effect.drift, effect.jump)
         return path
 
@@ -185,7 +190,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         """Traders decide; institutions add what they want to get rid of."""
         venue, market = self.venue, self.venue.market
         daily = market.volatility * np.sqrt(24.0 / HOURS_PER_YEAR)
-        misalignment = np.log(np.maximum(market.marks, 1e-300)) - self._value
+        misalignment = np.log(np.maximum(market.marks, 1e-300)) - market.mispricing - self._value
         view = TraderView(
             misalignment, self._trend, self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step), daily, np.empty((len(self.names), 0))
         )

@@ -29,6 +29,8 @@ TREASURY: Final = 2
 SETTLEMENT: Final = 3
 """Deficits pass through here on their way to the layers that absorb them; zero after every waterfall."""
 HOUSE_ROWS: Final = 4
+DUST: Final = 1e-12
+"""A position that a trade leaves this small against the trade is closed: what is left is rounding, and its holder has no contracts."""
 
 
 class Role(IntEnum):
@@ -241,6 +243,7 @@ class Ledger:
         positions, entries = self.position[markets], self.entry[markets]
         old = positions[:, rows]
         new = old + quantity
+        new = np.where(np.abs(new) <= DUST * np.abs(quantity), 0.0, new)
         size = np.abs(new)
         cost = quantity * price
         self.cash[rows] -= cost.sum(axis=0)

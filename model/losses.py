@@ -120,7 +120,18 @@ class Losses:
         self.venue.haircut[rows] = 1.0 - (1.0 - self.venue.haircut[rows]) * (1.0 - np.minimum(share, 1.0))
 
     def house_capacity(self) -> float:
-        """USD that the layers before deleveraging would pay for an unlimited loss."""
+        """USD that the layers before deleveraging would pay for an unlimited loss; nothing while winners come before the fund."""
+        return 0.0 if self.fund_spared() else self._house_holds()
+
+    def fund_spared(self) -> bool:
+        """Whether the fund has lost so much of late that winners are asked before it, and it takes no positions over."""
+        return self.venue.drawdown.exceeded(self.walked.ledger.fund)
+
+    def house_lacks(self, loss: float) -> float:
+        """USD of a loss that the layers before deleveraging could not pay, whether they are asked or not."""
+        return max(loss - self._house_holds(), 0.0)
+
+    def _house_holds(self) -> float:
         part = self.walked.ledger
         nothing = np.zeros(0)
         fund, treasury, total = max(part.fund, 0.0), max(part.treasury, 0.0), 0.0

@@ -127,6 +127,7 @@ class Market:
         volatility: shape (M,), annualised, exponentially weighted from the index.
         average_premium: shape (M,), premium of the last eight hours, exponentially weighted, for funding.
         momentum: shape (M,), log, how far news has moved the index of late, with an hour's memory.
+        mispricing: shape (M,), log error of the index by which contracts are marked; the book trades at the right one.
     """
 
     def __init__(self, parameters: MarketParameters, prices: Floats, depth: Floats, volatility: Floats) -> None:
@@ -139,6 +140,7 @@ class Market:
         self.volatility: Floats = np.array(volatility, dtype=float)
         self.momentum: Floats = zero.copy()
         self.average_premium: Floats = zero.copy()
+        self.mispricing: Floats = zero.copy()
         self._curve = 1.0 / parameters.depth_exponent
         self._replenish = parameters.replenish_seconds / 3600.0
         self._averaging = parameters.mark_seconds / 3600.0
@@ -158,7 +160,7 @@ class Market:
     @property
     def marks(self) -> Floats:
         """Shape (M,), USD: index x (1 + averaged premium), the form of BitMEX's fair price and of Hyperliquid's mark."""
-        marks: Floats = np.exp(self.log_index) * (1.0 + self.basis)
+        marks: Floats = np.exp(self.log_index + self.mispricing) * (1.0 + self.basis)
         return marks
 
     def _side(self, pressure: Floats) -> Floats:
@@ -324,7 +326,7 @@ class Market:
         basis, at = np.empty_like(premium), self.basis
         for k, weight in enumerate(weights.tolist()):
             at = basis[k] = at + weight * (premium[k] - at)
-        marks = np.exp(log_index) * (1.0 + basis.T)
+        marks = np.exp(log_index + self.mispricing[:, None]) * (1.0 + basis.T)
         total = float(clock[-1])
         momentum = self.momentum * float(np.exp(-total)) + dlog @ np.exp(clock - total)
         return marks, Projection(log_index[:, -1], pressure[:, -1], at, momentum, hours @ premium, total)

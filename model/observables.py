@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from agents.clock import HOURS_PER_YEAR
+from model.haircuts import NOTHING
 from model.ledger import Flow, Status
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ _TOTALS: Final = (
     ("liquidations", "accounts", "accounts liquidated, counted once a round", "sum"),
     ("takeovers", "USD", "notional taken over by the fund, at mark", "sum"),
     ("deleveraged", "USD", "notional closed against the other side, at bankruptcy price or mark", "sum"),
+    ("ptsr", "1", "largest profit left to a winner over the loss that winners were asked for; not a number without deleveraging", "mean"),
+    ("pmr", "1", "largest profit left to a winner over the largest loss of a bankrupt account; not a number without deleveraging", "mean"),
+    ("overshoot", "USD", "what winners gave beyond what the layers before could not pay; not a number without deleveraging", "sum"),
+    ("haircut_gini", "1", "Gini coefficient of what winners gave; not a number where nobody did", "mean"),
+    ("haircut_top_share", "1", "part of it that one winner gave; not a number where nobody did", "mean"),
     ("surplus", "USD", "what liquidations left beyond bankruptcy price", "sum"),
     ("deficits", "USD", "losses beyond an account's equity when contracts leave it", "sum"),
     ("residual_loss", "USD", "deficits beyond the fund and what stands before it; above 0 is a breach", "sum"),
@@ -75,8 +81,11 @@ _TOTALS: Final = (
     ("deposits", "USD", "paid in by traders", "sum"),
     ("withdrawals", "USD", "taken out by account holders", "sum"),
     ("confidence", "1", "traders' readiness to pay in", "mean"),
+    ("activity", "1", "what the cost of a trade leaves of traders' activity: a factor, 1 at the reference cost", "mean"),
+    ("appetite", "1", "what levies and margin leave of leverage: a factor, mean over groups by deposits, 1 at the reference cost", "mean"),
     ("rounds", "rounds", "rounds of liquidation", "sum"),
     ("unfinished", "increments", "increments in which the round cap bound; the rest carried on", "sum"),
+    ("halted", "h", "time in which the exchange stood still and liquidated nobody", "sum"),
     ("insolvent", "0/1", "whether claims on the exchange have been written down", "max"),
 )
 
@@ -141,6 +150,7 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.liquidations,
         tally.takeovers,
         tally.deleveraged,
+        *(venue.haircuts.measures() if venue.haircuts is not None else NOTHING),
         tally.surplus,
         tally.deficits,
         _residual(venue),
@@ -155,8 +165,11 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         flows.get(Flow.DEPOSIT, 0.0),
         flows.get(Flow.WITHDRAWAL, 0.0),
         eco.population.confidence,
+        eco.population.demand.activity,
+        eco.population.appetite,
         tally.rounds,
         tally.unfinished,
+        tally.halted,
         int(venue.insolvent),
     )
     values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals]

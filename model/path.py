@@ -21,9 +21,10 @@ class Path:
     dlog: Floats
     hours: Floats
 
-    def with_shock(self, drift: Floats, jump: Floats, max_move: float = 0.0025) -> "Path":
+    def with_shock(self, drift: Floats | float, jump: Floats | float, max_move: float = 0.0025) -> "Path":
         """The same path with a log return `drift`, (M,), spread evenly over its time and a log return `jump`, (M,), before it."""
         dlog, hours = self.dlog, self.hours
+        drift, jump = np.broadcast_to(drift, dlog.shape[:1]), np.broadcast_to(jump, dlog.shape[:1])
         if drift.any():
             drifted = Path(dlog + drift[:, None] * (hours / hours.sum()), hours)
             cut = subdivide(drifted, max_move)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.clock import HOURS_PER_YEAR
+from agents.demand import Demand, DemandView, demand
 from agents.trader import (
     CashView,
     Strategy,
@@ -103,9 +104,12 @@ class Group:
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, rows, stake)
         return rows
 
-    def acting(self, step: int, hours: float) -> Rows:
-        """Members (indices) who act in this step: drawn for everyone ever admitted, at a rate that depends on nobody's state."""
-        chance = -np.expm1(-self.parameters.activity * hours)
+    def acting(self, step: int, hours: float, activity: float) -> Rows:
+        """Members (indices) who act in this step: drawn for everyone ever admitted, at a rate that depends on nobody's state.
+
+        `activity` is the factor that the cost of trading puts on the rate; the draws are the same whatever it is.
+        """
+        chance = -np.expm1(-self.parameters.activity * activity * hours)
         who: Rows = np.flatnonzero(self.draw("acts", step).random(self.rows.size) < chance)
         return who
 
@@ -145,6 +149,7 @@ class Population:
 
     Attributes:
         groups: by scenario order.
+        demand: how what the exchange charges and asks for in margin moves activity and leverage, as of the last decision.
         confidence: readiness to pay in, 0 to 1; it falls with liquidations and comes back.
     """
 
@@ -156,6 +161,23 @@ class Population:
         self._floor = venue.market.index * DUST
         for group in self.groups:
             group.admit(venue.ledger, group.parameters.count)
+        self.demand: Demand = self._demand()
+
+    def _demand(self) -> Demand:
+        """What the venue's fees, levies and margins leave of activity and leverage."""
+        venue, p = self.venue, self.parameters.demand
+        typical = np.array([g.parameters.equity / max(g.parameters.count, 1) * g.parameters.leverage for g in self.groups])
+        index = np.maximum(venue.market.index, self._floor)
+        contracts = (self.weights / index)[:, None] * typical
+        margin = venue.requirement(contracts, contracts, index).initial / typical
+        levy = venue.levies.open_interest * HOURS_PER_YEAR
+        return demand(p, DemandView(venue.parameters.fees.taker, levy, margin))
+
+    @property
+    def appetite(self) -> float:
+        """What levies and margin leave of leverage, mean over groups by deposits."""
+        deposits = [group.parameters.equity for group in self.groups]
+        return float(np.average(self.demand.leverage, weights=deposits)) if deposits else 1.0
 
     @property
     def confidence(self) -> float:
@@ -165,30 +187,35 @@ class Population:
     def opening(self) -> Orders:
         """What everybody would hold in calm at the opening marks: the orders of a market that has been open for a while."""
         calm = np.zeros(len(self.names))
-        ledger, parts = self.venue.ledger, []
-        for group in self.groups:
+        parts: list[tuple[Rows, Floats]] = []
+        for group, taste in zip(self.groups, self.demand.leverage.tolist(), strict=True):
             who = np.arange(group.rows.size)
             view = TraderView(calm, calm, calm, self.venue.market.volatility * np.sqrt(24.0 / HOURS_PER_YEAR), np.empty((calm.size, 0)))
             stance = group.stances(who, OPENING, self.names, view)
-            parts.append((group.rows, self._orders(group, group.rows, stance, group.leverage)))
+            parts.append((group.rows, self._orders(group, group.rows, stance, group.leverage * taste)))
         if not parts:
-            return Orders(np.empty(0, dtype=np.intp), np.empty((ledger.markets, 0)))
+            return self.nothing()
         return Orders(np.concatenate([r for r, _ in parts]), np.concatenate([q for _, q in parts], axis=1))
+
+    def nothing(self) -> Orders:
+        """No orders."""
+        return Orders(np.empty(0, dtype=np.intp), np.empty((len(self.names), 0)))
 
     def decide(self, step: int, hours: float, view: TraderView) -> Orders:
         """Who acts, and the orders that take them to their stances within initial margin."""
         parts: list[tuple[Rows, Floats]] = []
-        for group in self.groups:
-            who = group.who = group.acting(step, hours)
+        self.demand = self._demand()
+        for group, taste in zip(self.groups, self.demand.leverage.tolist(), strict=True):
+            who = group.who = group.acting(step, hours, self.demand.activity)
             group.reconsider(who, step, self.parameters, view.misalignment, self.weights)
             stance = group.stances(who, step, self.names, view)
             rows = group.rows[who]
             able = self.venue.ledger.status[rows] == Status.ACTIVE
-            parts.append((rows[able], self._orders(group, rows[able], stance[:, able], group.leverage[who[able]])))
+            parts.append((rows[able], self._orders(group, rows[able], stance[:, able], group.leverage[who[able]] * taste)))
             if group.leaving.any():
                 parts.append(self._closing(group, who))
         if not parts:
-            return Orders(np.empty(0, dtype=np.intp), np.empty((len(self.names), 0)))
+            return self.nothing()
         return Orders(np.concatenate([r for r, _ in parts]), np.ascontiguousarray(np.concatenate([q for _, q in parts], axis=1)))
 
     def _closing(self, group: Group, who: Rows) -> tuple[Rows, Floats]:
@@ -265,7 +292,7 @@ class Population:
             return
         ledger, rows = self.venue.ledger, group.rows[who]
         active = ledger.status[rows] == Status.ACTIVE
-        acts = -np.expm1(-group.parameters.activity * hours)
+        acts = -np.expm1(-group.parameters.activity * self.demand.activity * hours)
         chance = -np.expm1(-group.parameters.exit_rate * hours / HOURS_PER_YEAR) / max(acts, 1e-12)
         group.leaving[who] |= active & (luck[:, 1] < chance)
         equity = ledger.equity(rows)

@@ -148,6 +148,8 @@ class Liquidator:
 
     def _to_fund(self, side: Side, left: float, inventory: float) -> float:
         part = self.walked.ledger
+        if self.losses.fund_spared():
+            return 0.0
         mark = float(part.marks[side.market])
         room = self.venue.parameters.route.takeover_limit * max(part.fund, 0.0) - inventory
         took = min(left, max(room, 0.0) / mark)

@@ -1,6 +1,6 @@
 """Shocks: what happens at stated hours, on top of the news."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, override
 
 import numpy as np
@@ -29,17 +29,21 @@ class ShockView:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a shock does in a step, each (M,).
+    """What a shock does in a step; what it leaves out does not happen.
 
     Attributes:
-        drift: log return spread evenly over the step.
-        jump: log return at once, at the step's start.
-        depth: factor on the depth that market makers show.
+        drift: shape (M,), log return spread evenly over the step.
+        jump: shape (M,), log return at once, at the step's start.
+        depth: shape (M,), factor on the depth that market makers show.
+        mispricing: shape (M,), log error of the index that the exchange marks by; the book trades at the right one.
+        outages: from and until, hours since the run began: neither orders nor liquidations then.
     """
 
-    drift: Floats
-    jump: Floats
-    depth: Floats
+    drift: Floats | float = 0.0
+    jump: Floats | float = 0.0
+    depth: Floats | float = 1.0
+    mispricing: Floats | float = 0.0
+    outages: tuple[tuple[float, float], ...] = field(default=())
 
 
 class Shock(Rule):
@@ -84,12 +88,12 @@ class PriceMove(Shock):
 
     @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
-        p, none = self.parameters, np.zeros(view.markets)
+        p = self.parameters
         move = np.log1p(_column(p.size, view.markets))
         if p.lasts == 0.0:
             now = view.start <= p.at < view.start + view.hours
-            return Effect(none, move if now else none, np.ones(view.markets)), state
-        return Effect(move * (overlap(view, p.at, p.lasts) / p.lasts), none, np.ones(view.markets)), state
+            return Effect(jump=move) if now else Effect(), state
+        return Effect(drift=move * (overlap(view, p.at, p.lasts) / p.lasts)), state
 
 
 @shock_rules.member
@@ -114,6 +118,55 @@ class DepthWithdrawal(Shock):
 
     @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
-        p, none = self.parameters, np.zeros(view.markets)
+        p = self.parameters
         now = overlap(view, p.at, p.lasts) > 0.5 * min(view.hours, p.lasts)
-        return Effect(none, none, _column(p.remains, view.markets) if now else np.ones(view.markets)), state
+        return Effect(depth=_column(p.remains, view.markets)) if now else Effect(), state
+
+
+@shock_rules.member
+class Outage(Shock):
+    """The exchange takes no orders and liquidates nobody (BitMEX, 13 March 2020: 25 minutes; Binance, 19 May 2021: hours)."""
+
+    name = "outage"
+
+    class Parameters(RuleParameters):
+        type: Literal["outage"] = "outage"
+        at: float = Field(ge=0, description="when it starts", json_schema_extra={"unit": "h"})
+        lasts: float = Field(gt=0, description="how long it lasts", json_schema_extra={"unit": "h"})
+
+    @override
+    def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
+        p = self.parameters
+        return Effect(outages=((p.at, p.at + p.lasts),)) if overlap(view, p.at, p.lasts) > 0.0 else Effect(), state
+
+
+@shock_rules.member
+class OracleError(Shock):
+    """The index by which the exchange marks is wrong for some hours, while the book trades at the right one.
+
+    Binance marked USDe near 0.65 USD on 10 October 2025 while it traded near 1 elsewhere.
+    """
+
+    name = "oracle_error"
+
+    class Parameters(RuleParameters):
+        type: Literal["oracle_error"] = "oracle_error"
+        at: float = Field(ge=0, description="when it starts", json_schema_extra={"unit": "h"})
+        lasts: float = Field(gt=0, description="how long it lasts", json_schema_extra={"unit": "h"})
+        size: tuple[float, ...] = Field(
+            min_length=1,
+            description="error of each market's index (the last serves any further market)",
+            json_schema_extra={"unit": "1", "source": "Binance, USDe, 10 October 2025: -0.35"},
+        )
+
+        @model_validator(mode="after")
+        def _possible(self) -> "OracleError.Parameters":
+            if min(self.size) <= -1:
+                raise ValueError("an index would fall to zero or below: expected errors above -1")
+            return self
+
+    @override
+    def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
+        p = self.parameters
+        now = overlap(view, p.at, p.lasts) > 0.5 * min(view.hours, p.lasts)
+        return Effect(mispricing=np.log1p(_column(p.size, view.markets))) if now else Effect(), state

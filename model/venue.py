@@ -1,7 +1,8 @@
 """A venue: one exchange with its ledger, its markets and the rules it clears by. Nothing about a venue is a global."""
 
+import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,17 @@ from agents.clearinghouse.liquidation import LiquidationRule, liquidation_rules
 from agents.clearinghouse.margin import Margin, MarginRule, MarginView, MarketSeen, margin_rules
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.clearinghouse.sizing import SizingRule, SizingView, sizing_rules
-from agents.clearinghouse.waterfall import Layer, layers
+from agents.clearinghouse.waterfall import Deleveraging, Layer, layers
 from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
 from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
+from model.drawdown import Drawdown
 from model.events import Events
+from model.halts import Halts
 from model.ledger import FUND, HOUSE_ROWS, OUTSIDE, TREASURY, Flow, Ledger, Role, Rows, Status
 from model.market import Market
+
+if TYPE_CHECKING:
+    from model.haircuts import Haircuts
 
 type Floats = NDArray[np.float64]
 
@@ -42,6 +48,7 @@ class Tally:
     Attributes:
         volume: (M,) USD traded by orders.
         liquidated: (M,) USD of positions liquidated, by any route.
+        halted: hours in which the exchange stood still.
         absorbed: USD of deficits borne by each layer, by name.
     """
 
@@ -57,6 +64,7 @@ class Tally:
     rounds: int = 0
     unfinished: int = 0
     margin_calls: int = 0
+    halted: float = 0.0
     absorbed: dict[str, float] = field(default_factory=dict)
 
     def absorb(self, layer: str, usd: float) -> None:
@@ -75,6 +83,7 @@ class Venue:
         insolvent: whether claims on the exchange have been written down; trading has ended then.
         write_down: USD of claims written down in the step; written_down: shape (R,) or None, of whom.
         haircut: shape (R,) or None, share of equity that each account lost to deleveraging or socialised loss in the step.
+        haircuts: of the step's deleveraging, None if there was none; drawdown: how far the fund has fallen from its recent peak.
     """
 
     def __init__(
@@ -95,17 +104,20 @@ class Venue:
         self.maker_capital = np.zeros(makers.count)
         self.reference_volatility = market.volatility.copy()
         self.depth_multiplier = np.ones(market.marks.size)
+        self.halts = Halts(parameters.circuit_breaker)
+        self.start = 0.0
         self.margin: MarginRule = margin_rules.build(parameters.margin)
         self.liquidation: LiquidationRule = liquidation_rules.build(parameters.liquidation)
         self.sizing: SizingRule = sizing_rules.build(parameters.sizing)
         self.accrual = Accrual([accrual_rules.build(p) for p in parameters.accrual])
         self.waterfall: list[Layer] = [layers.build(p) for p in parameters.waterfall]
         self.deleveraging: DeleveragingRule | None = None
-        self.deleverages_at_mark = False
+        self.deleverages = Deleveraging.Parameters()
         for layer in self.waterfall:
             if layer.reaches == "contracts":
                 self.deleveraging = deleveraging_rules.build(layer.parameters.rule)
-                self.deleverages_at_mark = layer.parameters.price == "mark"
+                self.deleverages = layer.parameters
+        self.drawdown = Drawdown(self.deleverages.window, self.deleverages.drawdown)
         self.states: dict[str, Any] = {
             "margin": self.margin.opened(MarketSeen(0.0, np.zeros_like(market.marks), market.volatility)),
             "liquidation": self.liquidation.initial_state(),
@@ -122,6 +134,7 @@ class Venue:
         self.write_down = 0.0
         self.written_down: Floats | None = None
         self.haircut: Floats | None = None
+        self.haircuts: Haircuts | None = None
         self.quotes = Quotes(np.zeros((2, market.marks.size, makers.count)), np.zeros(market.marks.size))
         self.tally = Tally(np.zeros(market.marks.size), np.zeros(market.marks.size))
 
@@ -332,14 +345,20 @@ class Venue:
         if self.levies.injection > 0.0:
             self.ledger.transfer(Flow.INJECTION, TREASURY, FUND, min(self.levies.injection, max(self.ledger.treasury, 0.0)))
 
-    def begin_step(self, rng: np.random.Generator) -> None:
-        """Clears the step's tallies."""
-        self.rng = rng
+    def announce_levies(self, hours: float) -> None:
+        """Before anything is open, the levies that the accrual rules ask of an empty market; nothing moves, no rule remembers it."""
+        nothing = np.zeros(self.ledger.markets)
+        view = AccrualView(hours, self.ledger.fund, 0.0, nothing, self.market.volatility, nothing, 0.0, 0.0)
+        self.levies = copy.deepcopy(self.accrual).levies(view, self.rng)
+
+    def begin_step(self, rng: np.random.Generator, start: float = 0.0) -> None:
+        """Clears the tallies for a step that starts `start` hours after the run did."""
+        self.rng, self.start = rng, start
         self.ledger.begin_step()
         self.market.begin_step()
         if self.insolvent:
             self.market.flow = np.zeros(self.ledger.markets)
-        self.haircut = self.written_down = None
+        self.haircut = self.written_down = self.haircuts = None
         self.write_down = 0.0
         self.tally = Tally(np.zeros(self.ledger.markets), np.zeros(self.ledger.markets))
 

@@ -129,3 +129,81 @@ class ProRata(DeleveragingRule):
     def rule(self, view: DeleveragingView, state: Any, rng: Any) -> tuple[Floats, Any]:
         weight = {"contracts": view.size, "equity": view.equity, "profit": view.profit}[self.parameters.by]
         return fill_pro_rata(np.maximum(weight, 0.0), view.room, view.quantity), state
+
+
+@deleveraging_rules.member
+class RiskAware(DeleveragingRule):
+    """In proportion to profit x leverage x g(leverage), capped at what each can give: the riskiest winners give most.
+
+    Chitra 2025 (arXiv 2512.01112), risk-aware pro rata: the haircut on a winner's profit is min(cap, tau lambda g(lambda)), tau the level
+    at which haircuts sum to the budget; lambda is notional over equity.
+
+    - `linear`: g = lambda; `power`: g = lambda^exponent; `threshold`: g = (lambda - threshold)+, so that less leverage gives nothing.
+    """
+
+    name = "risk_aware"
+
+    class Parameters(RuleParameters):
+        type: Literal["risk_aware"] = "risk_aware"
+        g: Literal["linear", "power", "threshold"] = Field(default="linear", description="how the haircut grows with leverage")
+        exponent: float = Field(default=2.0, ge=0, le=8, description="of `power` (our choice)", json_schema_extra={"unit": "1"})
+        threshold: float = Field(
+            default=1.0,
+            ge=0,
+            le=200,
+            description="of `threshold`: leverage that gives nothing (our choice)",
+            json_schema_extra={"unit": "1"},
+        )
+
+    def rule(self, view: DeleveragingView, state: Any, rng: Any) -> tuple[Floats, Any]:
+        p, leverage = self.parameters, view.size * view.mark / np.maximum(view.equity, 1e-9)
+        match p.g:
+            case "linear":
+                g = leverage
+            case "power":
+                g = leverage**p.exponent
+            case _:
+                g = np.maximum(leverage - p.threshold, 0.0)
+        weight = np.maximum(view.profit, 0.0) * leverage * g
+        return fill_pro_rata(weight, view.room, view.quantity), state
+
+
+@deleveraging_rules.member
+class RandomStart(DeleveragingRule):
+    """From an account drawn at random on through the others in turn, each giving all it can (dYdX v4, `keeper/deleveraging.go`)."""
+
+    name = "random"
+
+    class Parameters(RuleParameters):
+        type: Literal["random"] = "random"
+
+    def rule(self, view: DeleveragingView, state: Any, rng: Any) -> tuple[Floats, Any]:
+        first = int(rng.random() * view.room.size)
+        order = np.roll(np.arange(view.room.size), -first)
+        before = np.cumsum(view.room[order]) - view.room[order]
+        filled = np.empty_like(view.room)
+        filled[order] = np.clip(view.quantity - before, 0.0, view.room[order])
+        return filled, state
+
+
+@deleveraging_rules.member
+class Largest(DeleveragingRule):
+    """The largest positions alone, in proportion to size (FTX help centre, "Backstop liquidity provider program": the ten largest).
+
+    Positions as large as the last of them, to ten digits, are asked too: order never decides. What they cannot give stays to be placed.
+    """
+
+    name = "largest"
+
+    class Parameters(RuleParameters):
+        type: Literal["largest"] = "largest"
+        count: int = Field(
+            default=10, ge=1, le=100_000, description="how many are asked", json_schema_extra={"unit": "accounts", "source": "FTX"}
+        )
+
+    def rule(self, view: DeleveragingView, state: Any, rng: Any) -> tuple[Floats, Any]:
+        able = np.where(view.room > 0.0, view.size, 0.0)
+        count = min(self.parameters.count, able.size)
+        least = float(np.partition(able, able.size - count)[able.size - count]) if count else 0.0
+        asked = np.where(able >= least * (1.0 - 1e-10), able, 0.0)
+        return fill_pro_rata(asked, view.room, view.quantity), state

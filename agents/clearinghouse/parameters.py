@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from agents.clearinghouse import margin_history, margin_size  # noqa: F401 - their rules are members of the family
 from agents.clearinghouse.accrual import OpenInterestLevy, ShareOfLiquidationFees, ShareOfTradingFees, Surplus, accrual_rules
 from agents.clearinghouse.fees import FeeParameters
+from agents.clearinghouse.halts import CircuitBreakerParameters
 from agents.clearinghouse.liquidation import PartialThenFull, liquidation_rules
 from agents.clearinghouse.margin import Tiered, margin_rules
 from agents.clearinghouse.sizing import ShareOfOpenInterest, sizing_rules
@@ -71,6 +72,9 @@ class ClearinghouseParameters(Parameters):
             json_schema_extra={"unit": "rounds"},
         ),
     ] = 4
+    circuit_breaker: Annotated[
+        CircuitBreakerParameters | None, Field(description="when all trading and liquidation pauses; null: never")
+    ] = None
     route: Annotated[RouteParameters, Field(description="who takes liquidated positions")] = RouteParameters()
     accrual: Annotated[
         tuple[Annotated[RuleParameters, accrual_rules], ...], Field(description="what flows into the fund; several add up")

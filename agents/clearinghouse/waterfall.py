@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agents.clearinghouse.deleveraging import Queue, deleveraging_rules, fill_pro_rata
 from agents.families import Family, Rule, RuleParameters
@@ -101,9 +101,10 @@ class ExchangeCapital(Layer):
 class Deleveraging(Layer):
     """Auto-deleveraging. The contracts that the layers before cannot cover are closed against winners.
 
-    At bankruptcy price the haircuts sum to the loss that is left, and nobody gives more than the lesser of its profit since entry and
-    its equity; at
-    mark, contracts move and no loss is absorbed. What cannot be placed passes to the next layer.
+    At bankruptcy price the haircuts sum to the loss that is left times the severity (Chitra 2025, budget balance), and nobody gives more
+    than the lesser of its profit since entry and its equity; at mark (OKX, Hyperliquid) or index (dYdX v4's oracle price, Hyperliquid's
+    older documentation), contracts move and no loss is absorbed. What cannot be placed leaves at mark against everybody on the other side,
+    and its loss passes to the next layer.
     """
 
     name = "deleveraging"
@@ -112,9 +113,36 @@ class Deleveraging(Layer):
     class Parameters(RuleParameters):
         type: Literal["deleveraging"] = "deleveraging"
         rule: Annotated[RuleParameters, deleveraging_rules] = Field(default=Queue.Parameters(), description="whose contracts are closed")
-        price: Literal["bankruptcy", "mark"] = Field(
+        price: Literal["bankruptcy", "mark", "index"] = Field(
             default="bankruptcy", description="price at which they are closed (BitMEX and Binance: bankruptcy)"
         )
+        severity: float = Field(
+            default=1.0,
+            ge=0,
+            le=1,
+            description="part of the loss that winners are asked for, at bankruptcy price; the rest passes on",
+            json_schema_extra={"unit": "1", "source": "Chitra 2025, theta"},
+        )
+        drawdown: float = Field(
+            default=1.0,
+            gt=0,
+            le=1,
+            description="winners come before the fund while it has lost this part of its highest opening balance in `window`",
+            json_schema_extra={"unit": "1", "source": "OKX, Bybit: 30 %; Binance (2019): 7.5 %"},
+        )
+        window: float = Field(
+            default=8.0,
+            gt=0,
+            le=720,
+            description="how long a balance counts",
+            json_schema_extra={"unit": "h", "source": "OKX, Bybit, Binance"},
+        )
+
+        @model_validator(mode="after")
+        def _sensible(self) -> "Deleveraging.Parameters":
+            if self.severity < 1.0 and self.price != "bankruptcy":
+                raise ValueError(f"severity {self.severity:g} at {self.price} price: expected 1, for only bankruptcy price absorbs a loss")
+            return self
 
     def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
         return Charge(), state

@@ -18,8 +18,11 @@ TIE = 1e-9
 """Relative tolerance of thresholds: an account is breached, or bankrupt, when it is short by more than this share of what is asked."""
 CENT = 1e-6
 """USD, its least: an account may be short by so much through rounding."""
-DUST = 1e-9
+DUST = 1e-12
 """A position that a trade leaves this small against the trade is closed: what is left is rounding."""
+
+HALF = 0.5
+"""The largest discount that a liquidator asks."""
 
 type Status = Literal["active", "bankrupt", "gone", "closing"]
 type Role = Literal["market_maker", "liquidator", "trader"]
@@ -189,9 +192,9 @@ class Liquidator(Account):
         return max(p.appetite * max(self.cash, 0.0) - self.notional, 0.0) if able else 0.0
 
     def discount(self, p: "LiquidatorParameters", volatility: float) -> float:
-        """What it asks below mark: more with volatility and with how much of its appetite is used."""
+        """What it asks below mark, at most half of it: more with volatility and with how much of its appetite is used."""
         used = clamp(self.notional / max(p.appetite * max(self.cash, 0.0), 1e-9), 0.0, 1.0)
-        return p.discount + p.volatility_loading * volatility / math.sqrt(HOURS_PER_YEAR) + p.inventory_loading * used
+        return min(p.discount + p.volatility_loading * volatility / math.sqrt(HOURS_PER_YEAR) + p.inventory_loading * used, HALF)
 
 
 class Trader(Account):

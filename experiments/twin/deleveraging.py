@@ -1,11 +1,11 @@
-"""Contracts that leave against the other side: by rank or pro rata at bankruptcy price, or at mark."""
+"""Contracts that leave against the other side: by rule at bankruptcy price, index or mark, or pro rata at mark."""
 
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from experiments.twin import waterfall
-from experiments.twin.accounts import TIE, Account
+from experiments.twin.accounts import CENT, TIE, Account
 from experiments.twin.market import FULL
 
 if TYPE_CHECKING:
@@ -29,35 +29,44 @@ class Winner:
 
 
 def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Account]) -> None:
-    """Closes all contracts of bankrupt accounts: what the house can still pay for at mark, the rest at bankruptcy price against winners."""
+    """Closes all contracts of bankrupt accounts: against winners those whose loss the house cannot pay (all, unless at bankruptcy price).
+
+    The rest leaves at mark.
+    """
     losses = [-case.account.cash for case in bankrupt]
-    covered = 1.0
     layer: Any = waterfall.deleveraging_layer(exchange)
+    asked = 1.0
     if layer.price == "bankruptcy":
-        covered = min(waterfall.house_capacity(exchange) / sum(losses), 1.0)
-    if covered < 1.0 - TIE:
+        asked = layer.severity * (1.0 - min(waterfall.house_capacity(exchange) / sum(losses), 1.0))
+    accounts, gross = [case.account for case in bankrupt], {id(case): case.account.notional for case in bankrupt}
+    if asked > TIE:
         for market in range(len(exchange.markets)):
+            gap = exchange.markets[market].index - exchange.marks[market] if layer.price == "index" else 0.0
+            owed = [gap * account.position[market] for account in accounts]
+            if layer.price == "bankruptcy":
+                owed = [case.shares[market] * loss for case, loss in zip(bankrupt, losses, strict=True)]
             for sign in (1.0, -1.0):
-                lost = [case.shares[market] * loss for case, loss in zip(bankrupt, losses, strict=True)]
-                against_winners(exchange, market, sign, [case.account for case in bankrupt], lost, 1.0 - covered, excluded)
-    close_out(exchange, [case.account for case in bankrupt])
+                against_winners(exchange, market, sign, accounts, owed, asked, excluded)
+    close_out(exchange, accounts)
     for case in bankrupt:
-        if case.account.flat:
+        solvent = layer.price == "index" and case.account.cash > TIE * gross[id(case)] + CENT
+        if case.account.flat and not solvent:
             case.account.status = "bankrupt"  # also where winners have borne all of its deficit
 
 
 def against_winners(
-    exchange: "Exchange", market: int, sign: float, bankrupt: list[Account], lost: list[float], part: float, excluded: set[Account]
+    exchange: "Exchange", market: int, sign: float, bankrupt: list[Account], owed: list[float], part: float, excluded: set[Account]
 ) -> None:
-    """Part of the bankrupt longs (`sign` 1) or shorts (-1) of a market against winners; `lost`: each one's loss, USD, that belongs to it.
+    """Part of the bankrupt longs (`sign` 1) or shorts (-1) of a market against winners; `owed`: USD above mark for each one's position.
 
-    A bankrupt account trades at the price that brings what leaves to zero, winners all at the average of those prices.
+    A bankrupt account trades at the price that brings it that, winners all at the average of those prices.
     """
-    mine = [(account, loss) for account, loss in zip(bankrupt, lost, strict=True) if account.position[market] * sign > 0.0]
+    mine = [(account, usd) for account, usd in zip(bankrupt, owed, strict=True) if account.position[market] * sign > 0.0]
     wanted = sum(abs(account.position[market]) for account, _ in mine) * part
     if wanted <= 0.0:
         return
-    given = sum(loss for _, loss in mine) * part
+    layer: Any = waterfall.deleveraging_layer(exchange)
+    given = sum(usd for _, usd in mine) * part
     haircut, mark = given / wanted, exchange.marks[market]
     winners = find_winners(exchange, market, sign, haircut, excluded)
     contracts = choose(exchange, winners, wanted, mark, long=sign < 0.0)
@@ -66,26 +75,31 @@ def against_winners(
     if placed <= 0.0:
         return
     filled = 1.0 if placed >= FULL * wanted else placed / wanted
-    for account, loss in mine:
+    for account, usd in mine:
         quantity = abs(account.position[market]) * part
-        account.trade(market, -sign * quantity * filled, mark + sign * loss * part / quantity)
+        account.trade(market, -sign * quantity * filled, mark + sign * usd * part / quantity)
     for winner, contract in zip(winners, contracts, strict=True):
         if contract > 0.0:
             quantity = contract * wanted * filled / placed
             winner.account.trade(market, sign * quantity, mark + sign * haircut)
-            waterfall.note_haircut(exchange, winner.account, quantity * haircut / max(winner.equity, 1e-300))
-    exchange.deficits += given * filled
-    exchange.absorbed["deleveraging"] = exchange.absorbed.get("deleveraging", 0.0) + given * filled
+            lost = quantity * max(haircut, 0.0)
+            waterfall.note_haircut(exchange, winner.account, lost / max(winner.equity, 1e-300))
+            exchange.given[winner.account] = exchange.given.get(winner.account, 0.0) + lost
+    if layer.price == "bankruptcy":
+        exchange.deficits += given * filled
+        exchange.absorbed["deleveraging"] = exchange.absorbed.get("deleveraging", 0.0) + given * filled
 
 
 def find_winners(exchange: "Exchange", market: int, sign: float, haircut: float, excluded: set[Account]) -> list[Winner]:
     """Those on the other side who are not being liquidated themselves."""
     winners = []
+    layer: Any = waterfall.deleveraging_layer(exchange)
     for account in exchange.everyone():
         if account.position[market] * sign >= 0.0 or account in excluded:
             continue
         size, profit = abs(account.position[market]), account.profit(market)
-        room = min(size, max(min(profit, account.cash), 0.0) / haircut) if haircut > 0.0 else size
+        most = min(profit, account.cash) if layer.price == "bankruptcy" else account.cash
+        room = min(size, max(most, 0.0) / haircut) if haircut > 0.0 else size
         winners.append(Winner(account, room, size, profit, account.cash, sum(account.maintenance(exchange.margin)), account.entry[market]))
     return winners
 
@@ -93,15 +107,43 @@ def find_winners(exchange: "Exchange", market: int, sign: float, haircut: float,
 def choose(exchange: "Exchange", winners: list[Winner], wanted: float, mark: float, *, long: bool) -> list[float]:
     """Contracts each winner gives, by the exchange's rule."""
     layer: Any = waterfall.deleveraging_layer(exchange)
-    rooms = [winner.room for winner in winners]
-    if layer.rule.type == "pro_rata":
-        weigh: dict[str, Callable[[Winner], float]] = {
-            "contracts": lambda w: w.size,
-            "equity": lambda w: w.equity,
-            "profit": lambda w: w.profit,
-        }
-        return fill_pro_rata([max(weigh[layer.rule.by](winner), 0.0) for winner in winners], rooms, wanted)
-    return fill_by_score([score(layer.rule.score, winner, mark, long=long) for winner in winners], rooms, wanted)
+    rule, rooms = layer.rule, [winner.room for winner in winners]
+    match rule.type:
+        case "queue":
+            return fill_by_score([score(rule.score, winner, mark, long=long) for winner in winners], rooms, wanted)
+        case "pro_rata":
+            weigh: dict[str, Callable[[Winner], float]] = {
+                "contracts": lambda w: w.size,
+                "equity": lambda w: w.equity,
+                "profit": lambda w: w.profit,
+            }
+            return fill_pro_rata([max(weigh[rule.by](winner), 0.0) for winner in winners], rooms, wanted)
+        case "risk_aware":
+            return fill_pro_rata([max(winner.profit, 0.0) * riskiness(rule, winner, mark) for winner in winners], rooms, wanted)
+        case "random":
+            return fill_in_turn(int(exchange.luck() * len(winners)), rooms, wanted)
+        case "largest":
+            sizes = sorted((winner.size for winner in winners if winner.room > 0.0), reverse=True)
+            least = sizes[min(rule.count, len(sizes)) - 1] if sizes else 0.0
+            return fill_pro_rata([w.size if w.size >= least * (1.0 - 1e-10) else 0.0 for w in winners], rooms, wanted)
+        case unknown:
+            raise NotImplementedError(f"the twin has no deleveraging rule {unknown!r}")
+
+
+def riskiness(rule: Any, winner: Winner, mark: float) -> float:
+    """Chitra's lambda g(lambda)."""
+    leverage = winner.size * mark / max(winner.equity, 1e-9)
+    g: float = {"linear": leverage, "power": leverage**rule.exponent, "threshold": max(leverage - rule.threshold, 0.0)}[rule.g]
+    return leverage * g
+
+
+def fill_in_turn(first: int, rooms: list[float], quantity: float) -> list[float]:
+    """Everybody gives all it can, from number `first` on and round again from the beginning, until there is enough."""
+    filled = [0.0] * len(rooms)
+    for at in [*range(first, len(rooms)), *range(first)]:
+        filled[at] = min(rooms[at], quantity)
+        quantity -= filled[at]
+    return filled
 
 
 def score(formula: str, w: Winner, mark: float, *, long: bool) -> float:

@@ -14,6 +14,8 @@ from experiments.twin.margin import Margin
 from experiments.twin.market import Market, clamp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from model.scenario import Scenario
 
 
@@ -25,8 +27,10 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         fund, treasury: the backstop fund and the exchange's own capital, USD.
         marks: USD, to which contracts are settled; funding: what longs paid in the last step, on notional.
         watched: accounts that the walk settles and checks: all of them.
-        haircuts: share of equity that accounts lost in the step to deleveraging and socialised loss.
         closed: log index of each market at the last close.
+        haircuts: share of equity that accounts lost in the step to deleveraging and socialised loss; given: USD, to deleveraging alone.
+        openings: hour and fund, USD, at which each step's walk began; opened: the hour of the latest; clock: of the next.
+        luck: the exchange's draws, uniform on 0 to 1.
         deficits: USD of losses beyond accounts' equity in the step; absorbed: the same by the layer that bore it.
         insolvent: whether claims on the exchange have been written down.
     """
@@ -58,6 +62,10 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.insolvent = False
         self.closed = [market.log_index for market in self.markets]
         self.margin.observe([0.0] * len(self.markets), 0.0, accrual.open_interest(self))
+        self.paused_until = -math.inf
+        self.clock = self.opened = 0.0
+        self.openings: list[tuple[float, float]] = []
+        self.luck: Callable[[], float] = self.rng.random
         self.begin()
 
     def enter(self, number: int, balance: Balance) -> Account:
@@ -82,7 +90,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             self.requote()
             self.auction(inputs.orders, inputs.hours)
             self.trade_spot(self.spot_orders(inputs))
-        self.walk(inputs.path)
+        self.walk(inputs.path, inputs.outages)
         if not self.insolvent:
             accrual.pay_funding(self, inputs.hours)
             accrual.charge_open_interest(self, inputs.hours)
@@ -93,26 +101,32 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.deficits = self.write_down = self.fees = self.liquidated = 0.0
         self.absorbed: dict[str, float] = {}
         self.haircuts: dict[Account, float] = {}
+        self.given: dict[Account, float] = {}
         for market in self.markets:
             market.begin_step()
             if self.insolvent:
                 market.flow = 0.0
         if inputs is not None:
             self.depth, self.levies = inputs.depth, inputs.levies
-            for market, volatility in zip(self.markets, inputs.volatility, strict=True):
+            self.luck = inputs.luck or self.rng.random
+            for at, (market, volatility) in enumerate(zip(self.markets, inputs.volatility, strict=True)):
                 market.volatility = volatility
+                market.mispricing = inputs.mispricing[at] if inputs.mispricing else 0.0
 
     def visit(self, visits: Visits) -> None:
         """What comes from elsewhere after the close."""
         injection = min(visits.injection, max(self.treasury, 0.0))
         self.treasury -= injection
         self.fund.receive("injection", injection)
-        before, capital = {number: account.cash for number, account in self.accounts.items()}, self.treasury
+        for number, usd in visits.served.items():
+            self.accounts[number].cash += usd
         if visits.ended and not self.insolvent:
             deleveraging.close_out(self, [self.accounts[number] for number in visits.ended])
-        for number, cash in before.items():
-            self.accounts[number].cash = cash + visits.money.get(number, 0.0)
-        self.treasury = capital + visits.treasury
+        for number, usd in visits.left.items():
+            self.accounts[number].cash = usd
+        for number, usd in visits.money.items():
+            self.accounts[number].cash += usd
+        self.treasury += visits.treasury
         for number, balance in visits.entered.items():
             self.enter(number, balance)
         for number, status in visits.status.items():
@@ -193,19 +207,33 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     # -- walk -----------------------------------------------------------------------------------------------------------------------
 
-    def walk(self, path: list[tuple[list[float], float]]) -> None:
-        """The price path, increment by increment."""
+    def walk(self, path: list[tuple[list[float], float]], outages: list[tuple[float, float]]) -> None:
+        """The price path, increment by increment; nobody is liquidated while the exchange stands still."""
+        clock = self.opened = self.clock
+        self.openings.append((self.opened, self.fund.cash))
+        self.clock += sum(hours for _, hours in path)
         self.watched = self.watch(path)
         for news, hours in path:
+            clock += hours
             for market, moved in zip(self.markets, news, strict=True):
                 market.advance(moved, hours)
             if self.insolvent:
                 continue
             self.marks = [market.mark for market in self.markets]
             self.settle()
-            self.increment()
+            if not self.paused(clock) and not any(begin < clock <= end for begin, end in outages):
+                self.increment()
         self.marks = [market.mark for market in self.markets]
         self.everyone()
+
+    def paused(self, clock: float) -> bool:
+        """Whether the circuit breaker holds; it trips when a market's last hour has moved too far."""
+        breaker = self.rules.circuit_breaker
+        if breaker is None:
+            return False
+        if clock >= self.paused_until and max(abs(market.momentum) for market in self.markets) >= breaker.move:
+            self.paused_until = clock + breaker.pause
+        return clock < self.paused_until
 
     def watch(self, path: list[tuple[list[float], float]]) -> list[Account]:
         """Accounts to be settled and checked in every increment of `path`: all."""

@@ -1,5 +1,6 @@
 """What the twin is given: the state it starts from, and what reaches the exchange from outside in each step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from experiments.twin.accounts import Balance, Status
@@ -43,7 +44,10 @@ class Inputs:
         hours: length of the step.
         volatility: annualised by market, as the exchange measures it.
         depth: factor on what market makers show, by market.
+        mispricing: log error of the index that contracts are marked by, by market.
+        outages: from and until, hours since the run began.
         levies: what the fund takes.
+        luck: the exchange's draws in the step, uniform on 0 to 1; its own if None.
     """
 
     orders: list[tuple[int, list[float]]]
@@ -53,20 +57,27 @@ class Inputs:
     volatility: list[float]
     depth: list[float]
     levies: Levies = field(default_factory=Levies)
+    mispricing: list[float] = field(default_factory=list)
+    outages: list[tuple[float, float]] = field(default_factory=list)
+    luck: Callable[[], float] | None = None
 
 
 @dataclass
 class Visits:
-    """What comes from elsewhere between two steps.
+    """What comes from elsewhere between two steps, in this order.
 
     Attributes:
         injection: USD from exchange capital to the fund.
+        served: USD by which accounts change as loans are served.
         ended: numbers of accounts whose contracts end at mark, for they failed elsewhere; what they lack goes down the waterfall.
-        money: USD by which each account has changed after all that; treasury: the same of exchange capital.
+        left: USD that market makers and liquidators have once creditors are paid.
+        money: USD by which accounts change as traders come and go; treasury: the same of exchange capital.
         entered: new accounts by number.
         status: of those whose status changed.
     """
 
+    served: dict[int, float]
+    left: dict[int, float]
     money: dict[int, float]
     entered: dict[int, Balance]
     ended: list[int]

@@ -137,7 +137,7 @@ def route(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> li
                     to_book(exchange, side, left)
                 elif stage == "liquidators":
                     to_liquidators(exchange, side, left, capacity)
-                elif room > 0.0:
+                elif room > 0.0 and not waterfall.fund_spared(exchange):
                     side.taken = min(left, room / mark)
                     side.fills.append((exchange.fund, side.taken, mark))
                     room -= side.taken * mark

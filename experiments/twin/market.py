@@ -40,6 +40,7 @@ class Market:
         calm_depth: USD within ten basis points in calm; Kyle's lambda is stated against it.
         volatility, calm_volatility: annualised, as the exchange measures it, and at the start.
         momentum: log, how far news has moved the index of late, with an hour's memory.
+        mispricing: log error of the index by which contracts are marked.
         average_premium: of the last eight hours, exponentially weighted, for funding.
     """
 
@@ -49,7 +50,7 @@ class Market:
         self.calm_depth = self.bids = self.asks = depth
         self.volatility = self.calm_volatility = volatility
         self.pressure = self.skew = self.basis = self.flow = 0.0
-        self.momentum = self.average_premium = 0.0
+        self.momentum = self.average_premium = self.mispricing = 0.0
         self.premium_hours = self.hours = 0.0
         self.replenish = parameters.replenish_seconds / 3600.0
         self.averaging = parameters.mark_seconds / 3600.0
@@ -64,8 +65,8 @@ class Market:
 
     @property
     def mark(self) -> float:
-        """USD: the index times one plus the averaged premium."""
-        return self.index * (1.0 + self.basis)
+        """USD: the index, as the exchange has it, times one plus the averaged premium."""
+        return math.exp(self.log_index + self.mispricing) * (1.0 + self.basis)
 
     @property
     def alarm(self) -> float:

@@ -83,9 +83,9 @@ class Person(Trader):
         """USD, a hedger's spot included."""
         return self.cash + (sum(units * mark for units, mark in zip(self.spot, self.marks, strict=True)) if self.hedges else 0.0)
 
-    def order(self, signals: Signals, margin: Any) -> list[float]:
-        """Contracts from present to wanted positions, cut to what initial margin allows."""
-        budget = max(self.wealth, 0.0) * self.character.leverage
+    def order(self, signals: Signals, margin: Any, taste: float) -> list[float]:
+        """Contracts from present to wanted positions, cut to what initial margin allows; costs leave `taste` of its leverage."""
+        budget = max(self.wealth, 0.0) * self.character.leverage * taste
         wanted = list(self.position)
         for market, mark in enumerate(self.marks):
             if signals.tradable[market]:

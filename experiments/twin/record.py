@@ -1,6 +1,6 @@
 """Runs the array engine, records what reached its exchange in each step, plays it to the twin, and compares them account by account."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from model.ecosystem import Ecosystem
 from model.ledger import FUND, HOUSE_ROWS
 from model.path import Path
 from model.population import Orders
+from model.randomness import Streams
 
 type Floats = NDArray[np.float64]
 
@@ -22,6 +23,8 @@ TOLERANCE = 1e-9
 """Relative: of an account's equity and of the gross sums that make it up."""
 FLOOR = 1e3
 """USD against which the tolerance is taken at least: a millionth of a dollar."""
+NUDGE = 1e-13
+"""By how much a log index is moved to see how much the market makes of it: some hundred times the last bit of a price."""
 STATUS: tuple[Status, ...] = ("active", "bankrupt", "gone", "closing")
 ROLES: dict[int, Role] = {1: "market_maker", 2: "liquidator", 3: "trader"}
 
@@ -41,6 +44,7 @@ class State:
     statement: dict[str, float]
     deficits: float
     absorbed: dict[str, float]
+    given: dict[int, float]
     insolvent: bool
 
 
@@ -70,14 +74,19 @@ class RecordedEcosystem(Ecosystem):
     Attributes:
         inputs: of the latest step.
         core: state after its clearing, before lenders and those who come and go.
+        served, cleared: state before and after defaults spread.
+        failed: market makers and liquidators that defaulted, in the step, on what they owe.
     """
 
     inputs: Inputs
     core: State | None
+    served: State
+    cleared: State
+    failed: list[int]
 
     def state(self) -> State:
         """Accounts as they stand."""
-        ledger, tally = self.venue.ledger, self.venue.tally
+        ledger, tally, haircuts = self.venue.ledger, self.venue.tally, self.venue.haircuts
         equity = ledger.equity()
         gross = np.abs(ledger.cash) + ledger.marks @ ledger.exposure + FLOOR
         return State(
@@ -92,6 +101,7 @@ class RecordedEcosystem(Ecosystem):
             {kind.value: usd for kind, usd in ledger.statement.items()},
             tally.deficits,
             dict(tally.absorbed),
+            {int(row): float(haircuts.given[row]) for row in np.flatnonzero(haircuts.given)} if haircuts is not None else {},
             self.venue.insolvent,
         )
 
@@ -137,6 +147,9 @@ class RecordedEcosystem(Ecosystem):
             volatility,
             self.venue.depth_multiplier.tolist(),
             Levies(levies.trading_fees, levies.liquidation_fees, levies.surplus, levies.open_interest, levies.funding),
+            self.venue.market.mispricing.tolist(),
+            list(self.venue.halts.windows),
+            Streams(self.seed).generator("venue", self.tick).random,
         )
         return path
 
@@ -155,30 +168,38 @@ class RecordedEcosystem(Ecosystem):
         self.core = self.state()
 
     def _spread_defaults(self) -> None:
+        self.served = self.state()
         if self.core is None:
-            self.core = self.state()
+            self.core = self.served
+        credit = self.credit
+        sound = credit.wave < 0
         super()._spread_defaults()
+        self.failed = credit.rows[(sound & (credit.wave >= 0))[credit.lenders : -1]].tolist()
+        self.cleared = self.state()
 
     def visits(self) -> Visits:
         """What happened between the clearing and the end of the step."""
         assert self.core is not None
-        core, ledger = self.core, self.venue.ledger
+        core, now, institutions = self.core, self.state(), range(HOUSE_ROWS, self.venue.institutions)
         before = core.equity.size
-        moved = ledger.equity()[HOUSE_ROWS:before] - core.equity[HOUSE_ROWS:]
-        money = {HOUSE_ROWS + at: usd for at, usd in enumerate(moved.tolist()) if usd}
-        held, holds = (columns[:, : self.venue.institutions].any(axis=0) for columns in (core.position, ledger.position))
-        ended = np.flatnonzero(held & ~holds)
-        status = [STATUS[code] for code in ledger.status.tolist()]
-        changed = {row: status[row] for row in range(HOUSE_ROWS, before) if status[row] != core.status[row]}
+        spread = bool((self.served.equity != self.cleared.equity).any())
         injection = min(self.venue.levies.injection, max(core.treasury, 0.0)) if not core.insolvent else 0.0
         return Visits(
-            money,
-            self.balances(range(before, ledger.rows)),
-            ended[ended >= HOUSE_ROWS].tolist(),
-            changed,
-            ledger.treasury - core.treasury + injection,
+            _moved(core, self.served),
+            {row: float(self.cleared.equity[row]) for row in institutions} if spread else {},
+            _moved(self.cleared, now),
+            self.balances(range(before, self.venue.ledger.rows)),
+            self.failed,
+            {row: now.status[row] for row in range(HOUSE_ROWS, before) if now.status[row] != core.status[row]},
+            now.treasury - self.cleared.treasury,
             injection,
         )
+
+
+def _moved(before: State, after: State) -> dict[int, float]:
+    """USD by which accounts that were there before have changed, by number."""
+    moved = after.equity[HOUSE_ROWS : before.equity.size] - before.equity[HOUSE_ROWS:]
+    return {HOUSE_ROWS + at: usd for at, usd in enumerate(moved.tolist()) if usd}
 
 
 def compare(exchange: Exchange, state: State, largest: Largest, tolerance: float = TOLERANCE) -> list[str]:
@@ -190,9 +211,7 @@ def compare(exchange: Exchange, state: State, largest: Largest, tolerance: float
         largest: what rounding is measured against, up to now.
         tolerance: relative.
     """
-    largest = largest.and_of(state)
-    gross, held = largest.gross, largest.held
-    found = [*_accounts(exchange, state, gross, held, tolerance), *_sums(exchange, state, gross, tolerance)]
+    found = _numbers(exchange, state, largest, tolerance)
     lines = [f"{what}: engine {engine!r}, twin {twin!r}" for what, engine, twin, within in found if not abs(engine - twin) <= within]
     for number, account in exchange.accounts.items():
         if state.status[number] != account.status:
@@ -200,6 +219,18 @@ def compare(exchange: Exchange, state: State, largest: Largest, tolerance: float
     if state.insolvent != exchange.insolvent:
         lines.append(f"insolvent: engine {state.insolvent}, twin {exchange.insolvent}")
     return lines
+
+
+def apart(exchange: Exchange, state: State, largest: Largest) -> float:
+    """How far the engines are apart where they are furthest, in units of the tolerance."""
+    found = _numbers(exchange, state, largest, TOLERANCE)
+    return max((abs(engine - twin) / within for _, engine, twin, within in found if within > 0.0), default=0.0)
+
+
+def _numbers(exchange: Exchange, state: State, largest: Largest, tolerance: float) -> Iterator[tuple[str, float, float, float]]:
+    largest = largest.and_of(state)
+    yield from _accounts(exchange, state, largest.gross, largest.held, tolerance)
+    yield from _sums(exchange, state, largest.gross, tolerance)
 
 
 def _accounts(exchange: Exchange, state: State, gross: Floats, held: Floats, tolerance: float) -> Iterator[tuple[str, float, float, float]]:
@@ -227,6 +258,14 @@ def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> 
     for kind in sorted(state.statement.keys() | flows.keys()):
         within = tolerance * (float(gross[FUND]) + state.deficits)
         yield f"fund: {kind}", state.statement.get(kind, 0.0), flows.get(kind, 0.0), within
+    given = {account.number: usd for account, usd in exchange.given.items()}
+    for number in sorted(state.given.keys() | given.keys()):
+        yield (
+            f"given by {number}",
+            state.given.get(number, 0.0),
+            given.get(number, 0.0),
+            tolerance * (float(gross[number]) + state.deficits),
+        )
     for layer in sorted(state.absorbed.keys() | exchange.absorbed.keys()):
         yield f"absorbed by {layer}", state.absorbed.get(layer, 0.0), exchange.absorbed.get(layer, 0.0), total
 
@@ -236,16 +275,45 @@ def run_both(scenario: Any, steps: int, seed: int = 0) -> Iterator[tuple[Recorde
 
     A disagreement does not correct itself: whoever compares stops at the first.
     """
+    for engine, (twin,), _, (lines,) in _side_by_side(scenario, steps, seed, (0.0,)):
+        yield engine, twin, lines
+
+
+def amplified(scenario: Any, steps: int, seed: int = 0) -> bool:
+    """Whether the first disagreement within `steps` is rounding that the market itself has blown up, so that it says nothing.
+
+    A second twin runs along whose log indices are moved by `NUDGE` before every step. If it comes out further from the array engine than
+    the first twin is, by more than that again, then the condition number of what was computed (change of output by change of input,
+    both relative) exceeds disagreement / `NUDGE`: two orders of addition cannot be expected to agree any better. Cascades in which market
+    makers' last dollars of depth come and go do this; each such round can multiply a difference by ten. A rule that is another in one
+    engine moves the first twin alone.
+    """
+    for _, _, (twin, nudged), (lines, _) in _side_by_side(scenario, steps, seed, (0.0, NUDGE)):
+        if lines:
+            return nudged > 2.0 * twin
+    return False
+
+
+def _side_by_side(
+    scenario: Any, steps: int, seed: int, nudges: Sequence[float]
+) -> Iterator[tuple[RecordedEcosystem, list[Exchange], list[float], list[list[str]]]]:
+    """The array engine and a twin for each of `nudges`; how far each twin is from it in units of the tolerance, and where beyond."""
     engine = RecordedEcosystem(scenario, rng=seed, record_events=False)
-    twin = Exchange(engine.world, engine.opening(), rng=seed)
+    twins = [Exchange(engine.world, engine.opening(), rng=seed) for _ in nudges]
     largest = Largest.of(engine.state())
     for _ in range(steps):
         engine.step()
-        twin.clear(engine.inputs)
         assert engine.core is not None
-        lines = compare(twin, engine.core, largest)
-        if not lines:
-            twin.visit(engine.visits())
-            lines = compare(twin, engine.state(), largest)
-        yield engine, twin, lines
+        for twin, nudge in zip(twins, nudges, strict=True):
+            for market in twin.markets:
+                market.log_index += nudge
+            twin.clear(engine.inputs)
+        state = engine.core
+        lines = [compare(twin, state, largest) for twin in twins]
+        if not lines[0]:
+            for twin in twins:
+                twin.visit(engine.visits())
+            state = engine.state()
+            lines = [compare(twin, state, largest) for twin in twins]
+        yield engine, twins, [apart(twin, state, largest) for twin in twins], lines
         largest = largest.and_of(engine.state())

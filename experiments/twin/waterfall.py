@@ -15,14 +15,25 @@ def deleveraging_layer(exchange: "Exchange") -> Any:
 
 
 def house_capacity(exchange: "Exchange") -> float:
-    """USD that the layers before deleveraging would pay."""
+    """USD that the layers before deleveraging would pay; nothing while winners come before the fund."""
     total = 0.0
+    if fund_spared(exchange):
+        return total
     for layer in exchange.rules.waterfall:
         if layer.type == "deleveraging":
             break
         held = {"fund": exchange.fund.cash, "exchange_capital": exchange.treasury}[layer.type]
         total += layer.share * max(held, 0.0)  # type: ignore[attr-defined]
     return total
+
+
+def fund_spared(exchange: "Exchange") -> bool:
+    """Whether the fund has lost so much of its highest opening balance within the window that winners come before it."""
+    layer = deleveraging_layer(exchange)
+    if layer is None or layer.drawdown >= 1.0:
+        return False
+    peak = max(balance for opened, balance in exchange.openings if exchange.opened - opened <= layer.window + 1e-9)
+    return bool(peak > 0.0 and exchange.fund.cash <= (1.0 - layer.drawdown) * peak * (1.0 + TIE))
 
 
 def cover(exchange: "Exchange", deficits: list[tuple[Account, float]], by_takeover: float, kind: str) -> None:

@@ -30,6 +30,8 @@ type Increments = list[tuple[list[float], float]]
 TREND_HOURS, FUNDING_HOURS, VOLATILITY_HOURS = 24.0, 72.0, 168.0
 SLACK = 0.002
 """Marks may end up this far beyond the path that they take if nobody is liquidated."""
+CHEAPEST = 0.1
+"""Part of the reference that costs count as at least."""
 WORTHLESS = 1e-6
 """Nobody trades a market below this part of its opening price."""
 
@@ -111,7 +113,9 @@ class World(Exchange):
 
     def decide(self) -> list[tuple[int, list[float]]]:
         """Who acts is drawn for everybody; the acting, and those who leave, send orders."""
-        luck, chances = self.rng.random, {group.name: 1.0 - math.exp(-group.activity * self.hours) for group in self.world.traders.groups}
+        luck, activity = self.rng.random, self.activity()
+        chances = {group.name: 1.0 - math.exp(-group.activity * activity * self.hours) for group in self.world.traders.groups}
+        tastes = {group.name: self.taste(group) for group in self.world.traders.groups}
         self.acting = [person for person in self.traders if luck() < chances[person.character.group.name]]
         signals = self.signals()
         orders = []
@@ -121,10 +125,24 @@ class World(Exchange):
             self.strategies[group, before] -= 1
             self.strategies[group, person.parameters.type] += 1
             if person.status == "active":
-                orders.append((person.number, person.order(signals, self.margin)))
+                orders.append((person.number, person.order(signals, self.margin, tastes[group])))
         busy = set(self.acting)
         orders += [(person.number, [-held for held in person.position]) for person in self.leavers if person not in busy]
         return orders
+
+    def activity(self) -> float:
+        """What the cost of a trade leaves of activity."""
+        p = self.world.traders.demand
+        cost = max((self.rules.fees.taker + p.other_cost) / p.reference_cost, CHEAPEST)
+        return float(cost**-p.volume_elasticity)
+
+    def taste(self, group: "TraderGroup") -> float:
+        """What levies and margin leave of a group's leverage."""
+        p, typical = self.world.traders.demand, group.equity / max(group.count, 1) * group.leverage
+        indices = [market.index for market in self.markets]
+        margin = self.margin.initial([weight * typical / index for weight, index in zip(self.weights, indices, strict=True)], indices)
+        cost = self.levies.open_interest * HOURS_PER_YEAR + p.capital_cost * margin / typical
+        return float(max(cost / p.reference_holding, CHEAPEST) ** -p.position_elasticity)
 
     def signals(self) -> Signals:
         """What everybody sees."""

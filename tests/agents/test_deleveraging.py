@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from agents.clearinghouse.deleveraging import DeleveragingView, ProRata, Queue, fill_by_score, fill_pro_rata
+from agents.clearinghouse.deleveraging import (
+    DeleveragingView,
+    Largest,
+    ProRata,
+    Queue,
+    RandomStart,
+    RiskAware,
+    fill_by_score,
+    fill_pro_rata,
+)
 
 
 def of(*given: float) -> np.ndarray:
@@ -56,6 +65,65 @@ def test_chitras_five_accounts_by_profit_and_by_queue() -> None:
     contracts, _ = rule.rule(view(2.0, (10, 10), (90, 70), (500, 500)), None, None)
     # Gains of 100 and 300.
     assert contracts == pytest.approx([0.5, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("settings", "weights"),
+    [
+        ({"g": "linear"}, (100 * 4, 100 * 1, 100 * 0.25)),
+        ({"g": "power", "exponent": 0.0}, (100 * 2, 100 * 1, 100 * 0.5)),
+        ({"g": "power", "exponent": 2.0}, (100 * 8, 100 * 1, 100 * 0.125)),
+        ({"g": "threshold", "threshold": 0.75}, (100 * 2 * 1.25, 100 * 1 * 0.25, 0.0)),
+    ],
+)
+def test_the_risk_aware_rule_takes_by_profit_times_leverage_times_g(settings, weights) -> None:
+    # Mark 100, 10 long contracts each from 90: gains of 100, notional 1,000, equity 500, 1,000, 2,000: leverage 2, 1, 1/2.
+    rule = RiskAware(RiskAware.Parameters(**settings))
+    contracts, _ = rule.rule(view(3.0, (10, 10, 10), (90, 90, 90), (500, 1000, 2000)), None, None)
+    assert contracts == pytest.approx(3.0 * of(*weights) / sum(weights))
+
+
+def test_the_risk_aware_rule_takes_no_more_than_all_of_a_profit() -> None:
+    # Weights 4 : 1 would ask 2.4 and 0.6 of 3; the first can give one: the second gives two. Losers give nothing.
+    rule = RiskAware(RiskAware.Parameters())
+    seen = view(3.0, (10, 10, 10), (90, 90, 110), (500, 1000, 100), room=(1, 10, 10))
+    assert rule.rule(seen, None, None)[0] == pytest.approx([1.0, 2.0, 0.0])
+
+
+class Luck:
+    """A generator whose next draw is known."""
+
+    def __init__(self, draw: float) -> None:
+        self.draw = draw
+
+    def random(self) -> float:
+        return self.draw
+
+
+@pytest.mark.parametrize(("draw", "expected"), [(0.0, (4, 3, 0, 0)), (0.3, (0, 4, 3, 0)), (0.74, (0, 0, 4, 3)), (0.999, (3, 0, 0, 4))])
+def test_a_random_start_goes_round_from_the_account_drawn(draw, expected) -> None:
+    # Four accounts of four contracts, seven to close: of who is drawn four, of the next three; after the last comes the first.
+    seen = view(7.0, (4, 4, 4, 4), (90,) * 4, (500,) * 4)
+    assert RandomStart().rule(seen, None, Luck(draw))[0].tolist() == list(expected)
+
+
+def test_a_random_start_among_nobody_closes_nothing() -> None:
+    assert RandomStart().rule(view(7.0, (), (), ()), None, Luck(0.5))[0].size == 0
+
+
+def test_ftxs_ten_largest_share_by_size_and_the_eleventh_gives_nothing() -> None:
+    # Sizes 1 to 12: 3 to 12 sum to 75, so that 15 contracts are a fifth of each.
+    sizes = tuple(range(1, 13))
+    contracts, _ = Largest().rule(view(15.0, sizes, (90,) * 12, (500,) * 12), None, None)
+    assert contracts == pytest.approx([0, 0, *(size / 5 for size in range(3, 13))])
+    # Equals of the last one asked are asked too.
+    two = Largest(Largest.Parameters(count=2))
+    assert two.rule(view(3.0, (5, 5, 5, 1), (90,) * 4, (500,) * 4), None, None)[0] == pytest.approx([1, 1, 1, 0])
+    # What they cannot give is left.
+    assert two.rule(view(30.0, (5, 4, 3, 1), (90,) * 4, (500,) * 4), None, None)[0] == pytest.approx([5, 4, 0, 0])
+    # Who can give nothing is not among the largest; nobody may be there at all.
+    assert two.rule(view(3.0, (5, 4, 2, 1), (90,) * 4, (500,) * 4, room=(0, 4, 2, 1)), None, None)[0] == pytest.approx([0, 2, 1, 0])
+    assert two.rule(view(3.0, (), (), ()), None, None)[0].size == 0
 
 
 def first(score: str, **seen) -> int:

@@ -34,3 +34,8 @@ def test_the_discount_rises_with_hourly_volatility_market_by_market() -> None:
 def test_who_is_liquidated_or_below_zero_takes_nothing() -> None:
     assert bids(5e6, 0.0, able=(False,)).capacity.item() == 0.0
     assert bids(-5e6, 1e6).capacity.item() == 0.0
+
+
+def test_however_wild_the_market_nobody_asks_more_than_half_of_mark() -> None:
+    # 9,359 % a year is 100 % an hour: 0.4 % + 50 % would be asked.
+    assert bids(5e6, 0.0, volatility=(np.sqrt(8760.0),)).discount.item() == 0.5

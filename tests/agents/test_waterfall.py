@@ -148,6 +148,10 @@ def test_impossible_waterfalls_are_refused(kinds, message) -> None:
     [
         ({"route": {"order": ["book", "book"]}}, "expected each of book, liquidators, takeover at most once"),
         ({"route": {"order": []}}, "at least 1 item"),
+        (
+            {"waterfall": [{"type": "deleveraging", "price": "mark", "severity": 0.5}, {"type": "write_down"}]},
+            "severity 0.5 at mark price: expected 1, for only bankruptcy price absorbs a loss",
+        ),
         ({"fees": {"taker": 0.0001, "maker": -0.0002}}, r"expected maker \+ taker of at least 0"),
         ({"waterfall": [{"type": "piggy_bank"}, {"type": "write_down"}]}, "expected one of deleveraging, exchange_capital, fund"),
     ],

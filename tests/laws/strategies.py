@@ -123,16 +123,30 @@ liquidations = st.one_of(
     st.builds(lambda keeps: {"type": "full", "keeps": keeps}, rates(0.0, 1.0)),
 )
 
-deleveraging = st.builds(
-    lambda rule, price: {"type": "deleveraging", "rule": rule, "price": price},
-    st.one_of(
-        st.builds(
-            lambda score: {"type": "queue", "score": score}, st.sampled_from(["bitmex", "binance", "hyperliquid", "profit_leverage"])
-        ),
-        st.builds(lambda by: {"type": "pro_rata", "by": by}, st.sampled_from(["contracts", "equity", "profit"])),
+choices = st.one_of(
+    st.builds(lambda score: {"type": "queue", "score": score}, st.sampled_from(["bitmex", "binance", "hyperliquid", "profit_leverage"])),
+    st.builds(lambda by: {"type": "pro_rata", "by": by}, st.sampled_from(["contracts", "equity", "profit"])),
+    st.builds(
+        lambda g, power, least: {"type": "risk_aware", "g": g, "exponent": power, "threshold": least},
+        st.sampled_from(["linear", "power", "threshold"]),
+        rates(0.0, 4.0),
+        rates(0.0, 20.0),
     ),
-    st.sampled_from(["bankruptcy", "mark"]),
+    st.just({"type": "random"}),
+    st.builds(lambda count: {"type": "largest", "count": count}, st.integers(1, 12)),
 )
+
+deleveraging = st.builds(
+    lambda rule, price, severity, drawdown, window: {
+        "type": "deleveraging", "rule": rule, "price": price, "severity": severity if price == "bankruptcy" else 1.0,
+        "drawdown": drawdown, "window": window,
+    },
+    choices,
+    st.sampled_from(["bankruptcy", "mark", "index"]),
+    st.one_of(st.just(1.0), rates(0.0, 1.0)),
+    st.one_of(st.just(1.0), rates(0.01, 1.0)),
+    rates(0.1, 48.0),
+)  # fmt: skip
 
 house_layers = st.one_of(
     st.builds(lambda share: {"type": "fund", "share": share}, rates(0.01, 1.0)),

@@ -100,6 +100,19 @@ def test_closing_the_merest_dust_leaves_no_entry_price_behind(ledger: Ledger) ->
         swap(ledger, 0, 5, 4, 1e9, 100.0)
 
 
+def test_a_trade_that_leaves_rounding_alone_closes_the_position(ledger: Ledger) -> None:
+    # 20.23 less two parts in 10^15 of it: nothing is held, at no price. A millionth part is a position like any other.
+    swap(ledger, 0, 4, 5, 20.23, 100.0)
+    swap(ledger, 0, 5, 4, 20.23 * (1.0 - 2e-15), 100.0)
+    assert not ledger.position.any()
+    assert not ledger.exposure.any()
+    assert not ledger.entry.any()
+    swap(ledger, 0, 4, 5, 20.23, 100.0)
+    swap(ledger, 0, 5, 4, 20.23 * (1.0 - 1e-6), 90.0)
+    assert ledger.position[0, [4, 5]] == pytest.approx([20.23e-6, -20.23e-6])
+    assert ledger.entry[0, [4, 5]].tolist() == [100.0, 100.0]
+
+
 def test_marks_move_equity_between_accounts_but_not_its_sum(ledger: Ledger) -> None:
     swap(ledger, 0, 4, 5, 2.0, 100.0)
     swap(ledger, 1, 6, 4, 5.0, 10.0)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import experiments.twin
 from experiments.twin.accrual import open_interest, set_levies
-from experiments.twin.record import RecordedEcosystem, run_both
+from experiments.twin.record import RecordedEcosystem, amplified, run_both
 from model.ecosystem import Ecosystem
 from model.ledger import FUND as LEDGER_FUND
 from model.ledger import OUTSIDE, Flow
@@ -20,6 +20,15 @@ from model.scenario import Scenario
 FUND, CAPITAL, WRITE_DOWN = {"type": "fund"}, {"type": "exchange_capital"}, {"type": "write_down"}
 SCORES = ("bitmex", "binance", "hyperliquid", "profit_leverage")
 SHARES = ("contracts", "equity", "profit")
+
+
+CHOICES: list[dict[str, Any]] = [
+    *({"type": "queue", "score": score} for score in SCORES),
+    *({"type": "pro_rata", "by": by} for by in SHARES),
+    *({"type": "risk_aware", "g": g} for g in ("linear", "power", "threshold")),
+    {"type": "random"},
+    {"type": "largest", "count": 3},
+]
 
 
 def deleveraging(rule: str, by: str, price: str = "bankruptcy") -> dict[str, Any]:
@@ -70,6 +79,9 @@ def losses(scenario: Scenario, steps: int = 14, seed: int = 1) -> dict[str, floa
     """Runs both engines, stops at the first disagreement; USD of deficits by the layer that bore them."""
     borne: dict[str, float] = {}
     for at, (engine, _, lines) in enumerate(run_both(scenario, steps, seed), start=1):
+        if lines and amplified(scenario, at, seed):
+            event("rounding that the market has amplified")
+            break
         assert not lines, f"step {at}: " + "; ".join(lines[:8])
         for layer, usd in engine.venue.tally.absorbed.items():
             borne[layer] = borne.get(layer, 0.0) + usd
@@ -89,20 +101,43 @@ def test_a_crash_agrees_down_to_the_layers_that_bear_it(move: tuple[float, ...],
     assert sum(losses(world(move=move, lasts=lasts)).values()) > 0.0
 
 
+@pytest.mark.parametrize(
+    ("shock", "house"),
+    [
+        ({"type": "outage", "at": 5.5, "lasts": 2.0}, {}),
+        ({"type": "oracle_error", "at": 6.0, "lasts": 2.0, "size": [-0.3, 0.2]}, {}),
+        ({"type": "depth_withdrawal", "at": 6.0, "lasts": 3.0, "remains": [0.1]}, {}),
+        ({"type": "price_move", "at": 6.5, "size": [-0.1]}, {"circuit_breaker": {"move": 0.08, "pause": 0.7}}),
+    ],
+    ids=["outage", "wrong index", "thin book", "circuit breaker"],
+)
+def test_every_trouble_of_the_venue_agrees(shock: dict[str, Any], house: dict[str, Any]) -> None:
+    fall = {"type": "price_move", "at": 6.0, "lasts": 2.0, "size": [-0.3, -0.4, -0.5]}
+    scenario = world(house={"fund": 1e6, **house}, shocks=[fall, shock])
+    assert sum(losses(scenario).values()) > 0.0
+
+
 @pytest.mark.parametrize("fund", [0.0, 3e6], ids=["empty fund", "small fund"])
 @pytest.mark.parametrize(
     "rule",
     [
-        *(deleveraging("queue", score) for score in SCORES),
-        *(deleveraging("pro_rata", by) for by in SHARES),
+        *({"type": "deleveraging", "rule": choice, "price": "bankruptcy"} for choice in CHOICES),
         deleveraging("queue", "bitmex", "mark"),
+        deleveraging("queue", "hyperliquid", "index"),
     ],
-    ids=[*SCORES, *SHARES, "at mark"],
+    ids=[*SCORES, *SHARES, "linear", "power", "threshold", "random", "largest", "at mark", "at index"],
 )
 def test_every_deleveraging_rule_agrees(rule: dict[str, Any], fund: float) -> None:
     layers = [FUND, CAPITAL, rule, socialised(), WRITE_DOWN]
     borne = losses(world(move=(-0.5, -0.5, -0.7), house={"fund": fund, "waterfall": layers}))
     assert (borne.get("deleveraging", 0.0) > 0.0) == (rule["price"] == "bankruptcy")
+
+
+@pytest.mark.parametrize("change", [{"severity": 0.4}, {"drawdown": 0.3}, {"drawdown": 0.01, "window": 1.0}])
+def test_severity_and_drawdown_agree(change: dict[str, Any]) -> None:
+    layers = [FUND, {**deleveraging("queue", "bitmex"), **change}, socialised(), WRITE_DOWN]
+    borne = losses(world(move=(-0.5, -0.5, -0.7), house={"fund": 1e7, "waterfall": layers}))
+    assert borne["deleveraging"] > 0.0
 
 
 WATERFALLS = {
@@ -247,8 +282,11 @@ def test_a_twin_that_forgets_a_fee_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 @st.composite
 def waterfalls(draw: st.DrawFn) -> list[dict[str, Any]]:
     house = draw(st.permutations([{"type": "fund", "share": draw(st.sampled_from([0.3, 1.0]))}, CAPITAL]))[: draw(st.integers(0, 2))]
-    rule = draw(st.sampled_from([("queue", score) for score in SCORES] + [("pro_rata", by) for by in SHARES]))
-    winners = [deleveraging(*rule, draw(st.sampled_from(["bankruptcy", "mark"])))] if draw(st.booleans()) else []
+    price = draw(st.sampled_from(["bankruptcy", "mark", "index"]))
+    severity = draw(st.sampled_from([0.5, 1.0])) if price == "bankruptcy" else 1.0
+    drawdown = draw(st.sampled_from([0.1, 1.0, 1.0]))
+    asked = {"rule": draw(st.sampled_from(CHOICES)), "price": price, "severity": severity, "drawdown": drawdown}
+    winners = [{"type": "deleveraging", **asked}] if draw(st.booleans()) else []
     bases = draw(st.lists(st.sampled_from(["gains", "equity", "open_interest"]), max_size=2, unique=True))
     everybody = [socialised(by, draw(st.sampled_from([0.1, 1.0]))) for by in bases]
     before = draw(st.integers(0, len(house)))

@@ -53,7 +53,8 @@ def world(
             "schema": 1,
             "assets": [{"name": "BTC", "price": P, "volatility": 0.6}],
             "news": {"type": "constant"},
-            "traders": {"groups": list(groups)},
+            # Positions in these markets are stated, whatever holding them costs.
+            "traders": {"groups": list(groups), "demand": {"volume_elasticity": 0.0, "position_elasticity": 0.0}},
             "lenders": {"count": 0, "loan_to_capital": 0.0},
             "venues": [
                 {

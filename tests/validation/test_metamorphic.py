@@ -139,8 +139,8 @@ def test_a_market_a_thousand_times_as_large_has_the_same_prices(waterfall: list[
 
 
 SIZELESS = ("step", "hours", "index", "mark", "premium", "volatility", "funding", "adequacy", "leverage", "liquidations", "bankruptcies",
-            "margin_calls", "defaults", "contagious_defaults", "default_waves", "active_traders", "confidence", "rounds", "unfinished",
-            "insolvent")  # fmt: skip
+            "margin_calls", "defaults", "contagious_defaults", "default_waves", "active_traders", "confidence", "activity", "appetite",
+            "halted", "rounds", "unfinished", "insolvent")  # fmt: skip
 """Outputs without a dollar in their unit; per market, up to the market's name."""
 
 
