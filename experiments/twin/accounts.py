@@ -109,11 +109,11 @@ class Account(mesa.Agent[Any]):
 
     def initial(self, margin: "Margin") -> float:
         """USD of initial margin."""
-        return sum(margin.initial(market, held, self.marks[market]) for market, held in enumerate(self.position) if held)
+        return margin.initial(self.position, self.marks)
 
     def maintenance(self, margin: "Margin") -> list[float]:
         """USD of maintenance margin by market."""
-        return [margin.maintenance(market, held, self.marks[market]) for market, held in enumerate(self.position)]
+        return margin.maintenance(self.position, self.marks)
 
 
 @dataclass

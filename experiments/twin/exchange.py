@@ -27,6 +27,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         fund, treasury: the backstop fund and the exchange's own capital, USD.
         marks: USD, to which contracts are settled; funding: what longs paid in the last step, on notional.
         watched: accounts that the walk settles and checks: all of them.
+        closed: log index of each market at the last close.
         haircuts: share of equity that accounts lost in the step to deleveraging and socialised loss; given: USD, to deleveraging alone.
         openings: hour and fund, USD, at which each step's walk began; opened: the hour of the latest; clock: of the next.
         luck: the exchange's draws, uniform on 0 to 1.
@@ -47,7 +48,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             market.basis, market.pressure = quoting.basis, quoting.pressure
             market.momentum, market.average_premium = quoting.momentum, quoting.average_premium
         self.marks = [market.mark for market in self.markets]
-        self.margin = Margin(self.rules.margin, len(self.markets))
+        self.margin = Margin(self.rules.margin, [market.volatility for market in opening.markets])
         self.accounts: dict[int, Account] = {}
         self.makers: list[MarketMaker] = []
         self.liquidators: list[Liquidator] = []
@@ -59,6 +60,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.watched = list(self.accounts.values())
         self.depth, self.funding = [1.0] * len(self.markets), [0.0] * len(self.markets)
         self.insolvent = False
+        self.closed = [market.log_index for market in self.markets]
+        self.margin.observe([0.0] * len(self.markets), 0.0, accrual.open_interest(self))
         self.paused_until = -math.inf
         self.clock = self.opened = 0.0
         self.openings: list[tuple[float, float]] = []
@@ -128,6 +131,13 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             self.enter(number, balance)
         for number, status in visits.status.items():
             self.accounts[number].status = status
+        self.learn()
+
+    def learn(self) -> None:
+        """The close of a step: the margin rule sees how far indices have moved since the last one, and open interest."""
+        moved = [market.log_index - before for market, before in zip(self.markets, self.closed, strict=True)]
+        self.closed = [market.log_index for market in self.markets]
+        self.margin.observe(moved, self.world.hours_per_step, accrual.open_interest(self))
 
     # -- open -----------------------------------------------------------------------------------------------------------------------
 

@@ -1,60 +1,110 @@
 """What an account must hold against its contracts."""
 
+import math
 from itertools import pairwise
 from typing import Any
 
 from agents.clearinghouse.margin import PRESETS
+from experiments.twin.portfolio import Portfolio
 
 type Brackets = list[tuple[float, float, float]]
 """From notional, to notional, rate."""
 
 
+PORTFOLIO = ("portfolio_scenarios", "ewma", "historical", "filtered_historical")
+
+
 class Margin:
-    """A scenario's margin rule, for one market at a time.
+    """A scenario's margin rule.
 
     Args:
-        parameters: of `tiered`, `linear_ramp` or `fixed_leverage`.
-        markets: how many there are; the last setting serves any further market.
+        parameters: of the rule.
+        volatility: annualised, by market, at the opening; the last setting by market serves any further one.
+
+    Attributes:
+        portfolio: the rule, if it looks at all of an account's markets together.
+        interest: open interest at the last close, USD by market, one side.
     """
 
-    def __init__(self, parameters: Any, markets: int) -> None:
+    def __init__(self, parameters: Any, volatility: list[float]) -> None:
+        markets = len(volatility)
         self.parameters = parameters
         self.cap: float | None = getattr(parameters, "leverage_cap", None)
+        self.interest = [0.0] * markets
+        self.portfolio = Portfolio(parameters, volatility) if parameters.type in PORTFOLIO else None
         self.rates: list[tuple[float, float, float]] = []
         self.initial_brackets: list[Brackets] = []
         self.maintenance_brackets: list[Brackets] = []
-        match parameters.type:
+        p = parameters
+        match p.type:
             case "tiered":
                 for market in range(markets):
-                    tiers = _at(parameters.schedules, market)
+                    tiers = _at(p.schedules, market)
                     tiers = PRESETS[tiers] if isinstance(tiers, str) else tiers
                     self.initial_brackets.append(_brackets([(tier.notional, tier.initial) for tier in tiers]))
                     self.maintenance_brackets.append(_brackets([(tier.notional, tier.maintenance) for tier in tiers]))
             case "linear_ramp":
-                p = parameters
                 self.rates = [(_at(p.initial, market), _at(p.maintenance, market), _at(p.slope, market)) for market in range(markets)]
+            case "square_root":
+                self.rates = [(_at(p.initial, market), _at(p.maintenance, market), _at(p.factor, market)) for market in range(markets)]
+            case "open_interest_scaled":
+                self.rates = [(_at(p.initial, market), _at(p.maintenance, market), 0.0) for market in range(markets)]
+            case "skew_impact":
+                self.rates = [(p.minimum, p.minimum, p.impact / _at(p.skew_scale, market)) for market in range(markets)]
             case "fixed_leverage":
-                self.rates = [(parameters.initial, parameters.maintenance, 0.0)] * markets
-            case unknown:
+                self.rates = [(p.initial, p.maintenance, 0.0)] * markets
+            case unknown if self.portfolio is None:
                 raise NotImplementedError(f"the twin has no margin rule {unknown!r}")
 
-    def initial(self, market: int, contracts: float, mark: float) -> float:
-        """USD to open a position of so many contracts."""
+    def observe(self, moved: list[float], hours: float, interest: list[float]) -> None:
+        """The close of a step: log returns of the indices, and open interest."""
+        self.interest = interest
+        if self.portfolio is not None:
+            self.portfolio.interest = interest
+            self.portfolio.observe(moved, hours)
+
+    def initial(self, contracts: list[float], marks: list[float]) -> float:
+        """USD to open these positions."""
+        if self.portfolio is not None:
+            return self.portfolio.initial(contracts, marks)
+        return sum(self._initial(market, held, marks[market]) for market, held in enumerate(contracts) if held)
+
+    def maintenance(self, contracts: list[float], marks: list[float]) -> list[float]:
+        """USD by market below which these positions are liquidated."""
+        if self.portfolio is not None:
+            return self.portfolio.maintenance(contracts, marks)
+        return [self._maintenance(market, held, marks[market]) for market, held in enumerate(contracts)]
+
+    def _initial(self, market: int, contracts: float, mark: float) -> float:
         notional = abs(contracts) * mark
         if self.initial_brackets:
             needed = _progressive(notional, self.initial_brackets[market])
         else:
-            base, _, slope = self.rates[market]
-            needed = min(base + slope * abs(contracts), 1.0) * notional
-        return needed if self.cap is None else max(needed, notional / self.cap)
+            needed = self._rate(self.rates[market][0], market, contracts) * notional
+        if self.parameters.type == "open_interest_scaled":
+            low, high = _at(self.parameters.lower, market), _at(self.parameters.upper, market)
+            needed += min(max((self.interest[market] - low) / (high - low), 0.0), 1.0) * (notional - needed)
+        return self._constant(contracts) + (needed if self.cap is None else max(needed, notional / self.cap - self._constant(contracts)))
 
-    def maintenance(self, market: int, contracts: float, mark: float) -> float:
-        """USD below which a position of so many contracts is liquidated."""
+    def _maintenance(self, market: int, contracts: float, mark: float) -> float:
         notional = abs(contracts) * mark
         if self.maintenance_brackets:
             return _progressive(notional, self.maintenance_brackets[market])
-        _, base, slope = self.rates[market]
-        return min(base + slope * abs(contracts), 1.0) * notional
+        rate = self._rate(self.rates[market][1], market, contracts)
+        if self.parameters.type == "skew_impact":
+            rate *= self.parameters.scalar
+        return rate * notional + self._constant(contracts)
+
+    def _rate(self, base: float, market: int, contracts: float) -> float:
+        """The rate at a size, at most one."""
+        slope = self.rates[market][2]
+        if self.parameters.type == "square_root":
+            return min(max(base, base - 0.2 * base + slope * math.sqrt(abs(contracts))), 1.0)
+        return min(base + slope * abs(contracts), 1.0)
+
+    def _constant(self, contracts: float) -> float:
+        """USD for a position of any size."""
+        return self.parameters.position_margin if contracts and self.parameters.type == "skew_impact" else 0.0
 
 
 def _at(values: Any, market: int) -> Any:

@@ -91,9 +91,7 @@ class Person(Trader):
             if signals.tradable[market]:
                 stance = 0.0 if self.leaving else self.stance(market, signals)
                 wanted[market] = stance * budget * signals.weights[market] / mark
-        initial = sum(
-            margin.initial(market, contracts, mark) for market, (contracts, mark) in enumerate(zip(wanted, self.marks, strict=True))
-        )
+        initial = margin.initial(wanted, self.marks)
         allowed = min(max(self.cash, 0.0) * 0.95 / initial, 1.0) if initial > 0.0 else 1.0
         return [
             contracts * allowed - held if tradable else 0.0

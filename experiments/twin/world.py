@@ -139,9 +139,8 @@ class World(Exchange):
     def taste(self, group: "TraderGroup") -> float:
         """What levies and margin leave of a group's leverage."""
         p, typical = self.world.traders.demand, group.equity / max(group.count, 1) * group.leverage
-        margin = 0.0
-        for at, (weight, market) in enumerate(zip(self.weights, self.markets, strict=True)):
-            margin += self.margin.initial(at, weight * typical / market.index, market.index)
+        indices = [market.index for market in self.markets]
+        margin = self.margin.initial([weight * typical / index for weight, index in zip(self.weights, indices, strict=True)], indices)
         cost = self.levies.open_interest * HOURS_PER_YEAR + p.capital_cost * margin / typical
         return float(max(cost / p.reference_holding, CHEAPEST) ** -p.position_elasticity)
 
@@ -206,11 +205,13 @@ class World(Exchange):
 
     def in_danger(self, person: Person) -> bool:
         """Whether an account, at the worst price for each of its positions, could be below the most margin it may need."""
-        worst, required = person.cash, 0.0
+        if self.margin.portfolio is not None:  # what nets can need more at lower prices
+            return True
+        worst = person.cash
         for market, held in enumerate(person.position):
             if held:
                 worst += held * ((self.low[market] if held > 0.0 else self.high[market]) - self.marks[market])
-                required += self.margin.maintenance(market, held, self.high[market])
+        required = sum(self.margin.maintenance(person.position, self.high))
         return worst < required - CENT or person.status == "closing"
 
     def settle(self) -> None:
@@ -286,3 +287,4 @@ class World(Exchange):
             weight = 1.0 - math.exp(-hours / VOLATILITY_HOURS)
             fresh = moved**2 * HOURS_PER_YEAR / hours
             market.volatility = math.sqrt((1.0 - weight) * market.volatility**2 + weight * fresh)
+        self.learn()

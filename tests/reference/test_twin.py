@@ -184,8 +184,21 @@ def test_every_route_agrees(order: tuple[str, ...]) -> None:
         {"type": "tiered", "schedules": ("binance_btc_2021", "dydx_mid"), "leverage_cap": 10.0},
         {"type": "linear_ramp", "slope": (1e-4, 1e-5, 1e-5)},
         {"type": "fixed_leverage", "initial": 0.1, "maintenance": 0.08},
+        {"type": "open_interest_scaled", "lower": (1e6,), "upper": (1e8,)},
+        {"type": "square_root", "factor": (0.01, 0.001, 0.001)},
+        {"type": "skew_impact", "position_margin": 1e4, "leverage_cap": 15.0},
+        {"type": "portfolio_scenarios", "netting": "all", "tables": ("deribit",)},
+        {"type": "ewma", "every": 1.0, "measure": "expected_shortfall"},
+        {"type": "historical", "every": 1.0, "look_back": 100, "add_ons": {"interest_from": (1e6,), "interest_to": (1e8,)}},
+        {
+            "type": "filtered_historical",
+            "every": 2.0,
+            "look_back": 30,
+            "confidence": 0.9,
+            "anti_procyclicality": {"buffer": 0.25, "floor": True},
+        },
     ],
-    ids=["tiers with a cap", "ramp", "fixed"],
+    ids=["tiers with a cap", "ramp", "fixed", "open interest", "square root", "skew", "scenarios", "ewma", "historical", "filtered"],
 )
 def test_every_margin_rule_agrees(margin: dict[str, Any]) -> None:
     losses(world(move=(-0.4, -0.5, -0.6), lasts=1.0, house={"margin": margin, "liquidation": {"type": "full", "keeps": 0.3}}))
@@ -248,7 +261,8 @@ def test_accrual_rules_set_the_same_levies() -> None:
 
 
 def test_the_twin_borrows_no_rule_from_the_array_engine() -> None:
-    allowed = {"agents.clock", "agents.clearinghouse.margin"}  # hours in a year, and the published tiers that presets name
+    # Hours in a year, and the published tiers and scenario tables that presets name.
+    allowed = {"agents.clock", "agents.clearinghouse.margin", "agents.clearinghouse.margin_portfolio"}
     folder = Path(experiments.twin.__file__).parent
     for file in sorted(folder.glob("*.py")):
         if file.name == "record.py":
@@ -283,8 +297,46 @@ def waterfalls(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @st.composite
+def portfolio_margins(draw: st.DrawFn) -> dict[str, Any]:
+    kind = draw(st.sampled_from(["portfolio_scenarios", "ewma", "historical", "filtered_historical"]))
+    block = {
+        "type": kind,
+        "netting": draw(st.sampled_from(["none", "assets", "all"])),
+        "maintenance": draw(st.sampled_from([0.5, 1.0])),
+        "minimum": draw(st.sampled_from([0.0, 0.02])),
+        "provision": draw(st.sampled_from([0.0, 1e-3])),
+        "leverage_cap": draw(st.sampled_from([None, 5.0])),
+        "add_ons": {
+            "concentration": draw(st.sampled_from([0.0, 0.05])),
+            "concentration_size": (draw(st.sampled_from([1e5, 1e7])),),
+            **draw(st.sampled_from([{}, {"interest_from": (1e6,), "interest_to": (1e8,)}])),
+        },
+    }
+    if kind == "portfolio_scenarios":
+        return {**block, "tables": (draw(st.sampled_from(["paradex_btc", "paradex_hype"])), "paradex_eth")}
+    return {
+        **block,
+        "measure": draw(st.sampled_from(["value_at_risk", "expected_shortfall"])),
+        "confidence": draw(st.sampled_from([0.9, 0.95])),
+        "period": draw(st.sampled_from([4.0, 48.0])),
+        "every": draw(st.sampled_from([1.0, 5.0])),
+        "look_back": draw(st.integers(20, 40)),
+        "decay": draw(st.sampled_from([0.5, 0.94])),
+        "anti_procyclicality": {
+            "stress_weight": draw(st.sampled_from([0.0, 0.25])),
+            "buffer": draw(st.sampled_from([0.0, 0.25])),
+            "floor": draw(st.booleans()),
+        },
+    }
+
+
+@st.composite
 def margins(draw: st.DrawFn) -> dict[str, Any]:
-    kind = draw(st.sampled_from(["tiered", "linear_ramp", "fixed_leverage"]))
+    if draw(st.booleans()):
+        return draw(portfolio_margins())
+    kind = draw(st.sampled_from(["tiered", "linear_ramp", "fixed_leverage", "open_interest_scaled", "square_root", "skew_impact"]))
+    if kind in {"open_interest_scaled", "square_root", "skew_impact"}:
+        return {"type": kind, "leverage_cap": draw(st.sampled_from([None, 5.0]))}
     if kind == "fixed_leverage":
         return {"type": kind, "initial": 0.05, "maintenance": draw(st.sampled_from([0.01, 0.05]))}
     cap = draw(st.sampled_from([None, 5.0, 25.0]))
