@@ -87,8 +87,9 @@ def _news(scenario: Scenario, seed: int) -> Callable[[], Increments]:
     def following() -> Increments:
         step = next(steps)
         path = source.next(step)
+        view = ShockView(step * scenario.hours_per_step, (step + 1) * scenario.hours_per_step, len(scenario.assets))
         for rule in rules:
-            effect, _ = rule.rule(ShockView(step * scenario.hours_per_step, (step + 1) * scenario.hours_per_step, len(scenario.assets)), None, None)
+            effect, _ = rule.rule(view, None, None)
             path = path.with_shock(effect.drift, effect.jump)
         return list(zip(path.dlog.T.tolist(), path.hours.tolist(), strict=True))
 

@@ -8,7 +8,7 @@ import solara
 import traitlets
 
 from experiments.app import theme
-from experiments.app.chart import Bars, Chart, Line, Panel, option
+from experiments.app.chart import Bars, Chart, Line, Panel, option, stretch
 from experiments.app.snapshot import FLOW_COLUMNS, OTHER_FLOWS, Snapshot, Stress
 from experiments.drawing import scale, usd, words
 
@@ -33,13 +33,14 @@ SAYS: Final = {
 }
 
 
-class Waterfall(ipyvuetify.VuetifyTemplate):  # type: ignore[misc]
+class Waterfall(ipyvuetify.VuetifyTemplate):
     """Who paid, a row a layer, each bar beginning where the one before ended."""
 
     template_file = (__file__, "waterfall.vue")
     title = traitlets.Unicode("").tag(sync=True)
     says = traitlets.Unicode("").tag(sync=True)
     rows = traitlets.List([]).tag(sync=True)
+    waiting = traitlets.Bool(False).tag(sync=True)
     after = traitlets.Unicode("").tag(sync=True)
 
 
@@ -79,13 +80,14 @@ def _level(seen: Snapshot, *, dark: bool) -> Panel:
 def _flows(seen: Snapshot, *, dark: bool) -> list[Panel]:
     """Inflows and draws, stacked by type, on scales of their own."""
     columns = {name: seen.table[column] for name, column in (*FLOW_COLUMNS.items(), ("other", OTHER_FLOWS))}
+    per = stretch(len(seen.table)) * seen.world.hours_per_step
     panels = []
     for what, top, height, least, most in (("Inflows", 0.31, 0.25, 0.0, np.inf), ("Draws", 0.56, 0.23, -np.inf, 0.0)):
         parts = {name: np.clip(values, least, most) for name, values in columns.items() if np.clip(values, least, most).any()}
         divisor, unit = scale(*parts.values()) if parts else (1.0, "$")
         bars = tuple(Bars(words(name), values / divisor, theme.flow(name, dark=dark)) for name, values in parts.items())
-        nothing = "" if bars else ": none so far"
-        panels.append(Panel(f"{what}, {unit}{nothing}" if bars else f"{what}{nothing}", (0, top, 1, height), bars=bars))
+        title = f"{what}, {unit} per {per:g} h" if bars else f"{what}: none so far"
+        panels.append(Panel(title, (0, top, 1, height), bars=bars))
     return panels
 
 
@@ -111,7 +113,7 @@ def who_paid(seen: Snapshot, *, dark: bool) -> dict[str, Any]:
             }
         )
         start += share
-    return {"title": _title(stress, seen), "says": _says(stress), "rows": rows, "after": _after(seen, stress)}
+    return {"waiting": stress is None, "title": _title(stress, seen), "says": _says(stress), "rows": rows, "after": _after(seen, stress)}
 
 
 def _title(stress: Stress | None, seen: Snapshot) -> str:

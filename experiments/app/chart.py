@@ -16,11 +16,13 @@ POINTS: Final = 300
 """Points of a line at most; extremes are kept."""
 BARS: Final = 60
 """Bars along time at most."""
-HEADER: Final = 36
-"""Pixels of a panel's title and of the line of names below it."""
+HEADER: Final = 22
+"""Pixels of a panel's title, which also names its lines and bars."""
+LEAST: Final = DAY
+"""Hours that the clock holds at least, so that the first steps do not fill it."""
 
 
-class Chart(ipyvuetify.VuetifyTemplate):  # type: ignore[misc]
+class Chart(ipyvuetify.VuetifyTemplate):
     """An ECharts figure that can be given new options before it has finished loading."""
 
     template_file = (__file__, "chart.vue")
@@ -70,7 +72,7 @@ class Panel:
     logarithmic: bool = False
 
 
-def option(panels: Sequence[Panel], hours: Floats, height: int, *, dark: bool, span: float | None = None) -> dict[str, Any]:
+def option(panels: Sequence[Panel], hours: Floats, height: int, *, dark: bool, span: float = 0.0) -> dict[str, Any]:
     """What ECharts draws: the panels on one clock, from the opening to `span` hours at least.
 
     Args:
@@ -80,7 +82,7 @@ def option(panels: Sequence[Panel], hours: Floats, height: int, *, dark: bool, s
         dark: whether the page is.
         span: hours that the axis holds even if the run has not come that far.
     """
-    end = max(float(hours[-1]), span or 0.0, 1e-9)
+    end = max(float(hours[-1]), span, LEAST)
     in_days = end > 10 * DAY
     ticks = hours / DAY if in_days else hours
     series: list[dict[str, Any]] = []
@@ -90,7 +92,7 @@ def option(panels: Sequence[Panel], hours: Floats, height: int, *, dark: bool, s
         if panel.marks is not None and panel.lines:
             series.append(_marks(panel, ticks, at, dark=dark))
     first = float(ticks[0])
-    axis = {"min": first, "max": max(end / (DAY if in_days else 1.0), first + 1e-9)}
+    axis = {"min": first, "max": end / DAY if in_days else end}
     return {
         "animation": False,
         "textStyle": {"color": theme.text(dark=dark), "fontSize": 11},
@@ -109,6 +111,11 @@ def option(panels: Sequence[Panel], hours: Floats, height: int, *, dark: bool, s
     }
 
 
+def stretch(steps: int) -> int:
+    """How many steps one bar stands for, of a history of so many."""
+    return max(1, int(np.ceil(steps / BARS)))
+
+
 def digits(values: Floats) -> list[float | None]:
     """Values with four digits; what is not a number is absent."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -125,7 +132,7 @@ def _line(line: Line, ticks: Floats, at: int) -> dict[str, Any]:
         "xAxisIndex": at,
         "yAxisIndex": at,
         "data": list(zip(digits(ticks[kept]), digits(line.values[kept]), strict=True)),
-        "showSymbol": False,
+        "showSymbol": kept.size == 1,
         "lineStyle": {"width": 1.6, "type": "dashed" if line.dashed else "solid"},
         "itemStyle": {"color": line.colour},
         "emphasis": {"disabled": True},
@@ -136,7 +143,7 @@ def _line(line: Line, ticks: Floats, at: int) -> dict[str, Any]:
 def _bars(bars: Sequence[Bars], ticks: Floats, at: int) -> list[dict[str, Any]]:
     """Sums over stretches of equally many steps, counted from the opening so that bars stay where they are while time goes on."""
     count = len(ticks)
-    width = max(1, int(np.ceil(count / BARS)))
+    width = stretch(count)
     starts = np.arange(0, count, width)
     middle = digits(np.array([ticks[a : a + width].mean() for a in starts]))
     return [
@@ -166,7 +173,7 @@ def _marks(panel: Panel, ticks: Floats, at: int, *, dark: bool) -> dict[str, Any
     top = float(sizes.max(initial=0.0)) or 1.0
     line = panel.lines[0]
     data = [
-        {"value": [x, y], "symbolSize": 3.0 + 13.0 * float(np.sqrt(sizes[i] / top))}
+        {"value": [x, y], "symbolSize": 3.0 + 7.0 * float(np.sqrt(sizes[i] / top))}
         for i, x, y in zip(where.tolist(), digits(ticks[where]), digits(line.values[where]), strict=True)
     ]
     colour = theme.ink(theme.RED, dark=dark)
@@ -176,7 +183,7 @@ def _marks(panel: Panel, ticks: Floats, at: int, *, dark: bool) -> dict[str, Any
         "xAxisIndex": at,
         "yAxisIndex": at,
         "data": data,
-        "itemStyle": {"color": colour, "opacity": 0.45},
+        "itemStyle": {"color": colour, "opacity": 0.4},
         "tooltip": {"show": False},
         "silent": True,
     }
@@ -184,31 +191,29 @@ def _marks(panel: Panel, ticks: Floats, at: int, *, dark: bool) -> dict[str, Any
 
 def _title(panel: Panel, height: int, *, dark: bool) -> dict[str, Any]:
     """The panel's title, and the names of its lines and bars in their colours."""
-    drawn = [*panel.lines, *panel.bars]
-    keys = "  ".join(f"{{k{at}|■}} {item.name}" for at, item in enumerate(drawn)) if len(drawn) > 1 else ""
-    rich = {f"k{at}": {"color": item.colour, "fontSize": 11} for at, item in enumerate(drawn)}
+    drawn: list[Line | Bars] = [*panel.lines, *panel.bars]
+    keys = "".join(f"   {{k{at}|■}} {{n|{item.name}}}" for at, item in enumerate(drawn)) if len(drawn) > 1 else ""
+    rich: dict[str, Any] = {f"k{at}": {"color": item.colour, "fontSize": 11} for at, item in enumerate(drawn)}
+    rich["t"] = {"fontSize": 12, "fontWeight": 600, "color": theme.text(dark=dark)}
+    rich["n"] = {"fontSize": 11, "color": theme.text(dark=dark)}
     left, top, _, _ = panel.box
     return {
-        "text": panel.title,
-        "subtext": keys,
+        "text": f"{{t|{panel.title}}}{keys}",
         "left": f"{100 * left:.2f}%",
-        "top": round(top * height),
-        "itemGap": 2,
+        "top": round(top * height) + 3,
         "padding": 0,
-        "textStyle": {"fontSize": 12, "fontWeight": 600, "color": theme.text(dark=dark)},
-        "subtextStyle": {"fontSize": 10.5, "color": theme.text(dark=dark), "rich": rich},
+        "textStyle": {"rich": rich, "color": theme.text(dark=dark)},
     }
 
 
 def _grid(panel: Panel, height: int) -> dict[str, Any]:
-    """The place of the axes: below the title and the names."""
+    """The place of the axes, below the title."""
     left, top, width, tall = panel.box
-    header = HEADER if len(panel.lines) + len(panel.bars) > 1 else HEADER - 14
     return {
-        "left": f"{100 * left + 0.4:.2f}%",
-        "top": round(top * height) + header,
+        "left": f"{100 * left + 0.2:.2f}%",
+        "top": round(top * height) + HEADER,
         "width": f"{100 * width - 1.6:.2f}%",
-        "height": max(round(tall * height) - header - 6, 20),
+        "height": max(round(tall * height) - HEADER - 6, 20),
         "containLabel": True,
     }
 
@@ -220,7 +225,13 @@ def _clock(axis: dict[str, float], at: int, unit: str, *, dark: bool) -> dict[st
         "gridIndex": at,
         "splitLine": {"show": False},
         "axisLine": {"lineStyle": {"color": theme.text(dark=dark)}, "onZero": False},
-        "axisLabel": {"color": theme.text(dark=dark), "formatter": f"{{value}} {unit}", "fontSize": 10, "hideOverlap": True, "showMaxLabel": False},
+        "axisLabel": {
+            "color": theme.text(dark=dark),
+            "formatter": f"{{value}} {unit}",
+            "fontSize": 10,
+            "hideOverlap": True,
+            "showMaxLabel": False,
+        },
         "axisPointer": {"label": {"precision": 1}},
     }
 

@@ -23,7 +23,7 @@ from model.errors import ScenarioError
 from model.scenario import Scenario
 from model.statement import Statement
 
-HEIGHT: Final = 230
+HEIGHT: Final = 175
 """Pixels."""
 EVERY: Final = 0.25
 """Seconds between two pictures of a comparison on its way."""
@@ -76,7 +76,9 @@ def _column(table: Table, output: str) -> Floats:
 
 
 def _aggregate(values: Floats, how: str) -> float:
-    return float({"min": np.nanmin, "sum": np.nansum, "last": lambda column: column[-1]}[how](values))
+    if how == "last":
+        return float(values[-1])
+    return float(np.nanmin(values) if how == "min" else np.nansum(values))
 
 
 class Arm:
@@ -190,18 +192,19 @@ def ComparePage(seen: Snapshot, dark: bool, applied: Setting) -> None:
 def Outcome(pair: Pair | None, dark: bool, busy: bool) -> None:
     """Both funds, and the table of differences."""
     if pair is None:
-        solara.Text("Working …" if busy else "Set what B does differently and compare: both run from the opening, with the same luck.", classes=["says"])
+        waiting = "Set what B does differently and compare: both run from the opening, with the same luck."
+        solara.Text("Working …" if busy else waiting, classes=["says"])
         return
     if pair.failure:
         solara.Error(pair.failure, dense=True, text=True)
     Chart.element(option=drawn(pair, dark=dark), height=f"{HEIGHT}px", label="fund and residual loss under both policies")
     table = difference(pair)
     with solara.Div(classes=["compare-head"]):
-        progress = "" if pair.done >= pair.steps else f" · {pair.done} of {pair.steps} steps so far"
-        solara.Text(f"Seed {pair.seed}, {pair.done} steps{progress}: one seed is one draw of luck; a study over many gives intervals.", classes=["says"])
-        solara.FileDownload(
-            lambda: table.to_csv(index=False, lineterminator="\n"), filename=f"compare-seed{pair.seed}.csv", label="CSV", icon_name="mdi-download"
-        )
+        progress = "" if pair.done >= pair.steps else f" of {pair.steps} so far"
+        caveat = "one seed is one draw of luck; only many give an interval."
+        solara.Text(f"Seed {pair.seed}, {pair.done} steps{progress}: {caveat}", classes=["says"])
+        with solara.FileDownload(lambda: table.to_csv(index=False, lineterminator="\n"), filename=f"compare-seed{pair.seed}.csv"):
+            solara.Button("CSV", icon_name="mdi-download", text=True, small=True)
     solara.HTML(tag="table", classes=["compare"], unsafe_innerHTML=_html(table))
 
 

@@ -115,7 +115,14 @@ LEVERS: Final[tuple[Slider | Select, ...]] = (
     ),
 )
 SHOCK: Final = Slider(
-    "shock", "Shock size", "% fall of the first market", "What *Shock now* does to prices at once; others by their jump loading.", 1, 60, 1, ()
+    "shock",
+    "Size",
+    "% fall of the first market",
+    "The first market falls by this at the start of the next step, the others by their jump loading; it joins the scenario.",
+    1,
+    60,
+    1,
+    (),
 )
 
 

@@ -1,6 +1,6 @@
 """What one browser tab keeps: the levers as they stand, the gate, and what was last refused. Tabs share nothing."""
 
-import threading
+from typing import TYPE_CHECKING
 
 import solara
 
@@ -9,6 +9,9 @@ from experiments.app.controls import Setting, resolved
 from experiments.app.gate import Gate
 from model.errors import ScenarioError
 from model.scenario import Scenario
+
+if TYPE_CHECKING:
+    import threading
 
 
 class Desk:

@@ -1,14 +1,14 @@
 """Mesa's model as the browser UI runs it: it waits for the browser, publishes snapshots, and stops where a step fails.
 
-SolaraViz plays a model in a thread of its own, and the page is rendered from that thread and from the browser's events. Unless the model waits
-until the browser has drawn, frames pile up until the page is lost; so each step waits for the last frame that was sent.
+SolaraViz plays a model in a thread of its own, and the page is rendered from that thread and from the browser's events. Unless the model
+waits until the browser has drawn, frames pile up until the page is lost; so each step waits for the last frame that was sent.
 """
 
 import threading
 from typing import Final, Protocol
 
 from experiments.app import snapshot
-from experiments.app.history import History
+from experiments.app.history import Floats, History
 from experiments.runner import RunFailed, advance
 from model.ecosystem import Ecosystem
 from model.scenario import Scenario
@@ -101,6 +101,7 @@ class Watched(Ecosystem):
         self._moves: list[tuple[float, ...]] = []
         self._history = History(snapshot.columns(self))
         self._stress: snapshot.Stress | None = None
+        self._opening: Floats | None = None
         self._failure: str | None = None
         self._publish()
         self._take = self.step  # Mesa's own, which also keeps Mesa's clock
@@ -152,6 +153,8 @@ class Watched(Ecosystem):
             self.statement = Statement(self.venue.ledger.fund)
             for values in self.datacollector.model_vars.values():
                 del values[:-1]
+        institutions = snapshot.institutions(self, self._opening)
+        self._opening = institutions.opening
         self._desk.frames += 1
         self.snapshot = snapshot.Snapshot(
             frame=self._desk.frames,
@@ -165,7 +168,7 @@ class Watched(Ecosystem):
             table=self._history.table(),
             layers=tuple(layer.name for layer in self.venue.waterfall),
             stress=self._stress,
-            institutions=snapshot.institutions(self),
+            institutions=institutions,
             accounts=snapshot.accounts(self),
             failure=self._failure,
         )

@@ -6,7 +6,7 @@ import numpy as np
 import solara
 
 from experiments.app import theme
-from experiments.app.chart import Bars, Chart, Line, Panel, option
+from experiments.app.chart import Bars, Chart, Line, Panel, option, stretch
 from experiments.app.history import Floats
 from experiments.app.snapshot import Snapshot
 from experiments.drawing import scale
@@ -19,7 +19,7 @@ THIRD, HALF = 1 / 3, 1 / 2
 @solara.component
 def MarketPage(seen: Snapshot, dark: bool) -> None:
     """Six charts on one clock."""
-    Chart.element(option=drawn(seen, dark=dark), height=f"{HEIGHT}px", label="prices, open interest, leverage, depth, premium, liquidations")
+    Chart.element(option=drawn(seen, dark=dark), height=f"{HEIGHT}px", label="prices, open interest, leverage, depth, premium")
 
 
 def drawn(seen: Snapshot, *, dark: bool) -> dict[str, Any]:
@@ -31,14 +31,16 @@ def drawn(seen: Snapshot, *, dark: bool) -> dict[str, Any]:
     premium = {name: 1e4 * table[f"premium_{name}"] for name in seen.markets}
     liquidated = table["liquidated"]
     divisor, unit = scale(liquidated)
+    per = stretch(len(table)) * seen.world.hours_per_step
+    leverage = Line("leverage", table["leverage"], theme.ink(theme.PLUM, dark=dark))
     red = theme.ink(theme.RED, dark=dark)
     panels = [
-        Panel("Index, opening = 100; dots: liquidations", (0, 0, THIRD, HALF), _lines(prices, dark=dark), marks=liquidated, zero=False),
+        Panel("Index; dots: liquidations", (0, 0, THIRD, HALF), _lines(prices, dark=dark), marks=liquidated, zero=False),
         Panel(f"Open interest, {interest_unit}", (THIRD, 0, THIRD, HALF), _lines(interest, dark=dark)),
-        Panel("Leverage of traders, notional / equity", (2 * THIRD, 0, THIRD, HALF), (Line("leverage", table["leverage"], theme.ink(theme.PLUM, dark=dark)),)),
+        Panel("Traders’ leverage: notional / equity", (2 * THIRD, 0, THIRD, HALF), (leverage,)),
         Panel(f"Depth within 10 bp, {depth_unit}", (0, HALF, THIRD, HALF), _lines(depth, dark=dark)),
-        Panel("Premium of mark over index, basis points", (THIRD, HALF, THIRD, HALF), _lines(premium, dark=dark)),
-        Panel(f"Liquidated, {unit}", (2 * THIRD, HALF, THIRD, HALF), bars=(Bars("liquidated", liquidated / divisor, red),)),
+        Panel("Mark over index, bp", (THIRD, HALF, THIRD, HALF), _lines(premium, dark=dark)),
+        Panel(f"Liquidated, {unit} per {per:g} h", (2 * THIRD, HALF, THIRD, HALF), bars=(Bars("liquidated", liquidated / divisor, red),)),
     ]
     return option(panels, table["hours"], HEIGHT, dark=dark)
 

@@ -22,11 +22,11 @@ PACE: Final = 700
 """Milliseconds between waves of default."""
 NEAR: Final = 2 / 3
 """Maintenance margin over equity from which an account counts as near liquidation (our choice)."""
-THIN: Final = 0.02
-"""Equity over assets below which an institution is drawn as weak (our choice)."""
+WEAK: Final = 0.5
+"""Part of its opening equity below which an institution is drawn as weak (our choice)."""
 
 
-class NetworkCanvas(ipyvuetify.VuetifyTemplate):  # type: ignore[misc]
+class NetworkCanvas(ipyvuetify.VuetifyTemplate):
     """Institutions in the middle, accounts around them; drawn on a canvas, for thousands of shapes are slow as anything else."""
 
     template_file = (__file__, "network.vue")
@@ -78,7 +78,7 @@ def Key(seen: Snapshot, dark: bool) -> None:
             mark = "■" if kind == "exchange" else marks.get(kind, "●")
             _entry(mark, theme.kind(kind, dark=dark), f"{words(kind)} ({count})")
         _entry("◯", theme.ink(theme.RED, dark=dark), "in default; the number is its wave")
-        _entry("◯", theme.ink(theme.ORANGE, dark=dark), f"weak: equity below {THIN:.0%} of assets")
+        _entry("◯", theme.ink(theme.ORANGE, dark=dark), f"has lost over {1 - WEAK:.0%} of its equity")
         _entry("—", theme.ink(theme.GREY, dark=dark), "owes; red: owed by a defaulter")
         _entry("•", look(dark=dark)["states"][1], "account near liquidation")
         _entry("•", look(dark=dark)["states"][2], "bankrupt account")
@@ -164,7 +164,7 @@ def state(seen: Snapshot, run: int, *, with_accounts: bool) -> dict[str, Any]:
     it = seen.institutions
     largest = max((usd for _, _, usd in it.debts), default=1.0)
     debts = sorted(it.debts, key=lambda debt: debt[2])[-EDGES:]
-    weak = (it.equity < THIN * it.assets) & (it.wave < 0)
+    weak = (it.equity < WEAK * it.opening) & (it.wave < 0)
     return {
         "run": run,
         "radius": _radius(it.assets, 7.0, 24.0),
@@ -216,5 +216,3 @@ def described(seen: Snapshot) -> str:
     it = seen.institutions
     failed = [name for name, wave in zip(it.names, it.wave, strict=True) if wave >= 0]
     return f"{len(it.names)} institutions and {seen.accounts.rows.size} accounts; in default: {', '.join(failed) or 'none'}"
-
-

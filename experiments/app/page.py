@@ -15,7 +15,7 @@ from experiments import shipped
 from experiments.app import story, theme
 from experiments.app.backstop import BackstopPage
 from experiments.app.compare import ComparePage
-from experiments.app.controls import moved
+from experiments.app.controls import SHOCK, moved
 from experiments.app.desk import Desk
 from experiments.app.gate import Watched
 from experiments.app.market import MarketPage
@@ -33,7 +33,7 @@ INTERVAL: Final = 100
 MOODS: Final = {"calm": theme.BLUE, "stress": theme.ORANGE, "empty": theme.RED, "insolvent": theme.RED, "failed": theme.RED}
 
 
-class Frame(ipyvuetify.VuetifyTemplate):  # type: ignore[misc]
+class Frame(ipyvuetify.VuetifyTemplate):
     """Tells which frame the browser has drawn. It stands last on the page, so that what is above it has been drawn before."""
 
     template_file = (__file__, "frame.vue")
@@ -55,15 +55,16 @@ def Page() -> None:
     solara.use_effect(lambda: desk.gate.close, [])
     solara.Style(STYLE)
     solara.Title("Backstop")
-    SolaraViz(
-        model,
-        components=[],
-        model_params=parameters(desk, world, seed),
-        name="Backstop: who pays when the fund is empty?",
-        play_interval=INTERVAL,
-    )
-    Policy(desk, model.value)
-    Stage(desk, model.value)
+    with solara.Div(classes=["backstop"]):
+        SolaraViz(
+            model,
+            components=[],
+            model_params=parameters(desk, world, seed),
+            name="Backstop: who pays when the fund is empty?",
+            play_interval=INTERVAL,
+        )
+        Policy(desk, model.value)
+        Stage(desk, model.value)
 
 
 def parameters(desk: Desk, world: str, seed: int) -> dict[str, Any]:
@@ -90,6 +91,7 @@ def Stage(desk: Desk, model: Watched) -> None:
             with solara.lab.Tabs(value=page, on_value=set_page):
                 for name in PAGES:
                     solara.lab.Tab(name)
+            solara.Text(f"{seen.world.name}, seed {seen.seed}: {story.clock(seen)}", classes=["clock"])
             Downloads(seen)
         if page == 0:
             BackstopPage(seen, dark)
@@ -112,31 +114,35 @@ def Story(desk: Desk, model: Watched, seen: Snapshot, dark: bool) -> None:
         model.strike(moved(seen.world, desk.fall.value / 100.0))
         set_struck(seen.step)
 
-    if desk.refused.value:
-        solara.Error(f"This could not be opened, so the scenario before it has been opened anew. {desk.refused.value}", dense=True)
-    with solara.Div(classes=["headline", told.mood], style={"border-color": theme.ink(MOODS[told.mood], dark=dark)}):
-        solara.Text(told.text, classes=["words"])
-        with solara.Div(classes=["shock"]):
-            first = seen.markets[0]
-            waiting = struck == seen.step and model.pending
-            says = "strikes in the next step" if waiting else f"Shock now: {first} −{desk.fall.value} %"
-            solara.Button(says, on_click=shock, color="error", small=True, disabled=seen.over or seen.failure is not None)
-            solara.SliderInt("", value=desk.fall, min=1, max=60)
-    solara.Text(f"{seen.world.name}, seed {seen.seed}: {story.clock(seen)}", classes=["says"])
-    with solara.Div(classes=["cards"]):
-        for figure in story.figures(seen):
-            with solara.Div(classes=["card"]):
-                solara.Text(figure.label, classes=["what"])
-                solara.Text(figure.amount, classes=["much"], style={"color": theme.ink(theme.RED, dark=dark)} if figure.bad else {})
-                solara.Text(figure.remark, classes=["remark"])
+    with solara.Div():
+        if desk.refused.value:
+            solara.Error(f"This could not be opened, so the scenario before it has been opened anew. {desk.refused.value}", dense=True)
+        with solara.Div(classes=["story", told.mood], style={"border-color": theme.ink(MOODS[told.mood], dark=dark)}):
+            solara.Text(told.text, classes=["words"])
+            with solara.Div(classes=["shock"]):
+                first = seen.markets[0]
+                waiting = struck == seen.step and model.pending
+                says = "strikes in the next step" if waiting else f"Shock now: {first} −{desk.fall.value} %"
+                with solara.Tooltip(SHOCK.says):
+                    solara.Button(says, on_click=shock, color="error", small=True, disabled=seen.over or seen.failure is not None)
+                solara.SliderInt(SHOCK.label, value=desk.fall, min=int(SHOCK.low), max=int(SHOCK.high))
+        with solara.Div(classes=["cards"]):
+            for figure in story.figures(seen):
+                with solara.Div(classes=["card"]):
+                    solara.Text(figure.label, classes=["what"])
+                    solara.Text(figure.amount, classes=["much"], style={"color": theme.ink(theme.RED, dark=dark)} if figure.bad else {})
+                    solara.Text(figure.remark, classes=["remark"])
 
 
 @solara.component
 def Downloads(seen: Snapshot) -> None:
     """What is shown as CSV, and the scenario that shows it again."""
     name = f"{seen.world.name}-seed{seen.seed}"
-    solara.FileDownload(lambda: seen.table.frame().to_csv(index=False), filename=f"{name}.csv", label="Data, CSV", mime_type="text/csv")
-    solara.FileDownload(lambda: as_run(seen), filename=f"{name}.yaml", label="Scenario, YAML", mime_type="application/yaml")
+    with solara.Div(classes=["downloads"]):
+        with solara.FileDownload(lambda: seen.table.frame().to_csv(index=False), filename=f"{name}.csv", mime_type="text/csv"):
+            solara.Button("CSV", icon_name="mdi-download", text=True, small=True)
+        with solara.FileDownload(lambda: as_run(seen), filename=f"{name}.yaml", mime_type="application/yaml"):
+            solara.Button("YAML", icon_name="mdi-download", text=True, small=True)
 
 
 def as_run(seen: Snapshot) -> str:

@@ -12,19 +12,31 @@ from model.scenario import Scenario
 
 @solara.component
 def Policy(desk: Desk, model: Watched) -> None:  # noqa: ARG001 - another model after a reset: the card is drawn anew
-    """The card in the side bar; what is set here is opened by Reset."""
+    """The levers, below Mesa's own controls in the side bar: what lies deeper on the page comes later there."""
+    with solara.Div():
+        Lower(desk)
+
+
+@solara.component
+def Lower(desk: Desk) -> None:
+    """One layer down."""
+    Card(desk)
+
+
+@solara.component
+def Card(desk: Desk) -> None:
+    """What is set here is opened by Reset."""
     setting = desk.setting.value
-    with solara.Sidebar():
-        with solara.Card("Policy", margin=0, elevation=1, classes=["policy"]):
-            if setting != desk.applied:
-                with solara.Div(classes=["notice"]):
-                    solara.Text("Changed. Press RESET to open the scenario with it.")
-            Levers(setting, desk.setting.set, desk.base)
-            if setting:
-                solara.Button("as in the scenario", on_click=lambda: desk.setting.set({}), text=True, small=True)
-            faults = desk.faults()
-            if faults:
-                solara.Error(faults, dense=True, text=True)
+    with solara.Sidebar(), solara.Card("Policy (opened by RESET)", margin=0, elevation=1, classes=["policy"]):
+        if setting != desk.applied:
+            with solara.Div(classes=["notice"]):
+                solara.Text("Changed. Press RESET to open the scenario with it.")
+        Levers(setting, desk.setting.set, desk.base)
+        if setting:
+            solara.Button("as in the scenario", on_click=lambda: desk.setting.set({}), text=True, small=True)
+        faults = desk.faults()
+        if faults:
+            solara.Error(faults, dense=True, text=True)
 
 
 @solara.component
@@ -59,7 +71,7 @@ def _slider(lever: Slider, setting: Setting, base: Scenario, move: Callable[[str
         min=lever.low,
         max=lever.high,
         step=lever.step,
-        on_value=lambda new, name=lever.name: move(name, new),  # type: ignore[misc]
+        on_value=lambda new, name=lever.name: move(name, new),
     )
 
 
@@ -68,6 +80,6 @@ def _select(lever: Select, setting: Setting, move: Callable[[str, Value], None])
         lever.label,
         values=list(lever.options),
         value=str(setting.get(lever.name, AS_IT_IS)),
-        on_value=lambda new, name=lever.name: move(name, new),  # type: ignore[misc]
+        on_value=lambda new, name=lever.name: move(name, new),
         dense=True,
     )

@@ -43,7 +43,7 @@ def main(
     if picture is not None:
         from experiments.app.picture import take  # noqa: PLC0415
 
-        take(picture, seed=seed)
+        take(picture, scenario, seed)
         return
     serve(host, port, browser=browser)
 

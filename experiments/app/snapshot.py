@@ -1,6 +1,6 @@
 """What the pages show: an immutable picture of the model, taken at the end of a step. No page ever looks at the model itself.
 
-The model goes on in one thread while pages are rendered in another; a picture that never changes is what keeps them from disturbing each other.
+The model goes on in one thread while pages are rendered in another; a picture that never changes keeps them from disturbing each other.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ class Institutions:
 
     Attributes:
         names, kinds: of each node.
-        assets, liabilities, equity: USD, (N,).
+        assets, liabilities, equity, opening: USD, (N,); `opening` is the equity at the start.
         wave, when: wave and step of default, -1 for none, (N,).
         debts: (debtor, creditor, USD) by node.
     """
@@ -57,6 +57,7 @@ class Institutions:
     assets: Floats
     liabilities: Floats
     equity: Floats
+    opening: Floats
     wave: NDArray[np.int64]
     when: NDArray[np.int64]
     debts: tuple[tuple[int, int, float], ...]
@@ -148,18 +149,21 @@ def stressed(before: Stress | None, eco: Ecosystem) -> Stress | None:
     )
 
 
-def institutions(eco: Ecosystem) -> Institutions:
-    """Balance sheets and debts of the institutions now."""
+def institutions(eco: Ecosystem, opening: Floats | None) -> Institutions:
+    """Balance sheets and debts of the institutions now; `opening` is None at the start."""
     graph = eco.exposures()
     sheets = [(name, node) for name, node in graph.nodes(data=True) if node["kind"] != "large_trader"]
     place = {name: at for at, (name, _) in enumerate(sheets)}
-    debts = [(place[a], place[b], float(usd)) for a, b, usd in graph.edges(data="amount") if a in place and b in place and usd > 0.0]
+    edges: list[tuple[str, str, float]] = list(graph.edges(data="amount"))
+    debts = [(place[a], place[b], float(owed)) for a, b, owed in edges if a in place and b in place and owed > 0.0]
+    equity = np.array([node["equity"] for _, node in sheets], dtype=float)
     return Institutions(
         names=tuple(place),
         kinds=tuple(str(node["kind"]) for _, node in sheets),
         assets=np.array([node["assets"] for _, node in sheets], dtype=float),
         liabilities=np.array([node["liabilities"] for _, node in sheets], dtype=float),
-        equity=np.array([node["equity"] for _, node in sheets], dtype=float),
+        equity=equity,
+        opening=equity if opening is None else opening,
         wave=eco.credit.wave.copy(),
         when=eco.credit.defaulted_at.copy(),
         debts=tuple(debts),

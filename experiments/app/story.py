@@ -64,11 +64,13 @@ def figures(seen: Snapshot) -> list[Figure]:
     deficits, residual = seen.total("deficits"), seen.total("residual_loss")
     defaults, contagious = int(seen.total("defaults")), int(seen.total("contagious_defaults"))
     adequacy = table.last("adequacy")
+    share = f"{adequacy:.0%} of its target of {usd(target)}" if target else "no target"
+    beyond = "residual loss: others paid it" if residual else "nobody but the fund has paid"
     return [
         Figure(first, f"{change:+.1%}".replace("-", "−"), "since the opening", bad=change < -0.1),
-        Figure("Backstop fund", usd(fund), f"{adequacy:.0%} of its target of {usd(target)}" if target else "no target", bad=adequacy < 0.05),
+        Figure("Backstop fund", usd(fund), share, bad=adequacy < 0.05),
         Figure("Losses beyond margin", usd(deficits), "deficits of liquidated accounts", bad=deficits > 0),
-        Figure("Beyond the fund", usd(residual), "residual loss: others paid it" if residual else "nobody but the fund has paid", bad=residual > 0),
+        Figure("Beyond the fund", usd(residual), beyond, bad=residual > 0),
         Figure("Defaults", f"{defaults}", f"{contagious} by contagion" if defaults else "of institutions", bad=defaults > 0),
     ]
 
@@ -80,7 +82,8 @@ def _in_stress(seen: Snapshot, stress: Stress) -> Headline:
     if stress.residual <= 0.0:
         text = f"Stress: the fund has paid {usd(paid)} of {usd(stress.deficits)} lost beyond margin and still holds {usd(left)}.{begun}"
         return Headline("stress", text + _spread(seen))
-    others = [PAYERS[layer].format(usd=usd(stress.absorbed[layer])) for layer in seen.layers if layer in PAYERS and stress.absorbed.get(layer)]
+    asked = [layer for layer in seen.layers if layer in PAYERS and stress.absorbed.get(layer)]
+    others = [PAYERS[layer].format(usd=usd(stress.absorbed[layer])) for layer in asked]
     text = f"The fund is exhausted: it paid {usd(paid)} of {usd(stress.deficits)}. The rest was paid by {_listed(others)}."
     return Headline("empty", text + _spread(seen))
 

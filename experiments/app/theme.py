@@ -5,6 +5,8 @@ from typing import Final
 from experiments.drawing import BLACK, BLUE, GREY, ORANGE, PALETTE, PLUM, RED, VIOLET
 from experiments.figures import ANOTHER, FLOWS, KINDS, LAYERS, OTHER
 
+__all__ = ["BLACK", "BLUE", "GREY", "ORANGE", "PLUM", "RED", "VIOLET", "flow", "ink", "kind", "layer", "market", "rule", "text"]
+
 DARK: Final = {BLACK: "#e6e6ea", BLUE: "#7aa6ff", RED: "#ff5c6c", PLUM: "#cf86c3", GREY: "#8d8d95", VIOLET: "#b48aff", ORANGE: ORANGE}
 """What each colour of the palette becomes on a dark page."""
 
