@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from agents.clearinghouse.accrual import OpenInterestLevy, ShareOfLiquidationFees, ShareOfTradingFees, Surplus, accrual_rules
+from agents.clearinghouse.deferral import Deferral
 from agents.clearinghouse.fees import FeeParameters
 from agents.clearinghouse.liquidation import PartialThenFull, liquidation_rules
 from agents.clearinghouse.margin import Tiered, margin_rules
@@ -103,6 +104,11 @@ class ClearinghouseParameters(Parameters):
             if kinds.count(once) > 1:
                 raise ValueError(f"impossible waterfall: expected `{once}` at most once")
         reaches = [layers.find(kind).reaches for kind in kinds]  # type: ignore[attr-defined]
+        for kind in kinds[:-2]:
+            if issubclass(layers.find(kind), Deferral):
+                raise ValueError(
+                    f"impossible waterfall: expected `{kind}` next to last, for only the write-down can end what it leaves open"
+                )
         if "contracts" in reaches and "accounts" in reaches[: reaches.index("contracts")]:
             raise ValueError(
                 "impossible waterfall: expected `deleveraging` before layers that take from accounts, for it decides which contracts leave"

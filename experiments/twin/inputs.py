@@ -68,6 +68,8 @@ class Visits:
         money: USD by which each account has changed after all that; treasury: the same of exchange capital.
         entered: new accounts by number.
         status: of those whose status changed.
+        paid_in: USD by number, all that accounts have paid in since profits were last settled; withheld: USD that withdrawals have borne of
+            outstanding losses.
     """
 
     money: dict[int, float]
@@ -76,3 +78,5 @@ class Visits:
     status: dict[int, Status]
     treasury: float = 0.0
     injection: float = 0.0
+    paid_in: dict[int, float] = field(default_factory=dict)
+    withheld: float = 0.0
