@@ -46,6 +46,8 @@ LAYERS: Final[dict[str, Look]] = {
     "exchange_capital": (ORANGE, "////"),
     "deleveraging": (PLUM, "...."),
     "socialised_loss": (VIOLET, "\\\\\\\\"),
+    "withdrawal_factor": (GREY, "||||"),
+    "clawback": (BLACK, "++++"),
     "write_down": (RED, "xxxx"),
 }
 KINDS: Final = {

@@ -161,9 +161,8 @@ class Credit:
         equity = venue.ledger.equity(self.rows)
         free = np.minimum(equity - self.debt() - self.own, equity - 2.0 * initial)
         paid = np.maximum(free, 0.0) * active
-        total = float(paid.sum())
-        if total > 0.0:
-            venue.ledger.transfer(Flow.DISTRIBUTION, self.rows, OUTSIDE, paid * venue.within_custody(total))
+        if paid.any():
+            venue.pay_out(Flow.DISTRIBUTION, self.rows, paid)
 
     def _opening_shares(self, loans: Floats) -> Floats:
         """Shape (B, L): how a new loan divides over lenders that are not in default: as the present loan does."""

@@ -14,6 +14,7 @@ from agents.participants import Accounts, Clearinghouse, Lender, Liquidator, Mar
 from agents.trader import TraderView
 from model.clearing import Walk, walk
 from model.credit import Credit, Outcome, by_rank
+from model.deferred import settle_outstanding
 from model.errors import LawViolation
 from model.events import Events
 from model.ledger import FUND, OUTSIDE, TREASURY, Flow
@@ -157,6 +158,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         walk([Walk(self.venue, path)])
         if not self.venue.insolvent:
             self._fund()
+            settle_outstanding(self.venue, self.hours_per_step)
+        if not self.venue.insolvent:
             self._levy()
             self.venue.size_and_levy(self.hours_per_step)
             self.credit.serve(self.venue, self.hours_per_step)
@@ -270,11 +273,14 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             LawViolation: with the step, the law and the rows.
         """
         ledger, tally = self.venue.ledger, self.venue.tally
-        ledger.check(self.tick)
+        ledger.check(self.tick, outstanding=self.venue.outstanding)
         gross = float(np.abs(ledger.cash).sum()) + 1.0
         absorbed = sum(tally.absorbed.values())
-        if abs(tally.deficits - absorbed) > 1e-9 * (gross + tally.deficits):
-            raise LawViolation(self.tick, f"losses are conserved (deficits {tally.deficits:g} USD, absorbed {absorbed:g} USD)", [])
+        later = self.venue.outstanding - self.venue.brought_forward
+        if abs(tally.deficits - absorbed - later) > 1e-9 * (gross + tally.deficits):
+            raise LawViolation(
+                self.tick, f"losses are conserved (deficits {tally.deficits:g} USD, absorbed {absorbed:g}, more outstanding {later:g})", []
+            )
         off = self.statement.discrepancy()
         if abs(off) > 1e-9 * gross:
             raise LawViolation(self.tick, f"the fund reconciles (off by {off:g} USD)", [FUND])

@@ -96,18 +96,21 @@ class Ledger:
         exposure: shape (M, R), the position's absolute value.
         entry: shape (M, R), USD, average price of the open contracts.
         spot: shape (M, R), units of the underlying held.
+        paid_in: shape (R,), USD, equity when profits were last settled, with what has been paid in since and less what was taken out:
+            equity beyond it is net profit since then.
         role, status: shape (R,), int8.
         flows: USD moved in the step, by kind.
         statement: USD by kind that changed the fund in the step; its total is the change of the fund's equity.
     """
 
-    _COLUMNS = (("cash", 0), ("position", 1), ("exposure", 1), ("entry", 1), ("spot", 1))
+    _COLUMNS = (("cash", 0), ("position", 1), ("exposure", 1), ("entry", 1), ("spot", 1), ("paid_in", 0))
 
     cash: Floats
     position: Floats
     exposure: Floats
     entry: Floats
     spot: Floats
+    paid_in: Floats
     role: NDArray[np.int8]
     status: NDArray[np.int8]
 
@@ -202,6 +205,10 @@ class Ledger:
         self.cash[source] -= amount if not isinstance(source, int) else total
         self.cash[target] += amount if not isinstance(target, int) else total
         self.flows[kind] = self.flows.get(kind, 0.0) + total
+        if isinstance(source, int) and source == OUTSIDE:
+            self.paid_in[target] += amount if not isinstance(target, int) else total
+        elif isinstance(target, int) and target == OUTSIDE:
+            self.paid_in[source] -= amount if not isinstance(source, int) else total
         if isinstance(target, int) and target == FUND:
             self.statement[kind] = self.statement.get(kind, 0.0) + total
         if isinstance(source, int) and source == FUND:
@@ -266,6 +273,7 @@ class Ledger:
         self.spot[asset, OUTSIDE] -= quantity.sum()
         cost = quantity * price
         self.cash[rows] -= cost
+        self.paid_in[rows] -= cost
         self.cash[OUTSIDE] += cost.sum()
 
     def mark(self, marks: Floats) -> None:
@@ -284,8 +292,8 @@ class Ledger:
 
     # -- laws -----------------------------------------------------------------------------------------------------------------------
 
-    def check(self, step: int, tolerance: float = 1e-9) -> None:
-        """Asserts the laws of the ledger.
+    def check(self, step: int, tolerance: float = 1e-9, outstanding: float = 0.0) -> None:
+        """Asserts the laws of the ledger, `outstanding` USD of losses being yet to be borne.
 
         Raises:
             LawViolation: cash, contracts or spot not closed; a column not finite; settlement not empty; a closed account below zero.
@@ -303,7 +311,7 @@ class Ledger:
             off &= open_ends * self.marks > tolerance * gross
             if off.any():
                 raise LawViolation(step, f"{name} are closed (markets {np.flatnonzero(off).tolist()})", [])
-        if abs(self.cash[SETTLEMENT]) > tolerance * gross:
+        if abs(self.cash[SETTLEMENT] + outstanding) > tolerance * gross:
             raise LawViolation(step, f"losses are conserved (settlement holds {self.cash[SETTLEMENT]:g} USD)", [SETTLEMENT])
         flat = ~self.exposure.any(axis=0)
         flat[:HOUSE_ROWS] = False

@@ -37,18 +37,31 @@ class Losses:
         self.venue.tally.bankruptcies += int((status[flat] != Status.BANKRUPT).sum())
         status[flat] = Status.BANKRUPT
 
-    def absorb(self, loss: float, taken_over: float, kind: Flow, *, after_fund: bool = False) -> None:
-        """Sends a loss standing on the settlement row down the waterfall; `taken_over` is the part of it that takeovers caused."""
+    def absorb(self, loss: float, taken_over: float, kind: Flow, *, skip: frozenset[str] = frozenset()) -> None:
+        """Sends a loss standing on the settlement row down the waterfall.
+
+        Args:
+            loss: USD.
+            taken_over: part of it that takeovers caused.
+            kind: of draw on the fund, for the rest.
+            skip: layers that are not asked.
+        """
         venue, cause = self.venue, loss
         for at, layer in enumerate(venue.waterfall):
             if loss <= TIE * cause:
                 break
-            if layer.reaches == "contracts" or (after_fund and layer.name == "fund"):
+            if layer.reaches == "contracts" or layer.name in skip or (layer.reaches == "later" and venue.insolvent):
                 continue
-            part = self.walked.widen() if layer.reaches == "accounts" else self.walked.ledger
-            view = self._layer_view(loss, part, layer.reaches == "accounts")
+            everybody = layer.reaches in ("accounts", "later")
+            part = self.walked.widen() if everybody else self.walked.ledger
+            view = self._layer_view(loss, part, everybody)
             charge, venue.states[f"layer {at}"] = layer.rule(view, venue.states[f"layer {at}"], venue.rng)
             paid = self._take(part, layer.name, charge, view, {Flow.DRAW_TAKEOVER: taken_over, kind: 1.0 - taken_over})
+            if charge.deferred > 0.0:
+                loss -= charge.deferred
+                venue.outstanding += charge.deferred
+                venue.tally.deferred += charge.deferred
+                venue.events.add("deferred", venue.name, account=SETTLEMENT, amount=charge.deferred, layer=layer.name)
             if paid > 0.0:
                 loss -= paid
                 venue.tally.absorb(layer.name, paid)
@@ -90,7 +103,7 @@ class Losses:
         gains = np.maximum(part.position * (part.marks[:, None] - part.entry), 0.0).sum(axis=0)
         notional = part.marks @ part.exposure
         notional[:HOUSE_ROWS] = 0.0
-        return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional)
+        return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional, self.venue.outstanding)
 
     def _charge_accounts(self, part: Ledger, layer: str, charged: Floats, view: LayerView) -> float:
         """Takes a layer's charges from account holders.
@@ -158,7 +171,14 @@ class Losses:
             venue.tally.deficits += float(deficit.sum())
             self.bankrupt(below)
             self.absorb(float(deficit.sum()), 0.0, Flow.DRAW_CLOSE_OUT)
+        self.write_down_outstanding()
         venue.events.add("insolvency", venue.name, account=TREASURY, amount=venue.write_down, layer="write_down")
+
+    def write_down_outstanding(self) -> None:
+        """Losses that are still outstanding are written down: nobody else will bear them."""
+        left, self.venue.outstanding = self.venue.outstanding, 0.0
+        self.venue.tally.settled += left
+        self.absorb(left, 0.0, Flow.DRAW_CLOSE_OUT, skip=frozenset(layer.name for layer in self.venue.waterfall) - {"write_down"})
 
     def recover_fund(self) -> None:
         """A fund that its own inventory has brought below zero: the layers after it pay, and the inventory is closed at mark."""
@@ -171,4 +191,4 @@ class Losses:
             part = self.walked.ledger
             short = -part.fund
         venue.tally.deficits += part.transfer(Flow.DEFICIT, SETTLEMENT, FUND, short)
-        self.absorb(short, 0.0, Flow.DRAW_CLOSE_OUT, after_fund=True)
+        self.absorb(short, 0.0, Flow.DRAW_CLOSE_OUT, skip=frozenset({"fund"}))

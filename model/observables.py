@@ -41,7 +41,7 @@ _PER_MARKET: Final = (
     ("funding", "annualised", "funding rate that longs pay", "mean"),
 )
 
-LAYERS: Final = ("fund", "exchange_capital", "deleveraging", "socialised_loss", "write_down")
+LAYERS: Final = ("fund", "exchange_capital", "deleveraging", "socialised_loss", "withdrawal_factor", "clawback", "write_down")
 """The layers of the waterfall that ship, in their usual order."""
 
 _TOTALS: Final = (
@@ -71,6 +71,8 @@ _TOTALS: Final = (
     ("deficits", "USD", "losses beyond an account's equity when contracts leave it", "sum"),
     ("residual_loss", "USD", "deficits beyond the fund and what stands before it; above 0 is a breach", "sum"),
     *((f"absorbed_{layer}", "USD", f"deficits borne by layer `{layer}`", "sum") for layer in LAYERS),
+    ("outstanding", "USD", "losses that account holders are yet to bear, when they withdraw or at the end of the week", "last"),
+    ("withdrawal_factor", "1", "part of withdrawals that is kept while losses are outstanding", "last"),
     ("bankruptcies", "accounts", "accounts that left a deficit", "sum"),
     ("margin_calls", "accounts", "accounts that sold spot on a margin call", "sum"),
     ("defaults", "institutions", "market makers, liquidators, lenders and exchanges newly in default", "sum"),
@@ -114,10 +116,10 @@ def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:
 
 
 def _residual(venue: "Venue") -> float:
-    """USD of deficits that neither the fund nor a layer before it bore."""
+    """USD of deficits that neither the fund nor a layer before it bore, at the time when they arose."""
     order = [layer.name for layer in venue.waterfall]
     ahead = order[: order.index("fund") + 1] if "fund" in order else []
-    return sum(usd for layer, usd in venue.tally.absorbed.items() if layer not in ahead)
+    return sum(usd for layer, usd in venue.tally.absorbed.items() if layer not in ahead) + venue.tally.deferred - venue.tally.settled
 
 
 def observe(eco: "Ecosystem") -> dict[str, float]:
@@ -155,6 +157,8 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.deficits,
         _residual(venue),
         *(tally.absorbed.get(layer, 0.0) for layer in LAYERS),
+        venue.outstanding,
+        venue.withdrawal_factor(),
         tally.bankruptcies,
         tally.margin_calls,
         eco.defaults.defaults,

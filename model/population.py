@@ -266,7 +266,7 @@ class Population:
         self._remember(hours)
         for group in self.groups:
             who = group.who
-            if venue.haircut is not None:
+            if venue.haircut is not None or venue.factor_rise > 0.0:
                 self._churn(group, step)
             self._pay(group, who, step, hours)
             self._depart(group)
@@ -280,10 +280,11 @@ class Population:
         self._fear = self._fear * float(np.exp(-hours / self.parameters.fear_memory)) + min(shock, 1.0)
 
     def _churn(self, group: Group, step: int) -> None:
-        assert self.venue.haircut is not None
-        haircut = np.zeros(group.rows.size)
-        known = group.rows < self.venue.haircut.size
-        haircut[known] = self.venue.haircut[group.rows[known]]
+        """Some of those whom a haircut has cost a share of their equity, or who see the withdrawal factor rise, leave."""
+        haircut = np.full(group.rows.size, self.venue.factor_rise)
+        if self.venue.haircut is not None:
+            known = group.rows < self.venue.haircut.size
+            haircut[known] = np.maximum(haircut[known], self.venue.haircut[group.rows[known]])
         group.leaving |= leaves(group.parameters, haircut, group.draw("churn", step).random(group.rows.size))
 
     def _pay(self, group: Group, who: Rows, step: int, hours: float) -> None:
@@ -308,7 +309,7 @@ class Population:
         if paid_in.any():
             ledger.transfer(Flow.DEPOSIT, OUTSIDE, rows, paid_in)
         if taken.any():
-            ledger.transfer(Flow.WITHDRAWAL, rows, OUTSIDE, taken * self.venue.within_custody(float(taken.sum())))
+            self.venue.pay_out(Flow.WITHDRAWAL, rows, taken)
 
     def _depart(self, group: Group) -> None:
         """Members who want to leave and hold nothing take what they have and go."""

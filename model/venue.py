@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.clearinghouse.accrual import Accrual, AccrualView, Levies, accrual_rules
+from agents.clearinghouse.deferral import Deferral, WithdrawalFactor, withdrawal_factor
 from agents.clearinghouse.deleveraging import DeleveragingRule, deleveraging_rules
 from agents.clearinghouse.liquidation import LiquidationRule, liquidation_rules
 from agents.clearinghouse.margin import Margin, MarginRule, MarginView, MarketSeen, margin_rules
@@ -19,7 +20,7 @@ from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
 from model.drawdown import Drawdown
 from model.events import Events
 from model.halts import Halts
-from model.ledger import FUND, HOUSE_ROWS, OUTSIDE, TREASURY, Flow, Ledger, Role, Rows, Status
+from model.ledger import FUND, HOUSE_ROWS, OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, Status
 from model.market import Market
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Tally:
         volume: (M,) USD traded by orders.
         liquidated: (M,) USD of positions liquidated, by any route.
         halted: hours in which the exchange stood still.
+        deferred: USD of deficits that became outstanding; settled: of outstanding losses that others than the fund have borne.
         absorbed: USD of deficits borne by each layer, by name.
     """
 
@@ -65,6 +67,8 @@ class Tally:
     unfinished: int = 0
     margin_calls: int = 0
     halted: float = 0.0
+    deferred: float = 0.0
+    settled: float = 0.0
     absorbed: dict[str, float] = field(default_factory=dict)
 
     def absorb(self, layer: str, usd: float) -> None:
@@ -83,6 +87,10 @@ class Venue:
         insolvent: whether claims on the exchange have been written down; trading has ended then.
         write_down: USD of claims written down in the step; written_down: shape (R,) or None, of whom.
         haircut: shape (R,) or None, share of equity that each account lost to deleveraging or socialised loss in the step.
+        outstanding: USD of losses that account holders are yet to bear, minus what stands on the settlement row; brought_forward: the same
+            when the step began; deferral: the layer that lets them.
+        factor_seen, factor_rise: highest withdrawal factor while losses have been outstanding, and its rise in the step;
+            since_settlement: hours since the last clawback.
         haircuts: of the step's deleveraging, None if there was none; drawdown: how far the fund has fallen from its recent peak.
     """
 
@@ -117,6 +125,8 @@ class Venue:
             if layer.reaches == "contracts":
                 self.deleveraging = deleveraging_rules.build(layer.parameters.rule)
                 self.deleverages = layer.parameters
+        self.deferral = next((layer for layer in self.waterfall if isinstance(layer, Deferral)), None)
+        self.outstanding = self.brought_forward = self.factor_seen = self.factor_rise = self.since_settlement = 0.0
         self.drawdown = Drawdown(self.deleverages.window, self.deleverages.drawdown)
         self.states: dict[str, Any] = {
             "margin": self.margin.opened(MarketSeen(0.0, np.zeros_like(market.marks), market.volatility)),
@@ -323,6 +333,28 @@ class Venue:
         ledger.pay(kind, -due)
         return due
 
+    def withdrawal_factor(self) -> float:
+        """Part of withdrawals that is kept now, while losses are outstanding under that rule."""
+        if self.outstanding <= DUST or not isinstance(self.deferral, WithdrawalFactor):
+            return 0.0
+        claims = np.where(self.ledger.role != Role.HOUSE, np.maximum(self.ledger.equity(), 0.0), 0.0)
+        return withdrawal_factor(self.outstanding, self.ledger.fund, float(claims.sum()))
+
+    def settle(self, layer: str, usd: float) -> None:
+        """Notes that a layer has borne USD of outstanding losses."""
+        self.outstanding -= usd
+        self.tally.absorb(layer, usd)
+        self.tally.settled += usd if layer != "fund" else 0.0
+
+    def pay_out(self, kind: Flow, rows: Rows, wanted: Floats) -> None:
+        """Pays account holders (n,) what they want to take out, USD, less the withdrawal factor, as far as custody goes."""
+        factor = self.withdrawal_factor()
+        if factor > 0.0:
+            kept = wanted * min(factor, self.outstanding / max(float(wanted.sum()), DUST))
+            self.settle("withdrawal_factor", self.ledger.transfer(Flow.SOCIALISED_LOSS, rows, SETTLEMENT, kept))
+            wanted = wanted - kept
+        self.ledger.transfer(kind, rows, OUTSIDE, wanted * self.within_custody(float(wanted.sum())))
+
     def within_custody(self, wanted: float) -> float:
         """Part of what account holders want to take out that custody cash can pay."""
         return min(1.0, max(self.ledger.custody, 0.0) / wanted) if wanted > 0.0 else 1.0
@@ -359,7 +391,8 @@ class Venue:
         if self.insolvent:
             self.market.flow = np.zeros(self.ledger.markets)
         self.haircut = self.written_down = self.haircuts = None
-        self.write_down = 0.0
+        self.write_down = self.factor_rise = 0.0
+        self.brought_forward = self.outstanding
         self.tally = Tally(np.zeros(self.ledger.markets), np.zeros(self.ledger.markets))
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from agents.clearinghouse import margin_history, margin_size  # noqa: F401 - their rules are members of the family
 from agents.clearinghouse.accrual import OpenInterestLevy, ShareOfLiquidationFees, ShareOfTradingFees, Surplus, accrual_rules
+from agents.clearinghouse.deferral import Deferral
 from agents.clearinghouse.fees import FeeParameters
 from agents.clearinghouse.halts import CircuitBreakerParameters
 from agents.clearinghouse.liquidation import PartialThenFull, liquidation_rules
@@ -108,6 +109,11 @@ class ClearinghouseParameters(Parameters):
             if kinds.count(once) > 1:
                 raise ValueError(f"impossible waterfall: expected `{once}` at most once")
         reaches = [layers.find(kind).reaches for kind in kinds]  # type: ignore[attr-defined]
+        for kind in kinds[:-2]:
+            if issubclass(layers.find(kind), Deferral):
+                raise ValueError(
+                    f"impossible waterfall: expected `{kind}` next to last, for only the write-down can end what it leaves open"
+                )
         if "contracts" in reaches and "accounts" in reaches[: reaches.index("contracts")]:
             raise ValueError(
                 "impossible waterfall: expected `deleveraging` before layers that take from accounts, for it decides which contracts leave"

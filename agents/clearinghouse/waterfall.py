@@ -24,6 +24,7 @@ class LayerView:
         equity: shape (R,), USD, claims of account holders, 0 for the house and for accounts below zero.
         gains: shape (R,), USD, gain since entry of account holders' open positions, at least 0 and at most their equity.
         notional: shape (R,), USD, account holders' open positions.
+        outstanding: USD of earlier losses that account holders are yet to bear.
     """
 
     loss: float
@@ -32,25 +33,27 @@ class LayerView:
     equity: Floats
     gains: Floats
     notional: Floats
+    outstanding: float = 0.0
 
 
 class Charge(NamedTuple):
-    """A layer's decision, USD: what it takes from the fund, from exchange capital and from accounts, (R,) or None."""
+    """A layer's decision, USD: what it takes from the fund, from exchange capital and from accounts, (R,) or None, or later."""
 
     fund: float = 0.0
     treasury: float = 0.0
     accounts: Floats | None = None
+    deferred: float = 0.0
 
 
 class Layer(Rule):
     """Base of the family. `rule(LayerView, state, rng) -> (Charge, state)`; a charge never exceeds the loss nor what its bearers hold.
 
     Attributes:
-        reaches: "house" if it takes from fund and exchange capital alone, "accounts" if from account holders, "contracts" if it closes
-        contracts.
+        reaches: "house" if it takes from fund and exchange capital alone, "accounts" if from account holders, "later" if from them at
+            another time, "contracts" if it closes contracts.
     """
 
-    reaches: ClassVar[Literal["house", "accounts", "contracts"]] = "accounts"
+    reaches: ClassVar[Literal["house", "accounts", "contracts", "later"]] = "accounts"
 
     def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
         raise NotImplementedError
@@ -155,7 +158,9 @@ class SocialisedLoss(Layer):
     - `gains`: h = min(1, L / sum of gains), as in variation-margin gains haircutting (ISDA 2013) and Deribit's daily socialisation among
     winners.
     - `equity`: a haircut on balances (Paradex's socialised loss factor, applied at once).
-    - `open_interest`: every open position pays by size (Drift, Vertex: through the funding index).
+    - `open_interest`: every open position pays by size, and who has less than its part leaves the rest to the others.
+    - `funding_index`: one payment a unit of open interest, loss / (longs + shorts), through the funding index (Drift, Vertex); what holders
+    cannot pay stays open.
     """
 
     name = "socialised_loss"
@@ -163,12 +168,14 @@ class SocialisedLoss(Layer):
 
     class Parameters(RuleParameters):
         type: Literal["socialised_loss"] = "socialised_loss"
-        by: Literal["gains", "equity", "open_interest"] = Field(default="gains", description="what a share is proportional to")
+        by: Literal["gains", "equity", "open_interest", "funding_index"] = Field(
+            default="gains", description="what a share is proportional to"
+        )
         cap: float = Field(
             default=1.0,
             gt=0,
             le=1,
-            description="largest share of its base (equity for open_interest) that an account loses at once",
+            description="largest share of its base (gains, else equity) that an account loses at once",
             json_schema_extra={"unit": "1"},
         )
 
@@ -176,6 +183,10 @@ class SocialisedLoss(Layer):
         p = self.parameters
         if p.by == "open_interest":
             return Charge(accounts=fill_pro_rata(view.notional, p.cap * view.equity, view.loss)), state
+        if p.by == "funding_index":
+            total = float(view.notional.sum())
+            payment = view.loss / total if total > 0.0 else 0.0
+            return Charge(accounts=np.minimum(payment * view.notional, p.cap * view.equity)), state
         base = view.gains if p.by == "gains" else view.equity
         total = float(base.sum())
         haircut = min(p.cap, view.loss / total) if total > 0 else 0.0

@@ -40,6 +40,8 @@ class Balance:
     role: Role = "trader"
     opening: float = 0.0
     """USD, a market maker's own and borrowed capital at the start."""
+    paid_in: float = 0.0
+    """USD of equity when profits were last settled, and what has been paid in since."""
 
 
 class Account(mesa.Agent[Any]):
@@ -51,10 +53,12 @@ class Account(mesa.Agent[Any]):
         position: contracts by market, long > 0; entry: USD, average price of the open contracts.
         spot: units of the underlying by market, outside the margin account's equity.
         marks: prices at which the contracts were settled last.
+        paid_in: USD of equity when profits were last settled, and what has been paid in since.
     """
 
     def __init__(self, model: Any, number: int, marks: list[float], balance: Balance) -> None:
         super().__init__(model)
+        self.paid_in = balance.paid_in
         self.number, self.marks = number, marks
         self.cash, self.status = balance.cash, balance.status
         self.position, self.entry, self.spot = list(balance.position), list(balance.entry), list(balance.spot)
@@ -83,6 +87,7 @@ class Account(mesa.Agent[Any]):
         """Buys (> 0) or sells the underlying."""
         self.spot[asset] += units
         self.cash -= units * price
+        self.paid_in -= units * price
 
     def tear_up(self) -> None:
         """Ends all contracts at the last mark, to which they are settled."""

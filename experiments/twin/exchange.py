@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import mesa
 
 from agents.clock import HOURS_PER_YEAR
-from experiments.twin import accrual, deleveraging, liquidation, waterfall
+from experiments.twin import accrual, deferral, deleveraging, liquidation, waterfall
 from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Trader
 from experiments.twin.accrual import Levies
 from experiments.twin.inputs import FUND, Inputs, Opening, Visits
@@ -33,6 +33,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         luck: the exchange's draws, uniform on 0 to 1.
         deficits: USD of losses beyond accounts' equity in the step; absorbed: the same by the layer that bore it.
         insolvent: whether claims on the exchange have been written down.
+        outstanding: USD of losses that account holders are yet to bear; since_settlement: hours since the last clawback.
     """
 
     kinds: ClassVar[dict[str, type[Account]]] = {"market_maker": MarketMaker, "liquidator": Liquidator, "trader": Trader}
@@ -63,6 +64,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.closed = [market.log_index for market in self.markets]
         self.margin.observe([0.0] * len(self.markets), 0.0, accrual.open_interest(self))
         self.paused_until = -math.inf
+        self.outstanding = self.since_settlement = 0.0
         self.clock = self.opened = 0.0
         self.openings: list[tuple[float, float]] = []
         self.luck: Callable[[], float] = self.rng.random
@@ -93,6 +95,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.walk(inputs.path, inputs.outages)
         if not self.insolvent:
             accrual.pay_funding(self, inputs.hours)
+            deferral.settle(self, inputs.hours)
+        if not self.insolvent:
             accrual.charge_open_interest(self, inputs.hours)
 
     def begin(self, inputs: Inputs | None = None) -> None:
@@ -131,6 +135,11 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             self.enter(number, balance)
         for number, status in visits.status.items():
             self.accounts[number].status = status
+        for number, usd in visits.paid_in.items():
+            self.accounts[number].paid_in = usd
+        if visits.withheld:
+            self.outstanding -= visits.withheld
+            self.absorbed["withdrawal_factor"] = self.absorbed.get("withdrawal_factor", 0.0) + visits.withheld
         self.learn()
 
     def learn(self) -> None:

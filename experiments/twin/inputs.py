@@ -76,6 +76,8 @@ class Visits:
         money: USD by which accounts change as traders come and go; treasury: the same of exchange capital.
         entered: new accounts by number.
         status: of those whose status changed.
+        paid_in: USD by number, all that accounts have paid in since profits were last settled; withheld: USD that withdrawals have borne of
+            outstanding losses.
     """
 
     served: dict[int, float]
@@ -86,3 +88,5 @@ class Visits:
     status: dict[int, Status]
     treasury: float = 0.0
     injection: float = 0.0
+    paid_in: dict[int, float] = field(default_factory=dict)
+    withheld: float = 0.0

@@ -46,6 +46,7 @@ class State:
     deficits: float
     absorbed: dict[str, float]
     given: dict[int, float]
+    outstanding: float
     insolvent: bool
 
 
@@ -103,6 +104,7 @@ class RecordedEcosystem(Ecosystem):
             tally.deficits,
             dict(tally.absorbed),
             {int(row): float(haircuts.given[row]) for row in np.flatnonzero(haircuts.given)} if haircuts is not None else {},
+            self.venue.outstanding,
             self.venue.insolvent,
         )
 
@@ -120,6 +122,7 @@ class RecordedEcosystem(Ecosystem):
                 STATUS[ledger.status[row]],
                 ROLES.get(int(ledger.role[row]), "trader"),
                 opening.get(row, 0.0),
+                float(ledger.paid_in[row]),
             )
             for row in rows
         }
@@ -196,6 +199,8 @@ class RecordedEcosystem(Ecosystem):
             {row: now.status[row] for row in range(HOUSE_ROWS, before) if now.status[row] != core.status[row]},
             now.treasury - self.cleared.treasury,
             injection,
+            dict(zip(range(HOUSE_ROWS, ledger.rows), ledger.paid_in[HOUSE_ROWS:].tolist(), strict=True)),
+            self.venue.tally.absorbed.get("withdrawal_factor", 0.0) - core.absorbed.get("withdrawal_factor", 0.0),
         )
 
 
@@ -256,6 +261,7 @@ def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> 
     for at, mark in enumerate(state.marks.tolist()):
         yield f"mark of market {at}", mark, exchange.marks[at], tolerance * abs(mark)
     yield "exchange capital", state.treasury, exchange.treasury, total
+    yield "outstanding losses", state.outstanding, exchange.outstanding, total
     yield "deficits", state.deficits, exchange.deficits, total
     flows = exchange.fund.statement.flows
     for kind in sorted(state.statement.keys() | flows.keys()):

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from experiments.twin import deleveraging
+from experiments.twin import deferral, deleveraging
 from experiments.twin.accounts import CENT, TIE, Account
 
 if TYPE_CHECKING:
@@ -57,13 +57,16 @@ def cover(exchange: "Exchange", deficits: list[tuple[Account, float]], by_takeov
     absorb(exchange, total, min(by_takeover / total, 1.0), kind)
 
 
-def absorb(exchange: "Exchange", loss: float, by_takeover: float, kind: str, *, after_fund: bool = False) -> None:
+def absorb(exchange: "Exchange", loss: float, by_takeover: float, kind: str, *, skip: tuple[str, ...] = ()) -> None:
     """Sends a loss, USD, down the layers; `by_takeover` is the part of it that takeovers caused. Deleveraging has had its turn before."""
     whole = loss
     for layer in exchange.rules.waterfall:
         if loss <= TIE * whole:
             break
-        if layer.type == "deleveraging" or (after_fund and layer.type == "fund"):
+        if layer.type == "deleveraging" or layer.type in skip:
+            continue
+        if layer.type in deferral.LATER:
+            loss -= deferral.defer(exchange, loss)
             continue
         paid = charge(exchange, layer, loss, by_takeover, kind)
         loss -= paid
@@ -102,7 +105,9 @@ def charge(exchange: "Exchange", layer: Any, loss: float, by_takeover: float, ki
         exchange.treasury -= paid
         return paid
     holders = [account for account in exchange.everyone() if account.cash > 0.0]
-    charges = [min(usd, account.cash) for account, usd in zip(holders, _charges(layer, holders, loss), strict=True)]
+    open_positions = sum(account.notional for account in exchange.everyone())
+    asked = _charges(layer, holders, open_positions, loss)
+    charges = [min(usd, account.cash) for account, usd in zip(holders, asked, strict=True)]
     for account, usd in zip(holders, charges, strict=True):
         if usd > 0.0:
             take(exchange, account, usd)
@@ -111,10 +116,12 @@ def charge(exchange: "Exchange", layer: Any, loss: float, by_takeover: float, ki
     return sum(charges)
 
 
-def _charges(layer: Any, holders: list[Account], loss: float) -> list[float]:
-    """USD by holder: in proportion to gains since entry, to balances, or to open positions, each up to the layer's cap."""
+def _charges(layer: Any, holders: list[Account], open_positions: float, loss: float) -> list[float]:
+    """USD by holder: in proportion to gains since entry, to balances, or to open positions (USD of all), each up to the layer's cap."""
     by = "equity" if layer.type == "write_down" else layer.by
     cap = 1.0 if layer.type == "write_down" else layer.cap
+    if by == "funding_index":
+        return [min(loss * one.notional / open_positions, cap * one.cash) if open_positions > 0.0 else 0.0 for one in holders]
     if by == "open_interest":
         return deleveraging.fill_pro_rata([one.notional for one in holders], [cap * one.cash for one in holders], loss)
     base = [min(one.gains(), one.cash) if by == "gains" else one.cash for one in holders]
@@ -157,6 +164,7 @@ def fail(exchange: "Exchange") -> None:
     if deficit > 0.0:
         exchange.deficits += deficit
         absorb(exchange, deficit, 0.0, "draw_close_out")
+    deferral.write_down(exchange)
 
 
 def recover_fund(exchange: "Exchange") -> None:
@@ -169,4 +177,4 @@ def recover_fund(exchange: "Exchange") -> None:
     short = -fund.cash
     exchange.deficits += short
     fund.receive("deficit", short)
-    absorb(exchange, short, 0.0, "draw_close_out", after_fund=True)
+    absorb(exchange, short, 0.0, "draw_close_out", skip=("fund",))

@@ -155,8 +155,13 @@ house_layers = st.one_of(
 
 socialised = st.builds(
     lambda by, cap: {"type": "socialised_loss", "by": by, "cap": cap},
-    st.sampled_from(["gains", "equity", "open_interest"]),
+    st.sampled_from(["gains", "equity", "open_interest", "funding_index"]),
     rates(0.01, 1.0),
+)
+
+
+later = st.one_of(
+    st.just({"type": "withdrawal_factor"}), st.builds(lambda period: {"type": "clawback", "period": period}, rates(0.5, 200.0))
 )
 
 
@@ -165,7 +170,7 @@ def waterfalls(draw: st.DrawFn) -> list[Block]:
     """House layers and deleveraging in any order and any part of them, then layers that take from accounts, then the write-down."""
     first = draw(st.lists(st.one_of(house_layers, deleveraging), max_size=3, unique_by=lambda layer: layer["type"]))
     order = draw(st.permutations(first))
-    return [*order, *draw(st.lists(socialised, max_size=2)), {"type": "write_down"}]
+    return [*order, *draw(st.lists(socialised, max_size=2)), *draw(st.lists(later, max_size=1)), {"type": "write_down"}]
 
 
 accruals = st.lists(

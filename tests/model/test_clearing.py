@@ -51,7 +51,7 @@ class Exchange(NamedTuple):
         """Walks the index through these prices, each a jump."""
         steps = np.diff(np.log(of(float(self.venue.market.index[0]), *prices)))
         walk([Walk(self.venue, Path(steps[None, :], np.full(steps.size, hours)))])
-        self.venue.ledger.check(1)
+        self.venue.ledger.check(1, outstanding=self.venue.outstanding)
 
     def equity(self, *who: int) -> list[float]:
         return self.venue.ledger.equity(rows(*who)).tolist()

@@ -47,7 +47,7 @@ class Handmade:
     def walk(self, dlog: Floats, hours: Floats) -> None:
         """Walks log increments (M, K) in the given hours (K,), and checks the ledger."""
         walk([Walk(self.venue, Path(dlog, hours))])
-        self.venue.ledger.check(1)
+        self.venue.ledger.check(1, outstanding=self.venue.outstanding)
 
     def move(self, *prices: float) -> None:
         """Walks the index of the first market through these prices, each a jump; others stand still."""

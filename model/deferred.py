@@ -1,0 +1,54 @@
+"""Losses that are outstanding: what of them is settled at the close of a step, and who sees it."""
+
+import numpy as np
+
+from agents.clearinghouse.deferral import Clawback, clawback_rate
+from model.ledger import FUND, HOUSE_ROWS, SETTLEMENT, Flow, Role
+from model.losses import Losses
+from model.venue import DUST, Venue
+from model.walked import Walked
+
+
+def settle_outstanding(venue: Venue, hours: float) -> None:
+    """Close of a step of `hours`: the fund pays what it can of outstanding losses; at the end of a week's clawback winners do."""
+    if venue.deferral is None:
+        return
+    if isinstance(venue.deferral, Clawback):
+        venue.since_settlement += hours
+        if venue.since_settlement >= venue.deferral.parameters.period * (1.0 - 1e-9):
+            venue.since_settlement = 0.0
+            _fund_pays(venue)
+            _claw_back(venue)
+            venue.ledger.paid_in[:] = venue.ledger.equity()
+        return
+    _fund_pays(venue)
+    factor = venue.withdrawal_factor()
+    venue.factor_rise = max(factor - venue.factor_seen, 0.0)
+    venue.factor_seen = max(factor, venue.factor_seen) if factor > 0.0 else 0.0
+
+
+def _fund_pays(venue: Venue) -> None:
+    paid = min(venue.outstanding, max(venue.ledger.fund, 0.0))
+    if paid > 0.0 and any(layer.name == "fund" for layer in venue.waterfall):
+        venue.ledger.transfer(Flow.DRAW_CLOSE_OUT, FUND, SETTLEMENT, paid)
+        venue.settle("fund", paid)
+
+
+def _claw_back(venue: Venue) -> None:
+    """Winners of the week pay; what their profits cannot bear is written down."""
+    ledger = venue.ledger
+    if venue.outstanding <= DUST:
+        return
+    equity = np.maximum(ledger.equity(), 0.0)
+    profit = np.clip(equity - ledger.paid_in, 0.0, equity)
+    profit[:HOUSE_ROWS] = 0.0
+    profit[ledger.role == Role.HOUSE] = 0.0
+    charged = clawback_rate(venue.outstanding, 0.0, float(profit.sum())) * profit
+    rows = np.flatnonzero(charged)
+    losses = Losses(Walked(venue, rows))
+    losses.walked.widen()
+    if rows.size:
+        venue.settle("clawback", ledger.transfer(Flow.SOCIALISED_LOSS, rows, SETTLEMENT, charged[rows]))
+        losses.note_haircut(ledger, rows, charged[rows] / equity[rows])
+        venue.events.add("clawback", venue.name, account=rows, amount=charged[rows], layer="clawback")
+    losses.write_down_outstanding()
