@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from agents.clearinghouse.deleveraging import DeleveragingView
 from agents.clearinghouse.liquidation import maintenance_shares
-from model.ledger import HOUSE_ROWS, Flow, Rows
+from model.ledger import Flow, Rows
 from model.losses import Losses
 from model.market import FULL
 from model.venue import TIE
@@ -25,20 +25,29 @@ class Deleverager:
         """Closes all contracts of bankrupt accounts against the other side, uncovered ones at bankruptcy price."""
         venue, part = self.venue, self.walked.ledger
         lost = -part.equity(bankrupt)
-        total = float(lost.sum())
-        covered = 1.0 if venue.deleverages_at_mark else min(self.losses.house_capacity() / total, 1.0)
         shares = maintenance_shares(margin, part.exposure[:, bankrupt] * part.marks[:, None])
-        if covered < 1.0 - TIE:
-            for market in range(part.markets):
+        covered = np.ones(part.markets) if venue.deleverages_at_mark else self._covered(lost, shares)
+        left = shares * lost
+        for market in range(part.markets):
+            if covered[market] < 1.0 - TIE:
                 for selling in (True, False):
-                    self._against_winners(market, selling, bankrupt, shares[market] * lost, 1.0 - covered, breached)
+                    left[market] -= self._against_winners(market, selling, bankrupt, shares[market] * lost, 1.0 - covered[market], breached)
         self.walked.close_at_mark(bankrupt)
-        self.losses.cover(bankrupt, np.maximum(-part.equity(bankrupt), 0.0), 0.0, Flow.DRAW_CLOSE_OUT)
+        self.losses.cover(bankrupt, np.maximum(-part.equity(bankrupt), 0.0), np.maximum(left, 0.0), Flow.DRAW_CLOSE_OUT)
         # Also where winners have borne all of a deficit, and nothing was left to cover.
         self.losses.bankrupt(bankrupt)
 
-    def _against_winners(self, market: int, selling: bool, bankrupt: Rows, lost: Floats, part_left: float, breached: Flags) -> None:
-        """Deleverages one market and side at bankruptcy price.
+    def _covered(self, lost: Floats, shares: Floats) -> Floats:
+        """Shape (M,): part of losses `lost`, (n,), USD, that the layers before pay, market by market; `shares`: (M, n) of each loss."""
+        pools = self.venue.pools
+        losses = np.array([float((part * lost).sum()) for part in pools.claims(shares)])
+        paid = self.losses.house_pays(losses)
+        covered = np.divide(paid, losses, out=np.ones_like(losses), where=losses > 0.0)
+        by_market: Floats = np.minimum(covered, 1.0)[pools.claimant]
+        return by_market
+
+    def _against_winners(self, market: int, selling: bool, bankrupt: Rows, lost: Floats, part_left: float, breached: Flags) -> Floats:
+        """Deleverages one market and side at bankruptcy price. Returns what of `lost`, (n,), winners have borne.
 
         Args:
             market, selling: whose contracts: `selling` for bankrupt longs.
@@ -52,9 +61,9 @@ class Deleverager:
         position = part.position[market, bankrupt]
         mine = position > 0.0 if selling else position < 0.0
         quantity = np.where(mine, np.abs(position) * part_left, 0.0)
-        wanted = float(quantity.sum())
+        wanted, nothing = float(quantity.sum()), np.zeros(bankrupt.size)
         if wanted <= 0.0:
-            return
+            return nothing
         given = float((lost * mine).sum()) * part_left
         haircut = given / wanted
         view, rows = self._winners(market, selling, wanted, haircut, breached)
@@ -62,7 +71,7 @@ class Deleverager:
         contracts = np.minimum(contracts, view.room)
         placed = float(contracts.sum())
         if placed <= 0.0:
-            return
+            return nothing
         filled = 1.0 if placed >= FULL * wanted else placed / wanted
         sign, mark = (1.0 if selling else -1.0), float(part.marks[market])
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -90,6 +99,8 @@ class Deleverager:
             amount=contracts[took] * haircut,
             layer="deleveraging",
         )
+        borne: Floats = lost * mine * (part_left * filled)
+        return borne
 
     def _winners(self, market: int, selling: bool, wanted: float, haircut: float, breached: Flags) -> tuple[DeleveragingView, Rows]:
         """Those on the other side who can be asked, and what each can give: at most min(profit since entry, equity)."""
@@ -97,7 +108,7 @@ class Deleverager:
         position = part.position[market]
         other = (position < 0.0) if selling else (position > 0.0)
         other &= ~breached
-        other[:HOUSE_ROWS] = False
+        other[: part.house] = False
         rows: Rows = np.flatnonzero(other)
         equity, entry, size = part.equity(rows), part.entry[market, rows], part.exposure[market, rows]
         profit = position[rows] * (part.marks[market] - entry)
@@ -111,6 +122,7 @@ class Deleverager:
         part = self.walked.ledger
         if not bankrupt.size or not part.exposure[:, np.searchsorted(self.walked.rows, bankrupt)].any():
             return
+        shares = self.venue.margin_shares(part, np.searchsorted(self.walked.rows, bankrupt))
         self.walked.close_at_mark(bankrupt)
         part = self.walked.ledger
-        self.losses.cover(bankrupt, np.maximum(-part.equity(bankrupt), 0.0), 0.0, Flow.DRAW_CLOSE_OUT)
+        self.losses.cover(bankrupt, np.maximum(-part.equity(bankrupt), 0.0), shares, Flow.DRAW_CLOSE_OUT)

@@ -30,17 +30,24 @@ class Winner:
 
 def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Account]) -> None:
     """Closes all contracts of bankrupt accounts: what the house can still pay for at mark, the rest at bankruptcy price against winners."""
-    losses = [-case.account.cash for case in bankrupt]
-    covered = 1.0
+    markets = range(len(exchange.markets))
     layer: Any = waterfall.deleveraging_layer(exchange)
+    left = [[case.shares[market] * -case.account.cash for market in markets] for case in bankrupt]
+    covered = [1.0] * len(exchange.pools.pool_of)
     if layer.price == "bankruptcy":
-        covered = min(waterfall.house_capacity(exchange) / sum(losses), 1.0)
-    if covered < 1.0 - TIE:
-        for market in range(len(exchange.markets)):
-            for sign in (1.0, -1.0):
-                lost = [case.shares[market] * loss for case, loss in zip(bankrupt, losses, strict=True)]
-                against_winners(exchange, market, sign, [case.account for case in bankrupt], lost, 1.0 - covered, excluded)
-    close_out(exchange, [case.account for case in bankrupt])
+        losses = waterfall.by_claimant(exchange, [(-case.account.cash, case.shares) for case in bankrupt])
+        paid = waterfall.house_pays(exchange, losses)
+        covered = [min(usd / loss, 1.0) if loss > 0.0 else 1.0 for usd, loss in zip(paid, losses, strict=True)]
+    for market in markets:
+        uncovered = 1.0 - covered[exchange.pools.claimant[market]]
+        if uncovered <= TIE:
+            continue
+        lost = [mine[market] for mine in left]
+        for sign in (1.0, -1.0):
+            borne = against_winners(exchange, market, sign, [case.account for case in bankrupt], lost, uncovered, excluded)
+            for mine, usd in zip(left, borne, strict=True):
+                mine[market] = max(mine[market] - usd, 0.0)
+    close_out(exchange, [(case.account, mine) for case, mine in zip(bankrupt, left, strict=True)])
     for case in bankrupt:
         if case.account.flat:
             case.account.status = "bankrupt"  # also where winners have borne all of its deficit
@@ -48,15 +55,16 @@ def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Accou
 
 def against_winners(
     exchange: "Exchange", market: int, sign: float, bankrupt: list[Account], lost: list[float], part: float, excluded: set[Account]
-) -> None:
+) -> list[float]:
     """Part of the bankrupt longs (`sign` 1) or shorts (-1) of a market against winners; `lost`: each one's loss, USD, that belongs to it.
 
-    A bankrupt account trades at the price that brings what leaves to zero, winners all at the average of those prices.
+    A bankrupt account trades at the price that brings what leaves to zero, winners all at the average of those prices. Returns what
+    winners have borne of each loss, USD.
     """
     mine = [(account, loss) for account, loss in zip(bankrupt, lost, strict=True) if account.position[market] * sign > 0.0]
     wanted = sum(abs(account.position[market]) for account, _ in mine) * part
     if wanted <= 0.0:
-        return
+        return [0.0] * len(bankrupt)
     given = sum(loss for _, loss in mine) * part
     haircut, mark = given / wanted, exchange.marks[market]
     winners = find_winners(exchange, market, sign, haircut, excluded)
@@ -64,8 +72,10 @@ def against_winners(
     contracts = [min(contract, winner.room) for contract, winner in zip(contracts, winners, strict=True)]
     placed = sum(contracts)
     if placed <= 0.0:
-        return
+        return [0.0] * len(bankrupt)
     filled = 1.0 if placed >= FULL * wanted else placed / wanted
+    theirs = {id(account) for account, _ in mine}
+    borne = [loss * part * filled if id(account) in theirs else 0.0 for account, loss in zip(bankrupt, lost, strict=True)]
     for account, loss in mine:
         quantity = abs(account.position[market]) * part
         account.trade(market, -sign * quantity * filled, mark + sign * loss * part / quantity)
@@ -76,6 +86,7 @@ def against_winners(
             waterfall.note_haircut(exchange, winner.account, quantity * haircut / max(winner.equity, 1e-300))
     exchange.deficits += given * filled
     exchange.absorbed["deleveraging"] = exchange.absorbed.get("deleveraging", 0.0) + given * filled
+    return borne
 
 
 def find_winners(exchange: "Exchange", market: int, sign: float, haircut: float, excluded: set[Account]) -> list[Winner]:
@@ -159,7 +170,7 @@ def fill_pro_rata(weights: list[float], rooms: list[float], quantity: float) -> 
 
 def close_at_mark(exchange: "Exchange", accounts: list[Account]) -> None:
     """Ends contracts of `accounts` at mark against everybody on the other side, the fund included, in proportion to size."""
-    everyone: list[Account] = [exchange.fund, *exchange.everyone()]
+    everyone: list[Account] = [*exchange.funds, *exchange.everyone()]
     for market, mark in enumerate(exchange.marks):
         for sign in (1.0, -1.0):
             mine = [account for account in accounts if account.position[market] * sign > 0.0]
@@ -177,7 +188,14 @@ def close_at_mark(exchange: "Exchange", accounts: list[Account]) -> None:
                 account.trade(market, sign * quantity, mark)
 
 
-def close_out(exchange: "Exchange", bankrupt: list[Account]) -> None:
-    """Closes bankrupt accounts at mark; what they are then short of goes down the waterfall."""
-    close_at_mark(exchange, bankrupt)
-    waterfall.cover(exchange, [(account, -account.cash) for account in bankrupt if account.cash < 0.0], 0.0, "draw_close_out")
+def close_out(exchange: "Exchange", bankrupt: list[tuple[Account, list[float]]]) -> None:
+    """Closes bankrupt accounts at mark; what they are then short of, from markets with these weights, goes down the waterfall."""
+    close_at_mark(exchange, [account for account, _ in bankrupt])
+    short = [waterfall.Deficit(account, -account.cash, weights) for account, weights in bankrupt if account.cash < 0.0]
+    waterfall.cover(exchange, short, "draw_close_out")
+
+
+def margin_weights(exchange: "Exchange", account: Account) -> list[float]:
+    """Its maintenance margin by market; where there is none, its open positions."""
+    maintenance = account.maintenance(exchange.margin)
+    return maintenance if any(maintenance) else [abs(held) * mark for held, mark in zip(account.position, exchange.marks, strict=True)]

@@ -12,7 +12,7 @@ from experiments.twin.accrual import Levies
 from experiments.twin.exchange import Exchange
 from experiments.twin.inputs import Inputs, Opening, Quoting, Visits
 from model.ecosystem import Ecosystem
-from model.ledger import FUND, HOUSE_ROWS
+from model.ledger import FUND
 from model.path import Path
 from model.population import Orders
 
@@ -38,7 +38,7 @@ class State:
     status: list[Status]
     marks: Floats
     treasury: float
-    statement: dict[str, float]
+    statements: list[dict[str, float]]
     deficits: float
     absorbed: dict[str, float]
     insolvent: bool
@@ -89,7 +89,7 @@ class RecordedEcosystem(Ecosystem):
             [STATUS[code] for code in ledger.status.tolist()],
             ledger.marks.copy(),
             ledger.treasury,
-            {kind.value: usd for kind, usd in ledger.statement.items()},
+            [{kind.value: usd for kind, usd in statement.items()} for statement in ledger.statements],
             tally.deficits,
             dict(tally.absorbed),
             self.venue.insolvent,
@@ -119,13 +119,14 @@ class RecordedEcosystem(Ecosystem):
         kept = (market.basis, market.pressure, market.momentum, market.average_premium)
         columns = [column.tolist() for column in (market.index, market.reference_depth, self.venue.reference_volatility, *kept)]
         quoting = [Quoting(*values) for values in zip(*columns, strict=True)]
-        return Opening(quoting, self.balances(range(HOUSE_ROWS, ledger.rows)), self.balances(range(FUND, FUND + 1))[FUND], ledger.treasury)
+        funds = [self.balances(range(row, row + 1))[row] for row in ledger.funds.tolist()]
+        return Opening(quoting, self.balances(range(ledger.house, ledger.rows)), funds, ledger.treasury)
 
     # -- what goes in ---------------------------------------------------------------------------------------------------------------
 
     def _begin(self) -> Path:
         self.core = None
-        levies = self.venue.levies
+        levied = self.venue.levied
         volatility = self.venue.market.volatility.tolist()
         path = super()._begin()
         increments = list(zip(path.dlog.T.tolist(), path.hours.tolist(), strict=True))
@@ -136,7 +137,7 @@ class RecordedEcosystem(Ecosystem):
             self.hours_per_step,
             volatility,
             self.venue.depth_multiplier.tolist(),
-            Levies(levies.trading_fees, levies.liquidation_fees, levies.surplus, levies.open_interest, levies.funding),
+            [Levies(one.trading_fees, one.liquidation_fees, one.surplus, one.open_interest, one.funding) for one in levied],
         )
         return path
 
@@ -144,7 +145,7 @@ class RecordedEcosystem(Ecosystem):
         spot = self.venue.ledger.spot.copy()
         super()._trade(orders)
         bought = self.venue.ledger.spot - spot
-        bought[:, :HOUSE_ROWS] = 0.0
+        bought[:, : self.venue.ledger.house] = 0.0
         self.inputs.orders = list(zip(orders.rows.tolist(), orders.contracts.T.tolist(), strict=True))
         self.inputs.spot_orders = [(int(asset), int(row), float(bought[asset, row])) for asset, row in np.argwhere(bought)]
 
@@ -163,21 +164,24 @@ class RecordedEcosystem(Ecosystem):
         """What happened between the clearing and the end of the step."""
         assert self.core is not None
         core, ledger = self.core, self.venue.ledger
-        before = core.equity.size
-        moved = ledger.equity()[HOUSE_ROWS:before] - core.equity[HOUSE_ROWS:]
-        money = {HOUSE_ROWS + at: usd for at, usd in enumerate(moved.tolist()) if usd}
+        before, first = core.equity.size, ledger.house
+        moved = ledger.equity()[first:before] - core.equity[first:]
+        money = {first + at: usd for at, usd in enumerate(moved.tolist()) if usd}
         held, holds = (columns[:, : self.venue.institutions].any(axis=0) for columns in (core.position, ledger.position))
         ended = np.flatnonzero(held & ~holds)
         status = [STATUS[code] for code in ledger.status.tolist()]
-        changed = {row: status[row] for row in range(HOUSE_ROWS, before) if status[row] != core.status[row]}
-        injection = min(self.venue.levies.injection, max(core.treasury, 0.0)) if not core.insolvent else 0.0
+        changed = {row: status[row] for row in range(first, before) if status[row] != core.status[row]}
+        injections, capital = [], max(core.treasury, 0.0)
+        for levies in self.venue.levied:
+            injections.append(min(levies.injection, capital) if not core.insolvent else 0.0)
+            capital -= injections[-1]
         return Visits(
             money,
             self.balances(range(before, ledger.rows)),
-            ended[ended >= HOUSE_ROWS].tolist(),
+            ended[ended >= first].tolist(),
             changed,
-            ledger.treasury - core.treasury + injection,
-            injection,
+            ledger.treasury - core.treasury + sum(injections),
+            injections,
         )
 
 
@@ -204,7 +208,7 @@ def compare(exchange: Exchange, state: State, largest: Largest, tolerance: float
 
 def _accounts(exchange: Exchange, state: State, gross: Floats, held: Floats, tolerance: float) -> Iterator[tuple[str, float, float, float]]:
     """What each account has: name, what the engine says, what the twin says, how far apart they may be."""
-    for number, account in [(FUND, exchange.fund), *exchange.accounts.items()]:
+    for number, account in [*((fund.number, fund) for fund in exchange.funds), *exchange.accounts.items()]:
         yield f"equity of account {number}", float(state.equity[number]), account.cash, tolerance * float(gross[number])
         for at, mark in enumerate(state.marks.tolist()):
             where = f"of account {number} in market {at}"
@@ -223,10 +227,11 @@ def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> 
         yield f"mark of market {at}", mark, exchange.marks[at], tolerance * abs(mark)
     yield "exchange capital", state.treasury, exchange.treasury, total
     yield "deficits", state.deficits, exchange.deficits, total
-    flows = exchange.fund.statement.flows
-    for kind in sorted(state.statement.keys() | flows.keys()):
-        within = tolerance * (float(gross[FUND]) + state.deficits)
-        yield f"fund: {kind}", state.statement.get(kind, 0.0), flows.get(kind, 0.0), within
+    for fund, statement in zip(exchange.funds, state.statements, strict=True):
+        flows = fund.statement.flows
+        for kind in sorted(statement.keys() | flows.keys()):
+            within = tolerance * (float(gross[fund.number]) + state.deficits)
+            yield f"fund {fund.number}: {kind}", statement.get(kind, 0.0), flows.get(kind, 0.0), within
     for layer in sorted(state.absorbed.keys() | exchange.absorbed.keys()):
         yield f"absorbed by {layer}", state.absorbed.get(layer, 0.0), exchange.absorbed.get(layer, 0.0), total
 

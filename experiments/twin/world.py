@@ -18,7 +18,7 @@ from agents.clock import HOURS_PER_YEAR
 from experiments.twin.accounts import CENT, Account, Balance, Liquidator, MarketMaker
 from experiments.twin.accrual import open_interest, set_levies
 from experiments.twin.exchange import Exchange
-from experiments.twin.inputs import FUND, Inputs, Opening
+from experiments.twin.inputs import Inputs, Opening
 from experiments.twin.person import Character, Person, Signals
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class World(Exchange):
     def unwind(self) -> list[tuple[int, list[float]]]:
         """Liquidators and the fund sell what they have taken over."""
         orders = []
-        holders: list[tuple[int, Account, float]] = [(FUND, self.fund, self.rules.route.unwind_rate)]
+        holders: list[tuple[int, Account, float]] = [(fund.number, fund, self.rules.route.unwind_rate) for fund in self.funds]
         holders += [(one.number, one, self.liquidator_rules.unwind_rate) for one in self.liquidators]
         for number, account, rate in holders:
             share = 1.0 - math.exp(-rate * self.hours)
