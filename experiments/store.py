@@ -35,7 +35,7 @@ class Run:
         seed: of all its draws.
         series: one row a step, the opening (step 0) first; `model.observables` declares the columns.
         events: one row a liquidation, takeover, deleveraging, draw or default; `model.events` declares the columns.
-        statement: the fund's flows: `step`, `hours`, `flow`, `amount` (USD into the fund).
+        statement: the fund's flows: `step`, `hours`, `pool`, `flow`, `amount` (USD into the fund).
         balance_sheets: one row an institution at the end, USD.
         edges: who owes whom at the end: `source` owes `target` the `amount`, USD.
         seconds: wall time of building the world and of its steps.

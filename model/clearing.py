@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.deleveraging import Deleverager
-from model.ledger import FUND, HOUSE_ROWS, Flow, Rows, Status
+from model.ledger import Flow, Rows, Status
 from model.losses import Losses
 from model.path import Path
 from model.rounds import Liquidator
@@ -58,13 +58,14 @@ class Walk:
         """
         venue, ledger = self.venue, self.venue.ledger
         increments = self.path.hours.size
-        holding = bool(ledger.exposure[:, FUND].any())
-        if not rows.size and not holding and ledger.cash[FUND] >= 0.0:
+        funds = ledger.funds
+        holding = bool(ledger.exposure[:, funds].any())
+        if not rows.size and not holding and (ledger.cash[funds] >= 0.0).all():
             return increments
         cash, position, exposure, status = ledger.cash[rows], ledger.position[:, rows], ledger.exposure[:, rows], ledger.status[rows]
         if ((cash < -DUST) & ~exposure.any(axis=0)).any() or (status == Status.CLOSING).any():
             return 0
-        below = ledger.cash[FUND] + ledger.position[:, FUND] @ marks < 0.0
+        below = (ledger.cash[funds][:, None] + ledger.position[:, funds].T @ marks < 0.0).any(axis=0)
         most = venue.ceiling(position, exposure, marks.max(axis=1))
         if not below.any() and not is_breached((cash[:, None] + position.T @ marks).min(axis=1), most).any():
             return increments
@@ -131,10 +132,10 @@ class Walk:
         """Accounts that have closed their last contract at a loss beyond their equity: the waterfall pays."""
         ledger = self.walked.ledger
         below = ledger.cash < -DUST
-        below[:HOUSE_ROWS] = False
+        below[: ledger.house] = False
         rows = np.flatnonzero(below)
         rows = rows[~ledger.exposure[:, rows].any(axis=0)]
-        self.losses.cover(rows, -ledger.cash[rows], 0.0, Flow.DRAW_EXECUTION)
+        self.losses.cover(rows, -ledger.cash[rows], self.venue.interest[:, None], Flow.DRAW_EXECUTION)
 
     def _breached(self) -> tuple[Flags, Floats, Floats]:
         """Flags (n,), equity (n,) and maintenance margin by market (M, n) of the walked accounts."""
@@ -145,7 +146,7 @@ class Walk:
         breached = is_breached(equity, required)
         breached |= part.status == Status.CLOSING
         breached &= part.exposure.any(axis=0)
-        breached[:HOUSE_ROWS] = False
+        breached[: part.house] = False
         return breached, equity, margin
 
     def _call(self, breached: Flags, equity: Floats, margin: Floats) -> bool:
@@ -187,7 +188,8 @@ def terminate(venue: Venue, rows: Rows) -> None:
     """Ends the contracts of participants in default elsewhere, at mark against the other side; what they then lack is a deficit."""
     if not rows.size or venue.insolvent:
         return
+    shares = venue.margin_shares(venue.ledger, rows)
     walked = Walked(venue, rows)
     walked.close_at_mark(rows)
     ledger = walked.ledger
-    Losses(walked).cover(rows, np.maximum(-ledger.cash[rows], 0.0), 0.0, Flow.DRAW_CLOSE_OUT)
+    Losses(walked).cover(rows, np.maximum(-ledger.cash[rows], 0.0), shares, Flow.DRAW_CLOSE_OUT)

@@ -16,7 +16,7 @@ from agents.lender import LenderParameters, LenderView, reconsider
 from model.clearing import terminate
 from model.contagion import Clearing, clearing_vector
 from model.events import Events
-from model.ledger import HOUSE_ROWS, OUTSIDE, Flow, Ledger, Rows, Status
+from model.ledger import OUTSIDE, Flow, Ledger, Rows, Status
 from model.network import Places, topologies
 from model.venue import Venue
 
@@ -213,7 +213,7 @@ class Credit:
         below = np.minimum(ledger.equity(self.rows), 0.0)
         assets = np.concatenate((np.maximum(self.cash, 0.0), np.zeros(self.rows.size), [0.0]))
         everything = ledger.equity()
-        everything[: self.rows.size + HOUSE_ROWS] = 0.0
+        everything[: self.rows.size + ledger.house] = 0.0
         others = float(np.maximum(everything, 0.0).sum())
         written_others = venue.write_down - float(written.sum())
         assets[-1] = float(claims.sum()) - float(written.sum()) + others + max(ledger.fund + ledger.treasury, 0.0)

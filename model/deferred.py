@@ -3,7 +3,7 @@
 import numpy as np
 
 from agents.clearinghouse.deferral import Clawback, clawback_rate
-from model.ledger import FUND, HOUSE_ROWS, SETTLEMENT, Flow, Role
+from model.ledger import SETTLEMENT, Flow, Role
 from model.losses import Losses
 from model.venue import DUST, Venue
 from model.walked import Walked
@@ -30,7 +30,7 @@ def settle_outstanding(venue: Venue, hours: float) -> None:
 def _fund_pays(venue: Venue) -> None:
     paid = min(venue.outstanding, max(venue.ledger.fund, 0.0))
     if paid > 0.0 and any(layer.name == "fund" for layer in venue.waterfall):
-        venue.ledger.transfer(Flow.DRAW_CLOSE_OUT, FUND, SETTLEMENT, paid)
+        venue.ledger.transfer(Flow.DRAW_CLOSE_OUT, int(venue.ledger.funds[0]), SETTLEMENT, paid)
         venue.settle("fund", paid)
 
 
@@ -41,7 +41,6 @@ def _claw_back(venue: Venue) -> None:
         return
     equity = np.maximum(ledger.equity(), 0.0)
     profit = np.clip(equity - ledger.paid_in, 0.0, equity)
-    profit[:HOUSE_ROWS] = 0.0
     profit[ledger.role == Role.HOUSE] = 0.0
     charged = clawback_rate(venue.outstanding, 0.0, float(profit.sum())) * profit
     rows = np.flatnonzero(charged)

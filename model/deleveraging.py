@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from agents.clearinghouse.deleveraging import DeleveragingView
 from agents.clearinghouse.liquidation import maintenance_shares
 from model.haircuts import Haircuts
-from model.ledger import HOUSE_ROWS, Flow, Rows
+from model.ledger import Flow, Rows
 from model.losses import Losses
 from model.market import FULL
 from model.venue import DUST, TIE
@@ -30,24 +30,31 @@ class Deleverager:
         venue, part = self.venue, self.walked.ledger
         assert venue.deleveraging is not None
         at, lost = venue.deleverages.price, -part.equity(bankrupt)
-        total = float(lost.sum())
-        asked = 1.0
-        if at == "bankruptcy":
-            asked = venue.deleverages.severity * (1.0 - min(self.losses.house_capacity() / total, 1.0))
         notional = part.exposure[:, bankrupt] * part.marks[:, None]
         shares = maintenance_shares(margin, notional)
-        if asked > TIE:
+        left, asked = shares * lost, np.ones(part.markets)
+        losses = np.array([float((one * lost).sum()) for one in venue.pools.claims(shares)])
+        if at == "bankruptcy":
+            asked = venue.deleverages.severity * (1.0 - self._covered(losses))
+        if (asked > TIE).any():
             venue.haircuts = venue.haircuts or Haircuts(part.rows)
-            venue.haircuts.ask(lost, asked, self.losses.house_lacks(total))
-            for market in range(part.markets):
+            venue.haircuts.ask(asked @ left, self.losses.house_lacks(losses))
+            for market in np.flatnonzero(asked > TIE).tolist():
                 owed = shares[market] * lost if at == "bankruptcy" else self._above_mark(market, at, bankrupt)
                 for selling in (True, False):
-                    self._against_winners(market, selling, bankrupt, owed, asked, breached)
+                    left[market] -= self._against_winners(market, selling, bankrupt, owed, float(asked[market]), breached)
         self.walked.close_at_mark(bankrupt)
-        self.losses.cover(bankrupt, np.maximum(-part.equity(bankrupt), 0.0), 0.0, Flow.DRAW_CLOSE_OUT)
+        self.losses.cover(bankrupt, np.maximum(-part.equity(bankrupt), 0.0), np.maximum(left, 0.0), Flow.DRAW_CLOSE_OUT)
         # Also where winners have borne all of a deficit, and nothing was left to cover. The index may leave an account something.
-        left = part.equity(bankrupt) > TIE * notional.sum(axis=0) + DUST
-        self.losses.bankrupt(bankrupt[~left] if at == "index" else bankrupt)
+        solvent = part.equity(bankrupt) > TIE * notional.sum(axis=0) + DUST
+        self.losses.bankrupt(bankrupt[~solvent] if at == "index" else bankrupt)
+
+    def _covered(self, losses: Floats) -> Floats:
+        """Shape (M,): part that the layers before pay of losses, (G,), USD by claimant, market by market."""
+        paid = self.losses.house_pays(losses)
+        covered = np.divide(paid, losses, out=np.ones_like(losses), where=losses > 0.0)
+        by_market: Floats = np.minimum(covered, 1.0)[self.venue.pools.claimant]
+        return by_market
 
     def _above_mark(self, market: int, price: str, rows: Rows) -> Floats:
         """Shape (n,): USD by which a market's positions are worth more at `price`, mark or index, than at mark."""
@@ -56,8 +63,8 @@ class Deleverager:
         above: Floats = gap * part.position[market, rows]
         return above
 
-    def _against_winners(self, market: int, selling: bool, bankrupt: Rows, owed: Floats, part_left: float, breached: Flags) -> None:
-        """Deleverages one market and side.
+    def _against_winners(self, market: int, selling: bool, bankrupt: Rows, owed: Floats, part_left: float, breached: Flags) -> Floats:
+        """Deleverages one market and side. Returns USD, (n,), that winners have borne of the bankrupt accounts' losses.
 
         Args:
             market, selling: whose contracts: `selling` for bankrupt longs.
@@ -72,9 +79,9 @@ class Deleverager:
         position = part.position[market, bankrupt]
         mine = position > 0.0 if selling else position < 0.0
         quantity = np.where(mine, np.abs(position) * part_left, 0.0)
-        wanted = float(quantity.sum())
+        wanted, nothing = float(quantity.sum()), np.zeros(bankrupt.size)
         if wanted <= 0.0:
-            return
+            return nothing
         given = float((owed * mine).sum()) * part_left
         haircut = given / wanted
         view, rows = self._winners(market, selling, wanted, haircut, breached)
@@ -82,7 +89,7 @@ class Deleverager:
         contracts = np.minimum(contracts, view.room)
         placed = float(contracts.sum())
         if placed <= 0.0:
-            return
+            return nothing
         filled = 1.0 if placed >= FULL * wanted else placed / wanted
         sign, mark = (1.0 if selling else -1.0), float(part.marks[market])
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -93,9 +100,11 @@ class Deleverager:
         part.trade(
             market, bankrupt, -sign * quantity * filled, mark + sign * better, rows[took], sign * contracts[took], mark + sign * haircut
         )
+        borne = nothing
         if venue.deleverages.price == "bankruptcy":
             venue.tally.absorb("deleveraging", given * filled)
             venue.tally.deficits += given * filled
+            borne = owed * mine * (part_left * filled)
         venue.tally.deleveraged += placed * mark
         lost = contracts * max(haircut, 0.0)
         self.losses.note_haircut(part, rows[took], lost[took] / equity)
@@ -111,6 +120,7 @@ class Deleverager:
             amount=contracts[took] * haircut,
             layer="deleveraging",
         )
+        return borne
 
     def _winners(self, market: int, selling: bool, wanted: float, haircut: float, breached: Flags) -> tuple[DeleveragingView, Rows]:
         """Those on the other side who can be asked, and what each can give.
@@ -121,7 +131,7 @@ class Deleverager:
         position = part.position[market]
         other = (position < 0.0) if selling else (position > 0.0)
         other &= ~breached
-        other[:HOUSE_ROWS] = False
+        other[: part.house] = False
         rows: Rows = np.flatnonzero(other)
         equity, entry, size = part.equity(rows), part.entry[market, rows], part.exposure[market, rows]
         profit = position[rows] * (part.marks[market] - entry)
@@ -136,6 +146,7 @@ class Deleverager:
         part = self.walked.ledger
         if not bankrupt.size or not part.exposure[:, np.searchsorted(self.walked.rows, bankrupt)].any():
             return
+        shares = self.venue.margin_shares(part, np.searchsorted(self.walked.rows, bankrupt))
         self.walked.close_at_mark(bankrupt)
         part = self.walked.ledger
-        self.losses.cover(bankrupt, np.maximum(-part.equity(bankrupt), 0.0), 0.0, Flow.DRAW_CLOSE_OUT)
+        self.losses.cover(bankrupt, np.maximum(-part.equity(bankrupt), 0.0), shares, Flow.DRAW_CLOSE_OUT)

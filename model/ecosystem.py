@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from agents.clearinghouse.pools import Pools
 from agents.clock import HOURS_PER_YEAR
 from agents.participants import Accounts, Clearinghouse, Lender, Liquidator, MarketMaker, Trader
 from agents.trader import TraderView
@@ -80,7 +81,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.hours_per_step = self.world.hours_per_step
         self.tick = 0
         self.names = tuple(asset.name for asset in self.world.assets)
-        self.outputs = [output.name for output in observables(self.names)]
+        pools = Pools.of(self.world.venues[0].clearinghouse.pools, self.names)
+        self.outputs = [output.name for output in observables(self.names, pools.names)]
         self._streams = Streams(self.seed)
         self.news = NewsSource(self.world.news, self.world.assets, self._streams, self.hours_per_step)
         self.shocks: list[Shock] = [shock_rules.build(p) for p in self.world.shocks]
@@ -100,10 +102,11 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.venue.ledger.begin_step()
         opening = self.population.opening()
         self.venue.open_positions(opening.rows, opening.contracts, self.population.weights)
+        self.venue.divide_fund()
         self.venue.requote(self.venue.ledger)
         self.venue.size_and_levy(self.hours_per_step)
         self.venue.ledger.begin_step()
-        self.statement = Statement(self.venue.ledger.fund)
+        self.statement = Statement(self.venue.pools.names, self.venue.ledger.pools)
         self.observation: dict[str, float] = observe(self)
         self.datacollector = mesa.DataCollector(model_reporters={name: partial(_output, name) for name in self.outputs})
         self.datacollector.collect(self)
@@ -117,7 +120,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         if world.news.type == "replay":
             block = block.model_copy(update={"market": block.market.model_copy(update={"pass_through": 0.0})})
         market = Market(block.market, prices, depth, self.news.volatility)
-        self.venue = Venue(block.name, block.clearinghouse, block.market_makers, block.liquidators, market, self.events)
+        self.venue = Venue(block.name, block.clearinghouse, block.market_makers, block.liquidators, market, self.events, self.names)
         ledger = self.venue.ledger
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, FUND, block.clearinghouse.fund)
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, TREASURY, block.clearinghouse.capital)
@@ -243,7 +246,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         market.volatility = np.sqrt((1.0 - weight) * market.volatility**2 + weight * fresh)
         self.venue.learn(moved, self.hours_per_step)
         self.tick += 1
-        self.statement.add(self.venue.ledger.statement, self.venue.ledger.fund)
+        self.statement.add(self.venue.ledger.statements, self.venue.ledger.pools)
         self.observation = observe(self)
         self.datacollector.collect(self)
         if self.check_laws:
@@ -281,9 +284,9 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             raise LawViolation(
                 self.tick, f"losses are conserved (deficits {tally.deficits:g} USD, absorbed {absorbed:g}, more outstanding {later:g})", []
             )
-        off = self.statement.discrepancy()
-        if abs(off) > 1e-9 * gross:
-            raise LawViolation(self.tick, f"the fund reconciles (off by {off:g} USD)", [FUND])
+        for row, name, off in zip(ledger.funds.tolist(), self.venue.pools.names, self.statement.discrepancies(), strict=True):
+            if abs(off) > 1e-9 * gross:
+                raise LawViolation(self.tick, f"the fund reconciles (pool {name} off by {off:g} USD)", [row])
         if ledger.custody < -1e-9 * gross:
             raise LawViolation(self.tick, f"withdrawals stay within custody ({ledger.custody:g} USD)", [OUTSIDE])
         if ledger.treasury < -1e-9 * gross:

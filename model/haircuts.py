@@ -38,10 +38,10 @@ class Haircuts:
         self.endowment: Floats = np.zeros(rows)
         self.loss = self.largest = self.needed = 0.0
 
-    def ask(self, losses: Floats, part: float, needed: float) -> None:
-        """Winners are asked for a part of bankrupt accounts' losses, (n,), USD, of which the house could not have paid `needed`."""
-        self.loss += part * float(losses.sum())
-        self.largest = max(self.largest, part * float(losses.max(initial=0.0)))
+    def ask(self, losses: Floats, needed: float) -> None:
+        """Winners are asked for this of bankrupt accounts' losses, (n,), USD; the house could not have paid `needed` of them."""
+        self.loss += float(losses.sum())
+        self.largest = max(self.largest, float(losses.max(initial=0.0)))
         self.needed += needed
 
     def give(self, rows: Rows, endowment: Floats, given: Floats) -> None:

@@ -23,14 +23,15 @@ type RowsLike = int | Rows | slice
 OUTSIDE: Final = 0
 """The outside world: what it has paid in, negative, is the custody cash that backs the venue's balances."""
 FUND: Final = 1
-"""The backstop fund, with the contracts it has taken over."""
+"""The backstop fund, with the contracts it has taken over; its first pool if it has several."""
 TREASURY: Final = 2
 """The exchange's own capital."""
 SETTLEMENT: Final = 3
 """Deficits pass through here on their way to the layers that absorb them; zero after every waterfall."""
-HOUSE_ROWS: Final = 4
 DUST: Final = 1e-12
 """A position that a trade leaves this small against the trade is closed: what is left is rounding, and its holder has no contracts."""
+_FURTHER: Final = 4
+"""Further pools of the fund have the rows from here on; the accounts of others follow."""
 
 
 class Role(IntEnum):
@@ -82,6 +83,10 @@ class Flow(StrEnum):
     """The fund's gain or loss on contracts it has taken over, from mark to mark and on the trade that closes them."""
 
 
+DRAWS: Final = (Flow.DRAW_EXECUTION, Flow.DRAW_TAKEOVER, Flow.DRAW_CLOSE_OUT)
+"""What the fund pays for deficits, by cause."""
+
+
 class Ledger:
     """Margin accounts of one venue as columns.
 
@@ -89,8 +94,12 @@ class Ledger:
         markets: number of derivative markets, M.
         marks: shape (M,), USD, opening mark prices.
         supply: shape (M,), units of each underlying in existence, held by the outside world at first.
+        pool: shape (M,), the fund's pool that pays for each market; one for all of them if not given.
+        pools: how many there are.
 
     Attributes:
+        house: number of rows that are the exchange's own, the outside world's included; the first row of anybody else.
+        funds: shape (P,), rows of the fund's pools.
         cash: shape (R,), USD, contracts carried at cost.
         position: shape (M, R), contracts of one unit of the underlying, long > 0.
         exposure: shape (M, R), the position's absolute value.
@@ -100,7 +109,7 @@ class Ledger:
             equity beyond it is net profit since then.
         role, status: shape (R,), int8.
         flows: USD moved in the step, by kind.
-        statement: USD by kind that changed the fund in the step; its total is the change of the fund's equity.
+        statements: by pool, USD by kind that changed it in the step; the total is the change of its equity.
     """
 
     _COLUMNS = (("cash", 0), ("position", 1), ("exposure", 1), ("entry", 1), ("spot", 1), ("paid_in", 0))
@@ -114,14 +123,18 @@ class Ledger:
     role: NDArray[np.int8]
     status: NDArray[np.int8]
 
-    def __init__(self, marks: Floats, supply: Floats | None = None) -> None:
+    def __init__(self, marks: Floats, supply: Floats | None = None, pool: Rows | None = None, pools: int = 1) -> None:
         self.marks: Floats = np.array(marks, dtype=float)
         self.markets = self.marks.size
         self.rows = 0
+        self.funds: Rows = np.concatenate(([FUND], np.arange(_FURTHER, _FURTHER + pools - 1))).astype(np.intp)
+        self._pool_of_row = {row: at for at, row in enumerate(self.funds.tolist())}
+        self._fund_of_market = self.funds[np.zeros(self.markets, dtype=np.intp) if pool is None else pool]
         self.flows: dict[Flow, float] = {}
-        self.statement: dict[Flow, float] = {}
+        self.statements: list[dict[Flow, float]] = [{} for _ in range(pools)]
         self._store: dict[str, NDArray[np.generic]] = {}
-        self.open(HOUSE_ROWS, Role.HOUSE)
+        self.house = _FURTHER + pools - 1
+        self.open(self.house, Role.HOUSE)
         if supply is not None:
             self.spot[:, OUTSIDE] = supply
         self._supply = self.spot.sum(axis=1)
@@ -160,7 +173,9 @@ class Ledger:
         part = object.__new__(Ledger)
         part.markets, part.rows = self.markets, rows.size
         part.marks, part._supply = self.marks, self._supply
-        part.flows, part.statement = self.flows, self.statement
+        part.house, part.funds = self.house, self.funds
+        part._pool_of_row, part._fund_of_market = self._pool_of_row, self._fund_of_market
+        part.flows, part.statements = self.flows, self.statements
         part._store = {name: column[..., rows] for name, column in self._store.items()}
         part._bind()
         return part
@@ -178,10 +193,28 @@ class Ledger:
         held: Floats = self.cash[rows] + self.marks @ self.position[:, rows]
         return held
 
+    def fund_of(self, market: int) -> int:
+        """The row of the pool that pays for a market."""
+        return int(self._fund_of_market[market])
+
+    @property
+    def pools(self) -> list[float]:
+        """USD by pool of the backstop fund, its inventory at mark."""
+        return [float(self.cash[row] + self.marks @ self.position[:, row]) for row in self.funds.tolist()]
+
     @property
     def fund(self) -> float:
-        """USD: the backstop fund, its inventory at mark."""
-        return float(self.cash[FUND] + self.marks @ self.position[:, FUND])
+        """USD: the backstop fund, its inventory at mark, all pools together."""
+        return sum(self.pools, 0.0)
+
+    @property
+    def statement(self) -> dict[Flow, float]:
+        """USD by kind that changed the fund in the step, all pools together."""
+        total: dict[Flow, float] = {}
+        for statement in self.statements:
+            for kind, usd in statement.items():
+                total[kind] = total.get(kind, 0.0) + usd
+        return total
 
     @property
     def treasury(self) -> float:
@@ -197,7 +230,11 @@ class Ledger:
 
     def begin_step(self) -> None:
         """Starts a new step's flows and fund statement."""
-        self.flows, self.statement = {}, {}
+        self.flows, self.statements = {}, [{} for _ in self.statements]
+
+    def _itemise(self, pool: int, kind: Flow, usd: float) -> None:
+        statement = self.statements[pool]
+        statement[kind] = statement.get(kind, 0.0) + usd
 
     def transfer(self, kind: Flow, source: RowsLike, target: RowsLike, amount: float | Floats) -> float:
         """Moves USD from `source` to `target`; at least one of them is a single row. Returns the total moved."""
@@ -209,10 +246,10 @@ class Ledger:
             self.paid_in[target] += amount if not isinstance(target, int) else total
         elif isinstance(target, int) and target == OUTSIDE:
             self.paid_in[source] -= amount if not isinstance(source, int) else total
-        if isinstance(target, int) and target == FUND:
-            self.statement[kind] = self.statement.get(kind, 0.0) + total
-        if isinstance(source, int) and source == FUND:
-            self.statement[kind] = self.statement.get(kind, 0.0) - total
+        if isinstance(target, int) and target in self._pool_of_row:
+            self._itemise(self._pool_of_row[target], kind, total)
+        if isinstance(source, int) and source in self._pool_of_row:
+            self._itemise(self._pool_of_row[source], kind, -total)
         return total
 
     def pay(self, kind: Flow, amounts: Floats) -> None:
@@ -223,8 +260,9 @@ class Ledger:
         self.cash += amounts
         self.cash[OUTSIDE] -= amounts.sum()
         self.flows[kind] = self.flows.get(kind, 0.0) + 0.5 * float(np.abs(amounts).sum())
-        if amounts[FUND]:
-            self.statement[kind] = self.statement.get(kind, 0.0) + float(amounts[FUND])
+        for row, pool in self._pool_of_row.items():
+            if amounts[row]:
+                self._itemise(pool, kind, float(amounts[row]))
 
     def trade(
         self, market: int, rows: Rows, quantity: Floats, price: float | Floats, others: Rows, taken: Floats, at: float | Floats
@@ -260,12 +298,13 @@ class Ledger:
         entries[:, rows] = entry * (size > 0.0)
         positions[:, rows] = new
         self.exposure[markets, rows] = size
-        mine = rows == FUND
-        if mine.any():
-            self._inventory(float((quantity[:, mine] * self.marks[markets, None] - cost[:, mine]).sum()))
-
-    def _inventory(self, gain: float) -> None:
-        self.statement[Flow.INVENTORY_RESULT] = self.statement.get(Flow.INVENTORY_RESULT, 0.0) + gain
+        if not (rows < self.house).any():
+            return
+        for row, pool in self._pool_of_row.items():
+            mine = rows == row
+            if mine.any():
+                gain = (quantity[:, mine] * self.marks[markets, None] - cost[:, mine]).sum()
+                self._itemise(pool, Flow.INVENTORY_RESULT, float(gain))
 
     def trade_spot(self, asset: int, rows: Rows, quantity: Floats, price: float) -> None:
         """Buys (> 0) or sells units of the underlying against the outside world at `price`, USD."""
@@ -278,9 +317,10 @@ class Ledger:
 
     def mark(self, marks: Floats) -> None:
         """Moves the mark prices, shape (M,), USD; the fund's inventory gains or loses at once."""
-        held = self.position[:, FUND]
-        if held.any():
-            self._inventory(float((marks - self.marks) @ held))
+        for row, pool in self._pool_of_row.items():
+            held = self.position[:, row]
+            if held.any():
+                self._itemise(pool, Flow.INVENTORY_RESULT, float((marks - self.marks) @ held))
         self.marks = marks
 
     def tear_up(self) -> None:
@@ -314,7 +354,7 @@ class Ledger:
         if abs(self.cash[SETTLEMENT] + outstanding) > tolerance * gross:
             raise LawViolation(step, f"losses are conserved (settlement holds {self.cash[SETTLEMENT]:g} USD)", [SETTLEMENT])
         flat = ~self.exposure.any(axis=0)
-        flat[:HOUSE_ROWS] = False
+        flat[: self.house] = False
         below = np.flatnonzero(flat & (self.cash < -tolerance * gross))
         if below.size:
             raise LawViolation(step, "no closed account is below zero", below)

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.clearinghouse.waterfall import Charge, LayerView
-from model.ledger import FUND, HOUSE_ROWS, SETTLEMENT, TREASURY, Flow, Ledger, Rows, Status
+from agents.clearinghouse.waterfall import Charge, Layer, LayerView
+from model.ledger import SETTLEMENT, TREASURY, Flow, Ledger, Rows, Status
 from model.venue import DUST, TIE
 from model.walked import Walked
 
@@ -17,18 +17,30 @@ class Losses:
     def __init__(self, walked: Walked) -> None:
         self.walked, self.venue = walked, walked.venue
 
-    def cover(self, rows: Rows, deficit: Floats, taken_over: float, kind: Flow) -> None:
-        """Brings accounts with a deficit to zero and sends the sum down the waterfall; accounts left flat by it are bankrupt."""
+    def cover(self, rows: Rows, deficit: Floats, weights: Floats, kind: Flow, by_fund: Floats | None = None) -> None:
+        """Brings accounts with a deficit to zero and sends the sum down the waterfall; accounts left flat by it are bankrupt.
+
+        Args:
+            rows: accounts.
+            deficit: shape (n,), USD.
+            weights: shape (M, n) or (M, 1), how each deficit divides over the markets that it comes from.
+            kind: of draw on the fund.
+            by_fund: shape (n,), part of each deficit that the fund's takeovers caused; none if not given.
+        """
         part, venue = self.walked.ledger, self.venue
         some = deficit > DUST
         if not some.any():
             return
+        parts = venue.pools.claims(np.broadcast_to(weights, (weights.shape[0], deficit.size)))
+        taken_over = np.array([0.0 if by_fund is None else float((one * deficit) @ by_fund) for one in parts])
         rows, deficit = rows[some], deficit[some]
         total = part.transfer(Flow.DEFICIT, SETTLEMENT, rows, deficit)
         venue.tally.deficits += total
         self.bankrupt(rows)
         venue.events.add("deficit", venue.name, account=self.walked.rows[rows], amount=deficit)
-        self.absorb(total, min(taken_over / total, 1.0), kind)
+        losses = np.array([float((one[some] * deficit).sum()) for one in parts])
+        taken_over = np.divide(taken_over, losses, out=np.zeros_like(losses), where=losses > 0.0)
+        self.absorb(losses, np.minimum(taken_over, 1.0), kind)
 
     def bankrupt(self, rows: Rows) -> None:
         """Accounts among `rows` without contracts are bankrupt from now on."""
@@ -37,72 +49,99 @@ class Losses:
         self.venue.tally.bankruptcies += int((status[flat] != Status.BANKRUPT).sum())
         status[flat] = Status.BANKRUPT
 
-    def absorb(self, loss: float, taken_over: float, kind: Flow, *, skip: frozenset[str] = frozenset()) -> None:
-        """Sends a loss standing on the settlement row down the waterfall.
+    def absorb(self, losses: Floats, taken_over: Floats, kind: Flow, *, skip: frozenset[str] = frozenset()) -> None:
+        """Sends losses standing on the settlement row, (G,) USD by claimant, down the waterfall.
 
         Args:
-            loss: USD.
-            taken_over: part of it that takeovers caused.
+            losses: by claimant.
+            taken_over: shape (G,), part of each that takeovers caused.
             kind: of draw on the fund, for the rest.
             skip: layers that are not asked.
         """
-        venue, cause = self.venue, loss
+        venue, left, cause = self.venue, losses.copy(), float(losses.sum())
         for at, layer in enumerate(venue.waterfall):
-            if loss <= TIE * cause:
+            if left.sum() <= TIE * cause:
                 break
             if layer.reaches == "contracts" or layer.name in skip or (layer.reaches == "later" and venue.insolvent):
                 continue
             everybody = layer.reaches in ("accounts", "later")
-            part = self.walked.widen() if everybody else self.walked.ledger
-            view = self._layer_view(loss, part, everybody)
-            charge, venue.states[f"layer {at}"] = layer.rule(view, venue.states[f"layer {at}"], venue.rng)
-            paid = self._take(part, layer.name, charge, view, {Flow.DRAW_TAKEOVER: taken_over, kind: 1.0 - taken_over})
-            if charge.deferred > 0.0:
-                loss -= charge.deferred
-                venue.outstanding += charge.deferred
-                venue.tally.deferred += charge.deferred
-                venue.events.add("deferred", venue.name, account=SETTLEMENT, amount=charge.deferred, layer=layer.name)
-            if paid > 0.0:
-                loss -= paid
-                venue.tally.absorb(layer.name, paid)
-                venue.events.add("absorbed", venue.name, account=SETTLEMENT, amount=paid, layer=layer.name)
-        if loss > TIE * cause:
-            self._exhaust(loss, kind)
+            for pool, claims in self._asked(layer, left):
+                offered, state = float(claims.sum()), venue.states[f"layer {at}"]
+                part = self.walked.widen() if everybody else self.walked.ledger
+                view = self._layer_view(offered, pool, part, everybody)
+                charge, state[pool or 0] = layer.rule(view, state[pool or 0], venue.rng)
+                taken = float((claims / offered) @ taken_over)
+                paid = self._take(part, layer, pool, charge, view, {Flow.DRAW_TAKEOVER: taken, kind: 1.0 - taken})
+                left = left - (paid + charge.deferred) * (claims / offered)
+                if charge.deferred > 0.0:
+                    venue.outstanding += charge.deferred
+                    venue.tally.deferred += charge.deferred
+                    venue.events.add("deferred", venue.name, account=SETTLEMENT, amount=charge.deferred, layer=layer.name)
+                if paid > 0.0:
+                    if layer.draws == "own":
+                        venue.claimed += paid * (claims / offered)
+                    name = "fund" if layer.draws else layer.name
+                    venue.tally.absorb(name, paid)
+                    venue.events.add("absorbed", venue.name, account=SETTLEMENT, amount=paid, layer=name)
+        if left.sum() > TIE * cause:
+            self._exhaust(float(left.sum()), kind)
         if venue.write_down > 0.0 and not venue.insolvent:
             self._fail()
 
-    def _take(self, part: Ledger, layer: str, charge: Charge, view: LayerView, draws: dict[Flow, float]) -> float:
+    def _asked(self, layer: Layer, left: Floats) -> list[tuple[int | None, Floats]]:
+        """Which pools a layer asks, None for none in particular, and for what part, (G,) USD, of the losses that are left."""
+        pools = self.venue.pools
+        if layer.draws is None:
+            return [(None, left)]
+        if layer.draws == "shared":
+            return [(len(pools.names) - 1, left)]
+        claims = np.minimum(left, np.maximum(pools.limits - self.venue.claimed, 0.0))
+        by_pool = [(pool, np.where(pools.pool == pool, claims, 0.0)) for pool in range(pools.own)]
+        return [(pool, claims) for pool, claims in by_pool if claims.any()]
+
+    def _draw(self, part: Ledger, kind: Flow, pool: int | None, usd: float) -> float:
+        """A draw on a pool, or on all of them in proportion to what they hold. Returns USD paid."""
+        funds = part.funds if pool is None else part.funds[pool : pool + 1]
+        held = np.maximum(part.pools, 0.0) if funds.size > 1 else np.ones(1)
+        shares = held / held.sum() if held.any() else held
+        return sum(part.transfer(kind, row, SETTLEMENT, usd * share) for row, share in zip(funds.tolist(), shares.tolist(), strict=True))
+
+    def _take(self, part: Ledger, layer: Layer, pool: int | None, charge: Charge, view: LayerView, draws: dict[Flow, float]) -> float:
         """Books a layer's charge; `draws` says which part of what the fund pays goes under which name. Returns USD paid."""
         paid = 0.0
         for draw, share in draws.items():
             if charge.fund * share > 0.0:
-                paid += part.transfer(draw, FUND, SETTLEMENT, charge.fund * share)
+                paid += self._draw(part, draw, pool, charge.fund * share)
         if charge.treasury > 0.0:
             paid += part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, charge.treasury)
         if charge.accounts is not None and charge.accounts.any():
-            paid += self._charge_accounts(part, layer, charge.accounts, view)
+            paid += self._charge_accounts(part, layer.name, charge.accounts, view)
         return paid
 
     def _exhaust(self, loss: float, kind: Flow) -> None:
         """What claims cannot bear is borne by what the exchange still has, whatever its waterfall keeps back."""
         part = self.walked.ledger
         own = min(loss, max(part.treasury, 0.0))
-        drawn = min(loss - own, max(part.fund, 0.0))
-        for layer, flow, row, paid in (("exchange_capital", Flow.EXCHANGE_CAPITAL, TREASURY, own), ("fund", kind, FUND, drawn)):
+        drawn = min(loss - own, sum(max(usd, 0.0) for usd in part.pools))
+        for layer, paid in (("exchange_capital", own), ("fund", drawn)):
             if paid > 0.0:
-                part.transfer(flow, row, SETTLEMENT, paid)
+                if layer == "fund":
+                    self._draw(part, kind, None, paid)
+                else:
+                    part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, paid)
                 self.venue.tally.absorb(layer, paid)
                 self.venue.events.add("absorbed", self.venue.name, account=SETTLEMENT, amount=paid, layer=layer)
 
-    def _layer_view(self, loss: float, part: Ledger, accounts: bool) -> LayerView:
-        fund, treasury = max(part.fund, 0.0), max(part.treasury, 0.0)
+    def _layer_view(self, loss: float, pool: int | None, part: Ledger, accounts: bool) -> LayerView:
+        held = part.pools if pool is None else [part.pools[pool]]
+        fund, treasury = sum(max(usd, 0.0) for usd in held), max(part.treasury, 0.0)
         if not accounts:
             return LayerView(loss, fund, treasury, np.zeros(0), np.zeros(0), np.zeros(0))
         equity = np.maximum(part.equity(), 0.0)
-        equity[:HOUSE_ROWS] = 0.0
+        equity[: part.house] = 0.0
         gains = np.maximum(part.position * (part.marks[:, None] - part.entry), 0.0).sum(axis=0)
         notional = part.marks @ part.exposure
-        notional[:HOUSE_ROWS] = 0.0
+        notional[: part.house] = 0.0
         return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional, self.venue.outstanding)
 
     def _charge_accounts(self, part: Ledger, layer: str, charged: Floats, view: LayerView) -> float:
@@ -132,29 +171,37 @@ class Losses:
             self.venue.haircut = np.zeros(part.rows)
         self.venue.haircut[rows] = 1.0 - (1.0 - self.venue.haircut[rows]) * (1.0 - np.minimum(share, 1.0))
 
-    def house_capacity(self) -> float:
-        """USD that the layers before deleveraging would pay for an unlimited loss; nothing while winners come before the fund."""
-        return 0.0 if self.fund_spared() else self._house_holds()
-
     def fund_spared(self) -> bool:
         """Whether the fund has lost so much of late that winners are asked before it, and it takes no positions over."""
         return self.venue.drawdown.exceeded(self.walked.ledger.fund)
 
-    def house_lacks(self, loss: float) -> float:
-        """USD of a loss that the layers before deleveraging could not pay, whether they are asked or not."""
-        return max(loss - self._house_holds(), 0.0)
+    def house_lacks(self, losses: Floats) -> float:
+        """USD of losses, (G,) by claimant, that the layers before deleveraging could not pay, whether they are asked or not."""
+        return float(np.maximum(losses - self._house_holds(losses), 0.0).sum())
 
-    def _house_holds(self) -> float:
+    def house_pays(self, losses: Floats) -> Floats:
+        """USD, (G,), that the layers before deleveraging would pay of `losses`, (G,) by claimant; nothing while the fund is spared."""
+        return np.zeros_like(losses) if self.fund_spared() else self._house_holds(losses)
+
+    def _house_holds(self, losses: Floats) -> Floats:
         part = self.walked.ledger
         nothing = np.zeros(0)
-        fund, treasury, total = max(part.fund, 0.0), max(part.treasury, 0.0), 0.0
+        funds, treasury, paid = np.maximum(part.pools, 0.0), max(part.treasury, 0.0), np.zeros_like(losses)
         for at, layer in enumerate(self.venue.waterfall):
             if layer.reaches == "contracts":
                 break
-            view = LayerView(np.inf, fund, treasury, nothing, nothing, nothing)
-            charge, _ = layer.rule(view, self.venue.states[f"layer {at}"], self.venue.rng)
-            fund, treasury, total = fund - charge.fund, treasury - charge.treasury, total + charge.fund + charge.treasury
-        return total
+            for pool, claims in self._asked(layer, losses - paid):
+                offered = float(claims.sum())
+                if offered <= 0.0:
+                    continue
+                held = slice(None) if pool is None else slice(pool, pool + 1)
+                fund = float(funds[held].sum())
+                view = LayerView(offered, fund, treasury, nothing, nothing, nothing)
+                charge, _ = layer.rule(view, self.venue.states[f"layer {at}"][pool or 0], self.venue.rng)
+                funds[held] *= 1.0 - charge.fund / fund if fund > 0.0 else 1.0
+                treasury -= charge.treasury
+                paid = paid + (charge.fund + charge.treasury) * (claims / offered)
+        return paid
 
     def _fail(self) -> None:
         """The exchange is insolvent: contracts are torn up at mark, deficits still open are written down too, trading ends."""
@@ -162,15 +209,16 @@ class Losses:
         venue.insolvent = True
         part.tear_up()
         below = np.flatnonzero(part.cash < -DUST)
-        below = below[below >= HOUSE_ROWS]
-        short = np.concatenate((below, np.flatnonzero(part.cash[FUND : TREASURY + 1] < 0.0) + FUND)).astype(np.intp)
+        below = below[below >= part.house]
+        house = np.append(part.funds, TREASURY)
+        short = np.concatenate((below, house[part.cash[house] < 0.0]))
         if short.size:
             deficit = -part.cash[short]
             for row, amount in zip(short.tolist(), deficit.tolist(), strict=True):
                 part.transfer(Flow.DEFICIT, SETTLEMENT, int(row), float(amount))
             venue.tally.deficits += float(deficit.sum())
             self.bankrupt(below)
-            self.absorb(float(deficit.sum()), 0.0, Flow.DRAW_CLOSE_OUT)
+            self.absorb(self._of_no_market(float(deficit.sum())), np.zeros(venue.pools.pool.size), Flow.DRAW_CLOSE_OUT)
         self.write_down_outstanding()
         venue.events.add("insolvency", venue.name, account=TREASURY, amount=venue.write_down, layer="write_down")
 
@@ -178,17 +226,26 @@ class Losses:
         """Losses that are still outstanding are written down: nobody else will bear them."""
         left, self.venue.outstanding = self.venue.outstanding, 0.0
         self.venue.tally.settled += left
-        self.absorb(left, 0.0, Flow.DRAW_CLOSE_OUT, skip=frozenset(layer.name for layer in self.venue.waterfall) - {"write_down"})
+        others = frozenset(layer.name for layer in self.venue.waterfall) - {"write_down"}
+        self.absorb(self._of_no_market(left), np.zeros(self.venue.pools.pool.size), Flow.DRAW_CLOSE_OUT, skip=others)
+
+    def _of_no_market(self, loss: float) -> Floats:
+        """A loss that is of no market in particular, by claimant, (G,): by open interest."""
+        return np.array([loss * float(part[0]) for part in self.venue.pools.claims(self.venue.interest[:, None])])
 
     def recover_fund(self) -> None:
-        """A fund that its own inventory has brought below zero: the layers after it pay, and the inventory is closed at mark."""
-        part, venue = self.walked.ledger, self.venue
-        short = -part.fund
-        if short <= TIE * (abs(float(part.cash[FUND])) + 1.0):
-            return
-        if venue.deleveraging is not None:
-            self.walked.close_at_mark(np.array([FUND]))
+        """A pool that its own inventory has brought below zero: the layers after it pay, and the inventory is closed at mark."""
+        venue = self.venue
+        for pool, row in enumerate(venue.ledger.funds.tolist()):
             part = self.walked.ledger
-            short = -part.fund
-        venue.tally.deficits += part.transfer(Flow.DEFICIT, SETTLEMENT, FUND, short)
-        self.absorb(short, 0.0, Flow.DRAW_CLOSE_OUT, skip=frozenset({"fund"}))
+            short = -part.pools[pool]
+            if short <= TIE * (abs(float(part.cash[row])) + 1.0) or not venue.is_open():
+                continue
+            if venue.deleveraging is not None:
+                self.walked.close_at_mark(np.array([row]))
+                part = self.walked.ledger
+                short = -part.pools[pool]
+            venue.tally.deficits += part.transfer(Flow.DEFICIT, SETTLEMENT, row, short)
+            mine = venue.pools.pool == pool
+            losses = short * (mine / mine.sum())
+            self.absorb(losses, np.zeros_like(losses), Flow.DRAW_CLOSE_OUT, skip=frozenset({"fund"}))

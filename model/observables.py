@@ -8,7 +8,7 @@ import numpy as np
 
 from agents.clock import HOURS_PER_YEAR
 from model.haircuts import NOTHING
-from model.ledger import Flow, Status
+from model.ledger import DRAWS, Flow, Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,11 +92,20 @@ _TOTALS: Final = (
 )
 
 
-def observables(assets: Sequence[str]) -> list[Observable]:
-    """All outputs, in order, for these assets."""
+_PER_POOL: Final = (
+    ("fund_pool", "USD", "one pool of the backstop fund, its inventory at mark", "last"),
+    ("fund_target_pool", "USD", "what the sizing rule asks for in the pool", "last"),
+    ("adequacy_pool", "1", "the pool over its target; not a number where the target is 0", "last"),
+    ("drawn_pool", "USD", "deficits borne by the pool", "sum"),
+)
+
+
+def observables(assets: Sequence[str], pools: Sequence[str] = ()) -> list[Observable]:
+    """All outputs, in order, for these assets and, if there are several, for these pools of the fund."""
     markets = [Observable(f"{base}_{asset}", unit, text, how) for base, unit, text, how in _PER_MARKET for asset in assets]  # type: ignore[arg-type]
     totals = [Observable(name, unit, text, how) for name, unit, text, how in _TOTALS]  # type: ignore[arg-type]
-    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals]
+    ringed = [Observable(f"{base}_{pool}", unit, text, how) for base, unit, text, how in _PER_POOL for pool in pools if len(pools) > 1]  # type: ignore[arg-type]
+    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals, *ringed]
 
 
 def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:
@@ -113,6 +122,15 @@ def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:
     )
     out: list[float] = np.concatenate(columns).tolist()
     return out
+
+
+def _by_pool(venue: "Venue") -> list[float]:
+    """The outputs of each pool, in the order of `_PER_POOL`; nothing for a fund that is not divided."""
+    funds, targets, statements = venue.ledger.pools, venue.targets.tolist(), venue.ledger.statements
+    if len(funds) == 1:
+        return []
+    adequacy = [fund / target if target > 0.0 else float("nan") for fund, target in zip(funds, targets, strict=True)]
+    return [*funds, *targets, *adequacy, *(-sum(statement.get(kind, 0.0) for kind in DRAWS) for statement in statements)]
 
 
 def _residual(venue: "Venue") -> float:
@@ -176,5 +194,5 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.halted,
         int(venue.insolvent),
     )
-    values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals]
+    values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *_by_pool(venue)]
     return dict(zip(eco.outputs, (float(v) for v in values), strict=True))

@@ -170,7 +170,7 @@ class Population:
         index = np.maximum(venue.market.index, self._floor)
         contracts = (self.weights / index)[:, None] * typical
         margin = venue.requirement(contracts, contracts, index).initial / typical
-        levy = venue.levies.open_interest * HOURS_PER_YEAR
+        levy = HOURS_PER_YEAR * float(self.weights @ venue.open_interest_levies())
         return demand(p, DemandView(venue.parameters.fees.taker, levy, margin))
 
     @property

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from agents.clearinghouse.deleveraging import fill_by_score
 from agents.clearinghouse.liquidation import LiquidationView, Slices, maintenance_shares, settle
 from model.deleveraging import Deleverager
-from model.ledger import FUND, TREASURY, Flow, Rows, Status
+from model.ledger import Flow, Rows, Status
 from model.losses import Losses
 from model.market import FULL
 from model.venue import TIE, is_bankrupt
@@ -86,24 +86,38 @@ class Liquidator:
         before = venue.market.snapshot()
         sides = self._route(held, slices.fraction, breached)
         if venue.deleveraging is not None:
-            # The market's price is worth paying only while the fund alone bears it: a larger fund must not mean a larger loss beyond it.
-            at_mark = float(np.maximum(-equity[accounts], 0.0)[beyond].sum())
-            capacity = min(self.losses.house_capacity(), max(part.fund, at_mark))
-            if self._projected(equity[accounts], beyond, held, slices, shares, sides) > capacity * (1.0 + TIE) + TIE:
+            short = self._short(self._projected(equity[accounts], beyond, held, slices, shares, sides), equity[accounts], beyond, shares)
+            if short.any():
                 venue.market.restore(before)
-                self._exhausted(accounts, ~beyond, margin, slices, breached)
+                touched = (shares[short[venue.pools.claimant]] > 0.0).any(axis=0)
+                self._exhausted(accounts, ~(beyond & touched), beyond, margin, slices, breached)
                 return
         chosen, bankrupt = self.walked.rows[accounts], beyond
         self._commit(accounts, held, slices, shares, sides)
         if venue.deleveraging is not None and not venue.insolvent:
             self.deleverager.close_stranded(chosen[bankrupt])
 
+    def _short(self, losses: Floats, equity: Floats, bankrupt: Flags, shares: Floats) -> Flags:
+        """Claimants, (G,), whose `losses`, USD, the layers before deleveraging do not pay, or should not.
+
+        The market's price is worth paying only while a pool alone bears it: a larger fund must not mean a larger loss beyond it.
+        """
+        pools, lost = self.venue.pools, np.maximum(-equity, 0.0)
+        at_mark = np.array([float((part * lost)[bankrupt].sum()) for part in pools.claims(shares)])
+        held = np.array(self.walked.ledger.pools)
+        alone = np.zeros_like(losses, dtype=bool)
+        for pool in range(pools.own):
+            mine = pools.pool == pool
+            alone[mine] = losses[mine].sum() > max(held[pool], at_mark[mine].sum()) * (1.0 + TIE) + TIE
+        short: Flags = alone | (losses > self.losses.house_pays(losses) * (1.0 + TIE) + TIE)
+        return short
+
     def _route(self, held: Floats, fraction: Floats, breached: Flags) -> list[Side]:
         """Asks each stage of the route in turn to take the slices of each market and side. Moves the book, not the ledger."""
         venue, part = self.venue, self.walked.ledger
         sides: list[Side] = []
         quantity = held * fraction
-        inventory = float(part.marks @ part.exposure[:, FUND])
+        inventory = [float(part.marks @ part.exposure[:, row]) for row in part.funds.tolist()]
         bids = venue.bids(part, breached)
         capacity = bids.capacity.copy()
         for market in range(part.markets):
@@ -121,7 +135,8 @@ class Liquidator:
                     elif stage == "liquidators":
                         self._to_liquidators(side, left, capacity, bids.discount[market])
                     else:
-                        inventory += self._to_fund(side, left, inventory)
+                        pool = int(venue.pools.market[market])
+                        inventory[pool] += self._to_fund(side, left, pool, inventory[pool])
                 side.close()
                 if side.filled > 0.0:
                     sides.append(side)
@@ -146,27 +161,30 @@ class Liquidator:
         capacity -= took * mark
         side.add(rows, took, mark * (1.0 - discount if side.selling else 1.0 + discount))
 
-    def _to_fund(self, side: Side, left: float, inventory: float) -> float:
+    def _to_fund(self, side: Side, left: float, pool: int, inventory: float) -> float:
         part = self.walked.ledger
         if self.losses.fund_spared():
             return 0.0
         mark = float(part.marks[side.market])
-        room = self.venue.parameters.route.takeover_limit * max(part.fund, 0.0) - inventory
+        room = self.venue.parameters.route.takeover_limit * max(part.pools[pool], 0.0) - inventory
         took = min(left, max(room, 0.0) / mark)
-        side.add(np.array([FUND]), np.array([took]), np.array([mark]))
+        side.add(part.funds[pool : pool + 1], np.array([took]), np.array([mark]))
         side.taken = took
         return took * mark
 
-    def _projected(self, equity: Floats, bankrupt: Flags, held: Floats, slices: Slices, shares: Floats, sides: list[Side]) -> float:
-        """USD of deficits if `sides` were executed and bankrupt contracts that nobody takes were closed at mark."""
-        after, left = equity.copy(), np.zeros_like(equity)
+    def _projected(self, equity: Floats, bankrupt: Flags, held: Floats, slices: Slices, shares: Floats, sides: list[Side]) -> Floats:
+        """USD, (G,), of deficits by claimant if `sides` were executed and bankrupt contracts that nobody takes were closed at mark."""
+        after, left, weights = equity.copy(), np.zeros_like(equity), np.zeros_like(shares)
         for side in sides:
             closed = self._closed(side, held, slices.fraction)
             after -= np.abs(closed) * (self.walked.ledger.marks[side.market] - side.price) * side.sign
-            left += self._margin_left(side, closed, slices, shares)
+            leaves = self._margin_left(side, closed, slices, shares)
+            left += leaves
+            weights[side.market] += leaves
         executed = np.minimum(left, 1.0)
         deficits = np.where(bankrupt, np.maximum(-after, 0.0), executed * np.maximum(-after, 0.0))
-        return float(deficits.sum())
+        parts = self.venue.pools.claims(np.where(bankrupt, shares, weights))
+        return np.array([float((part * deficits).sum()) for part in parts])
 
     def _closed(self, side: Side, held: Floats, fraction: Floats) -> Floats:
         """Shape (n,): contracts of each account that leave on this side, signed as held."""
@@ -183,13 +201,16 @@ class Liquidator:
     def _commit(self, accounts: Rows, held: Floats, slices: Slices, shares: Floats, sides: list[Side]) -> None:
         """Books the executed slices: contracts, fees, surplus, deficits; then the waterfall."""
         venue, part = self.venue, self.walked.ledger
-        parameters, levies, tally = venue.parameters, venue.levies, venue.tally
+        parameters, tally = venue.parameters, venue.tally
         left, notional, taken = np.zeros(accounts.size), np.zeros(accounts.size), np.zeros(accounts.size)
+        weights = np.zeros_like(shares)
         for side in sides:
             closed = self._closed(side, held, slices.fraction)
             self._exchange(side, accounts, closed)
             size = np.abs(closed) * part.marks[side.market]
-            left += self._margin_left(side, closed, slices, shares)
+            leaves = self._margin_left(side, closed, slices, shares)
+            left += leaves
+            weights[side.market] += leaves
             notional += size
             taken += size * (side.taken / side.filled)
             tally.liquidated[side.market] += float(size.sum())
@@ -201,19 +222,15 @@ class Liquidator:
         rows = accounts
         tally.liquidations += int((notional > 0.0).sum())
         tally.surplus += float(outcome.surplus.sum())
-        for kind, amount, part_of_fund in (
-            (Flow.LIQUIDATION_FEE, outcome.fee, levies.liquidation_fees),
-            (Flow.SURPLUS, outcome.surplus, levies.surplus),
-        ):
-            if amount.any():
-                part.transfer(kind, rows, FUND, part_of_fund * amount)
-                part.transfer(kind, rows, TREASURY, (1.0 - part_of_fund) * amount)
+        parts = venue.pools.parts(weights)
+        venue.accrue(part, Flow.LIQUIDATION_FEE, "liquidation_fees", rows, outcome.fee, parts)
+        venue.accrue(part, Flow.SURPLUS, "surplus", rows, outcome.surplus, parts)
         venue.events.add(
             "liquidation_fee", venue.name, account=self.walked.rows[rows[outcome.fee > 0]], amount=outcome.fee[outcome.fee > 0]
         )
         with np.errstate(invalid="ignore", divide="ignore"):
             by_fund = np.where(notional > 0.0, taken / notional, 0.0)
-        self.losses.cover(rows, outcome.deficit, float(outcome.deficit @ by_fund), Flow.DRAW_EXECUTION)
+        self.losses.cover(rows, outcome.deficit, weights, Flow.DRAW_EXECUTION, by_fund)
 
     def _exchange(self, side: Side, accounts: Rows, closed: Floats) -> None:
         """The side's contracts change hands."""
@@ -243,32 +260,34 @@ class Liquidator:
             events.add(
                 "takeover",
                 self.venue.name,
-                account=FUND,
+                account=self.walked.ledger.fund_of(side.market),
                 market=side.market,
                 quantity=side.sign * side.taken,
                 price=mark,
                 amount=side.taken * mark,
             )
 
-    def _exhausted(self, accounts: Rows, solvent: Flags, margin: Floats, slices: Slices, breached: Flags) -> None:
+    def _exhausted(self, accounts: Rows, usual: Flags, beyond: Flags, margin: Floats, slices: Slices, breached: Flags) -> None:
         """The layers before deleveraging cannot cover this round.
 
-        Solvent accounts go the usual route first. Bankrupt accounts' contracts are then closed against the other side: the part that
-        the layers before can still pay for at mark, the rest at bankruptcy price.
+        Solvent accounts, and those that lose where the fund still pays, go the `usual` route first. Other bankrupt accounts' contracts are
+        then closed against the other side: the part that the layers before can still pay for at mark, the rest at bankruptcy price.
         """
         chosen = self.walked.rows[accounts]
         part = self.walked.widen()
         if part.rows != breached.size:
             breached = np.zeros(part.rows, dtype=bool)
             breached[chosen] = True
-        if solvent.any():
-            some = np.flatnonzero(solvent)
+        if usual.any():
+            some = np.flatnonzero(usual)
             rows = chosen[some]
             held = part.position[:, rows]
             kept = Slices(slices.fraction[:, some], slices.keeps[some])
             shares = maintenance_shares(margin[:, accounts[some]], np.abs(held) * part.marks[:, None])
             sides = self._route(held, kept.fraction, breached)
             self._commit(rows, held, kept, shares, sides)
-        bankrupt = chosen[~solvent]
+            if not self.venue.insolvent:
+                self.deleverager.close_stranded(chosen[usual & beyond])
+        bankrupt = chosen[~usual]
         if bankrupt.size and not self.venue.insolvent:
-            self.deleverager.close(bankrupt, margin[:, accounts[~solvent]], breached)
+            self.deleverager.close(bankrupt, margin[:, accounts[~usual]], breached)

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from agents.clearinghouse.parameters import ClearinghouseParameters
+from agents.clearinghouse.pools import Pools
 from agents.families import Parameters, RuleParameters
 from agents.lender import LenderParameters
 from agents.liquidator import LiquidatorParameters
@@ -72,6 +73,8 @@ class Scenario(Parameters):
         names = [asset.name for asset in self.assets]
         if len(set(names)) != len(names):
             raise ValueError("two assets of one name: expected every asset's name once")
+        for venue in self.venues:
+            Pools.of(venue.clearinghouse.pools, names)
         return self
 
     def spread(self, values: tuple[float, ...]) -> "np.ndarray[Any, np.dtype[np.float64]]":

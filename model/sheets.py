@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.ledger import HOUSE_ROWS, Rows
-
 if TYPE_CHECKING:
     from model.ecosystem import Ecosystem
+    from model.ledger import Rows
 
 type Floats = NDArray[np.float64]
 LARGE_TRADERS = 10
@@ -36,7 +35,7 @@ def balance_sheets(eco: "Ecosystem") -> pd.DataFrame:
     """Columns node, kind, assets, liabilities, equity (USD), status, wave, step_of_default."""
     credit, venue = eco.credit, eco.venue
     held = np.maximum(venue.ledger.equity(credit.rows), 0.0)
-    claims = float(np.maximum(venue.ledger.equity()[HOUSE_ROWS:], 0.0).sum())
+    claims = float(np.maximum(venue.ledger.equity()[venue.ledger.house :], 0.0).sum())
     lenders = credit.cash + credit.owed[:, : credit.lenders].sum(axis=0)
     assets = np.concatenate((lenders, held, [venue.ledger.custody]))
     owed = credit.owed.sum(axis=1)

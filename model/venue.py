@@ -1,6 +1,7 @@
 """A venue: one exchange with its ledger, its markets and the rules it clears by. Nothing about a venue is a global."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 from agents.clearinghouse.accrual import Accrual, AccrualView, Levies, accrual_rules
 from agents.clearinghouse.deferral import Deferral, WithdrawalFactor, withdrawal_factor
 from agents.clearinghouse.deleveraging import DeleveragingRule, deleveraging_rules
-from agents.clearinghouse.liquidation import LiquidationRule, liquidation_rules
+from agents.clearinghouse.liquidation import LiquidationRule, liquidation_rules, maintenance_shares
 from agents.clearinghouse.margin import Margin, MarginRule, MarginView, MarketSeen, margin_rules
 from agents.clearinghouse.parameters import ClearinghouseParameters
+from agents.clearinghouse.pools import Pools
 from agents.clearinghouse.sizing import SizingRule, SizingView, sizing_rules
 from agents.clearinghouse.waterfall import Deleveraging, Layer, layers
 from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
@@ -20,7 +22,7 @@ from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
 from model.drawdown import Drawdown
 from model.events import Events
 from model.halts import Halts
-from model.ledger import FUND, HOUSE_ROWS, OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, Status
+from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, RowsLike, Status
 from model.market import Market
 
 if TYPE_CHECKING:
@@ -82,8 +84,11 @@ class Venue:
     Attributes:
         ledger: its accounts; house rows first, then market makers, then liquidators, then traders.
         makers, liquidators: rows.
-        levies: what the fund takes in the current step; funding: shape (M,), the step's rate that longs pay.
-        interest: shape (M,), USD, one side, open interest at the last close, by which margin is asked for.
+        pools: how the fund is divided; claimed: shape (G,), USD that each claimant has had from it.
+        levied: by pool that has markets, what it takes in the current step; funding: shape (M,), the step's rate that longs pay.
+        target: USD, what the fund should be; targets: shape (P,), its pools.
+        interest: shape (M,), USD, one side, open interest at the last close, by which margin is asked for and losses of no market in
+            particular are divided.
         insolvent: whether claims on the exchange have been written down; trading has ended then.
         write_down: USD of claims written down in the step; written_down: shape (R,) or None, of whom.
         haircut: shape (R,) or None, share of equity that each account lost to deleveraging or socialised loss in the step.
@@ -102,10 +107,13 @@ class Venue:
         liquidators: LiquidatorParameters,
         market: Market,
         events: Events,
+        names: Sequence[str] | None = None,
     ) -> None:
         self.name, self.parameters, self.market, self.events = name, parameters, market, events
         self.maker_parameters, self.liquidator_parameters = makers, liquidators
-        self.ledger = Ledger(market.marks, supply=np.full(market.marks.size, 1e9))
+        self.pools = Pools.of(parameters.pools, names or [str(at) for at in range(market.marks.size)])
+        self.ledger = Ledger(market.marks, np.full(market.marks.size, 1e9), self.pools.market, len(self.pools.names))
+        self.claimed = np.zeros(self.pools.pool.size)
         self.makers = self.ledger.open(makers.count, Role.MARKET_MAKER)
         self.liquidators = self.ledger.open(liquidators.count, Role.LIQUIDATOR)
         self.institutions = self.ledger.rows
@@ -117,7 +125,7 @@ class Venue:
         self.margin: MarginRule = margin_rules.build(parameters.margin)
         self.liquidation: LiquidationRule = liquidation_rules.build(parameters.liquidation)
         self.sizing: SizingRule = sizing_rules.build(parameters.sizing)
-        self.accrual = Accrual([accrual_rules.build(p) for p in parameters.accrual])
+        self.accrual = [Accrual([accrual_rules.build(p) for p in parameters.accrual]) for _ in range(self.pools.own)]
         self.waterfall: list[Layer] = [layers.build(p) for p in parameters.waterfall]
         self.deleveraging: DeleveragingRule | None = None
         self.deleverages = Deleveraging.Parameters()
@@ -131,14 +139,14 @@ class Venue:
         self.states: dict[str, Any] = {
             "margin": self.margin.opened(MarketSeen(0.0, np.zeros_like(market.marks), market.volatility)),
             "liquidation": self.liquidation.initial_state(),
-            "sizing": self.sizing.initial_state(),
+            "sizing": [self.sizing.initial_state() for _ in range(self.pools.own)],
             "deleveraging": self.deleveraging.initial_state() if self.deleveraging else None,
-            **{f"layer {at}": layer.initial_state() for at, layer in enumerate(self.waterfall)},
+            **{f"layer {at}": [layer.initial_state() for _ in self.pools.names] for at, layer in enumerate(self.waterfall)},
         }
         self.rng: np.random.Generator = np.random.default_rng(0)
-        self.levies = Levies()
+        self.levied = [Levies()] * self.pools.own
         self.funding: Floats = np.zeros(market.marks.size)
-        self.target = 0.0
+        self.targets: Floats = np.zeros(len(self.pools.names))
         self.interest: Floats = np.zeros(market.marks.size)
         self.insolvent = False
         self.write_down = 0.0
@@ -147,6 +155,20 @@ class Venue:
         self.haircuts: Haircuts | None = None
         self.quotes = Quotes(np.zeros((2, market.marks.size, makers.count)), np.zeros(market.marks.size))
         self.tally = Tally(np.zeros(market.marks.size), np.zeros(market.marks.size))
+
+    @property
+    def levies(self) -> Levies:
+        """What the fund takes in the current step; of several pools, the first. Assigning it sets them all alike."""
+        return self.levied[0]
+
+    @levies.setter
+    def levies(self, levies: Levies) -> None:
+        self.levied = [levies] * self.pools.own
+
+    @property
+    def target(self) -> float:
+        """USD, what the fund should be, all pools together."""
+        return float(self.targets.sum())
 
     def is_open(self) -> bool:
         """Whether trading goes on: not once claims on the exchange have been written down."""
@@ -173,6 +195,12 @@ class Venue:
         self.interest = self.open_interest()
         self.states["margin"] = self.margin.observe(MarketSeen(hours, moved, self.market.volatility), self.states["margin"])
 
+    def margin_shares(self, ledger: Ledger, rows: Rows) -> Floats:
+        """Shape (M, n): each position's part of its account's maintenance margin."""
+        position, exposure = ledger.position[:, rows], ledger.exposure[:, rows]
+        margin = self.requirement(position, exposure, ledger.marks).by_market
+        return maintenance_shares(margin, exposure * ledger.marks[:, None])
+
     def at_risk(self, low: Floats, high: Floats) -> Rows:
         """The screen: rows that could breach while every mark stays within [low, high], (M,) each; also closed accounts below zero.
 
@@ -180,7 +208,8 @@ class Venue:
         account that could breach is in, some that could not are too.
         """
         ledger = self.ledger
-        cash, position, exposure = ledger.cash[HOUSE_ROWS:], ledger.position[:, HOUSE_ROWS:], ledger.exposure[:, HOUSE_ROWS:]
+        first = ledger.house
+        cash, position, exposure = ledger.cash[first:], ledger.position[:, first:], ledger.exposure[:, first:]
         rate, limit = self.margin.flat_region(self.margined(position[:, :0], exposure[:, :0], high), self.states["margin"])
         slack = cash + 0.5 * (low + high) @ position - (0.5 * (high - low) + rate * high) @ exposure
         flagged = slack < 0.0
@@ -191,10 +220,10 @@ class Venue:
                 held = exposure[:, large]
                 worst = cash[large] + 0.5 * (low + high) @ position[:, large] - 0.5 * (high - low) @ held
                 flagged[large] = worst < self.ceiling(position[:, large], held, high)
-        flagged |= ledger.status[HOUSE_ROWS:] == Status.CLOSING
+        flagged |= ledger.status[first:] == Status.CLOSING
         holds = (exposure[0] > 0.0) | exposure[1:].any(axis=0)
         flagged = np.where(holds, flagged, cash < -DUST)
-        rows: Rows = np.flatnonzero(flagged) + HOUSE_ROWS
+        rows: Rows = np.flatnonzero(flagged) + first
         return rows
 
     # -- institutions ---------------------------------------------------------------------------------------------------------------
@@ -235,9 +264,10 @@ class Venue:
 
     def unwinding(self, hours: float) -> tuple[Rows, Floats]:
         """Orders, rows (n,) and contracts (M, n), with which the fund and liquidators sell what they have taken over."""
-        rows = np.concatenate(([FUND], self.liquidators)).astype(np.intp)
+        funds = self.ledger.funds
+        rows = np.concatenate((funds, self.liquidators))
         rates = np.full(rows.size, self.liquidator_parameters.unwind_rate)
-        rates[0] = self.parameters.route.unwind_rate
+        rates[: funds.size] = self.parameters.route.unwind_rate
         position = self.ledger.position[:, rows]
         small = self.ledger.exposure[:, rows] * self.ledger.marks[:, None] < CRUMB
         return rows, np.where(small, -position, position * np.expm1(-rates * hours))
@@ -265,7 +295,7 @@ class Venue:
         taken = self._to_makers(cleared.makers)
         self.ledger.trade_all(rows, filled, cleared.price, self.makers, taken)
         self.tally.volume += np.abs(filled).sum(axis=1) * cleared.price
-        self._charge(rows, cleared.price @ np.abs(filled), cleared.price @ np.abs(taken))
+        self._charge(rows, np.abs(filled), np.abs(taken), cleared.price)
 
     def _to_makers(self, contracts: Floats) -> Floats:
         """Shape (M, K): what each maker takes of `contracts`, (M,), in proportion to the depth it shows on that side."""
@@ -274,15 +304,14 @@ class Venue:
         taken: Floats = shown * (contracts / np.where(total > 0.0, total, 1.0))[:, None]
         return taken
 
-    def _charge(self, rows: Rows, ordered: Floats, made: Floats) -> None:
-        """Trading fees on notionals (n,) and (K,), at most what an account has; rebates come out of exchange capital."""
-        ledger, fees, share = self.ledger, self.parameters.fees, self.levies.trading_fees
-        taker = np.where(rows != FUND, np.minimum(fees.taker * ordered, np.maximum(ledger.equity(rows), 0.0)), 0.0)
-        maker = np.minimum(fees.maker * made, np.maximum(ledger.equity(self.makers), 0.0))
-        for who, fee in ((rows, taker), (self.makers, np.maximum(maker, 0.0))):
-            if fee.any():
-                self.tally.fees += ledger.transfer(Flow.TRADING_FEE, who, FUND, share * fee)
-                self.tally.fees += ledger.transfer(Flow.TRADING_FEE, who, TREASURY, (1.0 - share) * fee)
+    def _charge(self, rows: Rows, ordered: Floats, made: Floats, price: Floats) -> None:
+        """Trading fees on contracts (M, n) and (M, K) at `price`, (M,), at most what an account has; rebates come out of capital."""
+        ledger, fees = self.ledger, self.parameters.fees
+        taker = np.where(rows >= ledger.house, np.minimum(fees.taker * (price @ ordered), np.maximum(ledger.equity(rows), 0.0)), 0.0)
+        maker = np.minimum(fees.maker * (price @ made), np.maximum(ledger.equity(self.makers), 0.0))
+        for who, fee, traded in ((rows, taker, ordered), (self.makers, np.maximum(maker, 0.0), made)):
+            for usd in self.accrue(ledger, Flow.TRADING_FEE, "trading_fees", who, fee, self.pools.parts(traded, price)):
+                self.tally.fees += usd
         rebate = np.maximum(-maker, 0.0)
         owed = float(rebate.sum())
         if owed > 0.0:
@@ -290,24 +319,66 @@ class Venue:
             self.tally.fees -= ledger.transfer(Flow.TRADING_FEE, TREASURY, self.makers, rebate * able)
 
     def exchange_funding(self, hours: float) -> None:
-        """Funding between longs and shorts; a share of what receivers get may go to the fund."""
-        ledger, share = self.ledger, self.levies.funding
+        """Funding between longs and shorts; a share of what receivers get may go to the fund, to the pools of the legs that receive."""
+        ledger = self.ledger
         self.funding = self.market.funding_rate(hours)
         due = (self.funding * ledger.marks) @ ledger.position
         due = self.collect(Flow.FUNDING, due)
-        if share > 0.0:
-            received = np.maximum(-due, 0.0) * share
-            received[FUND] = 0.0
-            ledger.transfer(Flow.FUNDING_SHARE, slice(None), FUND, np.minimum(received, np.maximum(ledger.equity(), 0.0)))
+        if any(levies.funding for levies in self.levied):
+            received = np.maximum(-due, 0.0)
+            received[ledger.funds] = 0.0
+            parts = self.pools.parts(np.maximum(-self.funding[:, None] * ledger.position, 0.0), ledger.marks)
+            for pool, part in enumerate(parts):
+                share = np.minimum(self.levied[pool].funding * part * received, np.maximum(ledger.equity(), 0.0))
+                self._to_pool(ledger, Flow.FUNDING_SHARE, slice(None), pool, share)
+
+    def open_interest_levies(self) -> Floats:
+        """Shape (M,): charge on each market's open positions, share of notional per hour, by its pool."""
+        return np.array([levies.open_interest for levies in self.levied])[self.pools.market]
 
     def levy_open_interest(self, hours: float) -> None:
-        """The open-interest levy, from every open position to the fund."""
-        rate = self.levies.open_interest * hours
-        if rate > 0.0:
-            due = (rate * self.ledger.marks) @ self.ledger.exposure
-            due[FUND] = 0.0
-            due[FUND] = -due.sum()
-            self.collect(Flow.OPEN_INTEREST_LEVY, due)
+        """The open-interest levy, from every open position to its market's pool."""
+        ledger, pools = self.ledger, self.pools
+        rate = self.open_interest_levies() * hours
+        if not rate.any():
+            return
+        charge = rate * ledger.marks
+        due = charge @ ledger.exposure
+        due[ledger.funds] = 0.0
+        owed = [float(due.sum())]
+        if pools.own > 1:
+            by_market = charge * ledger.exposure[:, ledger.house :].sum(axis=1)
+            owed = [float(by_market[pools.market == pool].sum()) for pool in range(pools.own)]
+        for pool, usd in enumerate(owed):
+            due[ledger.funds[pool]] = -(1.0 - pools.shared) * usd
+            due[ledger.funds[-1]] -= pools.shared * usd
+        self.collect(Flow.OPEN_INTEREST_LEVY, due)
+
+    def accrue(self, ledger: Ledger, kind: Flow, levy: str, rows: Rows, usd: Floats, parts: list[Floats]) -> list[float]:
+        """What the exchange takes from accounts, (n,), goes to the pools and to its own capital, as the levies say.
+
+        Args:
+            ledger: whose accounts they are.
+            kind: of flow.
+            levy: the share in `Levies` that is the fund's.
+            rows, usd: whose, and how much; parts: (n,) by pool, what part of it comes from the pool's markets.
+
+        Returns:
+            What was moved, USD.
+        """
+        moved: list[float] = []
+        if usd.any():
+            for pool, part in enumerate(parts):
+                share = getattr(self.levied[pool], levy)
+                moved += self._to_pool(ledger, kind, rows, pool, share * (part * usd))
+                moved.append(ledger.transfer(kind, rows, TREASURY, (1.0 - share) * (part * usd)))
+        return moved
+
+    def _to_pool(self, ledger: Ledger, kind: Flow, rows: RowsLike, pool: int, usd: Floats) -> list[float]:
+        """An inflow, (n,) USD from `rows`, to a pool; the shared pool has its part of it. Returns what was moved."""
+        shared = self.pools.shared
+        moved = [ledger.transfer(kind, rows, int(ledger.funds[-1]), shared * usd)] if shared else []
+        return [*moved, ledger.transfer(kind, rows, int(ledger.funds[pool]), (1.0 - shared) * usd)]
 
     def distribute(self) -> None:
         """What the exchange has earned beyond its opening capital goes to its owners."""
@@ -364,24 +435,51 @@ class Venue:
         half: Floats = 0.5 * self.ledger.marks * self.ledger.exposure.sum(axis=1)
         return half
 
+    def divide_fund(self) -> None:
+        """The opening balance, held by the first pool so far, is divided: by given shares, or by open interest."""
+        pools, ledger = self.pools, self.ledger
+        if len(pools.names) == 1:
+            return
+        shares = pools.shares
+        if shares is None:
+            own = np.array([float(part[0]) for part in pools.parts(self.open_interest()[:, None])])
+            shares = np.append((1.0 - pools.shared) * own, pools.shared) if pools.shared else own
+        for row, usd in zip(ledger.funds[1:].tolist(), (shares[1:] * ledger.fund).tolist(), strict=True):
+            ledger.transfer(Flow.DEPOSIT, int(ledger.funds[0]), row, usd)
+
     def size_and_levy(self, hours: float) -> None:
-        """Close of a step: the fund's target, and what accrues in the next step; an injection moves at once."""
-        market, tally = self.market, self.tally
-        interest = self.open_interest()
-        target, self.states["sizing"] = self.sizing.rule(SizingView(interest, market.volatility), self.states["sizing"], self.rng)
-        self.target = target
-        view = AccrualView(
-            hours, self.ledger.fund, target, interest, market.volatility, tally.volume, tally.fees, float(tally.liquidated.sum())
-        )
-        self.levies = self.accrual.levies(view, self.rng)
-        if self.levies.injection > 0.0:
-            self.ledger.transfer(Flow.INJECTION, TREASURY, FUND, min(self.levies.injection, max(self.ledger.treasury, 0.0)))
+        """Close of a step: each pool's target, and what accrues to it in the next step; an injection moves at once."""
+        market, tally, ledger, pools = self.market, self.tally, self.ledger, self.pools
+        interest, traded = self.open_interest(), pools.parts(tally.volume[:, None])
+        targets = np.zeros(len(pools.names))
+        levied = []
+        for pool in range(pools.own):
+            mine = pools.market == pool
+            seen = SizingView(interest[mine], market.volatility[mine])
+            target, self.states["sizing"][pool] = self.sizing.rule(seen, self.states["sizing"][pool], self.rng)
+            targets[pool] = (1.0 - pools.shared) * target
+            targets[-1] += pools.shared * target
+            view = AccrualView(
+                hours,
+                ledger.pools[pool],
+                targets[pool],
+                interest[mine],
+                market.volatility[mine],
+                tally.volume[mine],
+                tally.fees * float(traded[pool][0]),
+                float(tally.liquidated[mine].sum()),
+            )
+            levies = self.accrual[pool].levies(view, self.rng)
+            levied.append(levies)
+            if levies.injection > 0.0:
+                ledger.transfer(Flow.INJECTION, TREASURY, int(ledger.funds[pool]), min(levies.injection, max(ledger.treasury, 0.0)))
+        self.targets, self.levied = targets, levied
 
     def announce_levies(self, hours: float) -> None:
         """Before anything is open, the levies that the accrual rules ask of an empty market; nothing moves, no rule remembers it."""
         nothing = np.zeros(self.ledger.markets)
         view = AccrualView(hours, self.ledger.fund, 0.0, nothing, self.market.volatility, nothing, 0.0, 0.0)
-        self.levies = copy.deepcopy(self.accrual).levies(view, self.rng)
+        self.levied = [accrual.levies(view, self.rng) for accrual in copy.deepcopy(self.accrual)]
 
     def begin_step(self, rng: np.random.Generator, start: float = 0.0) -> None:
         """Clears the tallies for a step that starts `start` hours after the run did."""

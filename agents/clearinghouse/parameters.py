@@ -11,6 +11,7 @@ from agents.clearinghouse.fees import FeeParameters
 from agents.clearinghouse.halts import CircuitBreakerParameters
 from agents.clearinghouse.liquidation import PartialThenFull, liquidation_rules
 from agents.clearinghouse.margin import Tiered, margin_rules
+from agents.clearinghouse.pools import PoolParameters
 from agents.clearinghouse.sizing import ShareOfOpenInterest, sizing_rules
 from agents.clearinghouse.waterfall import BackstopFund, Deleveraging, ExchangeCapital, SocialisedLoss, WriteDown, layers
 from agents.families import Parameters, RuleParameters
@@ -58,6 +59,7 @@ class ClearinghouseParameters(Parameters):
     """The exchange clearinghouse of a venue."""
 
     fund: Annotated[float, Field(ge=0, description="opening balance of the backstop fund", json_schema_extra={"unit": "USD"})] = 60e6
+    pools: Annotated[PoolParameters, Field(description="how the fund is divided over markets")] = PoolParameters()
     capital: Annotated[float, Field(ge=0, description="opening capital of the exchange", json_schema_extra={"unit": "USD"})] = 60e6
     fees: Annotated[FeeParameters, Field(description="what it charges")] = FeeParameters()
     margin: Annotated[RuleParameters, margin_rules] = Field(default=Tiered.Parameters(), description="what accounts must hold")
@@ -105,10 +107,16 @@ class ClearinghouseParameters(Parameters):
             raise ValueError(
                 "impossible waterfall: expected `write_down` as its last layer and nowhere else, for somebody bears what is left"
             )
-        for once in ("fund", "exchange_capital", "deleveraging"):
+        for once in ("fund", "shared_fund", "exchange_capital", "deleveraging"):
             if kinds.count(once) > 1:
                 raise ValueError(f"impossible waterfall: expected `{once}` at most once")
+        if ("shared_fund" in kinds) != (self.pools.shared > 0.0):
+            raise ValueError("impossible waterfall: expected `shared_fund` if the fund has a shared pool (`pools.shared`), and only then")
         reaches = [layers.find(kind).reaches for kind in kinds]  # type: ignore[attr-defined]
+        if self.pools.by != "all" and any(issubclass(layers.find(kind), Deferral) for kind in kinds):
+            raise ValueError(
+                "impossible waterfall: expected one pooled fund, for losses that are borne later are of no market in particular"
+            )
         for kind in kinds[:-2]:
             if issubclass(layers.find(kind), Deferral):
                 raise ValueError(

@@ -19,7 +19,7 @@ class LayerView:
 
     Attributes:
         loss: USD still to be absorbed.
-        fund: USD in the backstop fund, at least 0.
+        fund: USD in the backstop fund, or in the pool that is asked, at least 0.
         treasury: USD of exchange capital, at least 0.
         equity: shape (R,), USD, claims of account holders, 0 for the house and for accounts below zero.
         gains: shape (R,), USD, gain since entry of account holders' open positions, at least 0 and at most their equity.
@@ -51,9 +51,12 @@ class Layer(Rule):
     Attributes:
         reaches: "house" if it takes from fund and exchange capital alone, "accounts" if from account holders, "later" if from them at
             another time, "contracts" if it closes contracts.
+        draws: "own" if it is asked pool by pool, each for its markets' losses; "shared" if for all of them, of the shared pool; None if
+            it sees the fund as one.
     """
 
     reaches: ClassVar[Literal["house", "accounts", "contracts", "later"]] = "accounts"
+    draws: ClassVar[Literal["own", "shared"] | None] = None
 
     def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
         raise NotImplementedError
@@ -68,6 +71,7 @@ class BackstopFund(Layer):
 
     name = "fund"
     reaches = "house"
+    draws: ClassVar[Literal["own", "shared"] | None] = "own"
 
     class Parameters(RuleParameters):
         type: Literal["fund"] = "fund"
@@ -77,6 +81,17 @@ class BackstopFund(Layer):
 
     def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
         return Charge(fund=min(view.loss, self.parameters.share * view.fund)), state
+
+
+@layers.member
+class SharedFund(BackstopFund):
+    """The pool behind all others, when a market's own is empty; what it pays counts as the fund's."""
+
+    name = "shared_fund"
+    draws = "shared"
+
+    class Parameters(BackstopFund.Parameters):
+        type: Literal["shared_fund"] = "shared_fund"  # type: ignore[assignment]
 
 
 @layers.member

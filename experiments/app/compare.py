@@ -21,7 +21,6 @@ from experiments.runner import RunFailed, advance
 from model.ecosystem import Ecosystem
 from model.errors import ScenarioError
 from model.scenario import Scenario
-from model.statement import Statement
 
 HEIGHT: Final = 175
 """Pixels."""
@@ -91,7 +90,7 @@ class Arm:
 
     def step(self) -> None:
         """One step, and its row."""
-        self.eco.statement = Statement(self.eco.venue.ledger.fund)
+        self.eco.statement = self.eco.statement.continued()
         advance(self.eco.step, self.eco.tick + 1)
         self.history.append(snapshot.row(self.eco, self.eco.statement))
 

@@ -12,7 +12,6 @@ from experiments.app.history import Floats, History
 from experiments.runner import RunFailed, advance
 from model.ecosystem import Ecosystem
 from model.scenario import Scenario
-from model.statement import Statement
 
 PATIENCE: Final = 2.0
 """Seconds that a step waits for a browser that says nothing, for example because its tab is hidden."""
@@ -150,7 +149,7 @@ class Watched(Ecosystem):
         if self._failure is None:
             self._history.append(snapshot.row(self, self.statement))
             self._stress = snapshot.stressed(self._stress, self)
-            self.statement = Statement(self.venue.ledger.fund)
+            self.statement = self.statement.continued()
             for values in self.datacollector.model_vars.values():
                 del values[:-1]
         institutions = snapshot.institutions(self, self._opening)

@@ -5,7 +5,7 @@ from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from agents.clock import HOURS_PER_YEAR
-from experiments.twin.accounts import Account
+from experiments.twin.accounts import Account, Fund
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,57 +24,84 @@ class Levies:
     funding: float = 0.0
 
 
-def charge_trading(exchange: "Exchange", ordered: "Mapping[Account, float]", made: "Mapping[Account, float]") -> None:
+type Traded = Mapping[Account, list[float]]
+"""USD by account and market."""
+
+
+def charge_trading(exchange: "Exchange", ordered: "Traded", made: "Traded") -> None:
     """Fees on USD ordered and made, at most what an account has, shared by fund and exchange; rebates come out of exchange capital."""
-    fees, share = exchange.rules.fees, exchange.levies.trading_fees
+    fees = exchange.rules.fees
     for rate, traded in ((fees.taker, ordered), (fees.maker, made)):
         for account, usd in traded.items():
-            fee = min(max(rate, 0.0) * usd, max(account.cash, 0.0))
+            fee = min(max(rate, 0.0) * sum(usd), max(account.cash, 0.0))
             account.cash -= fee
-            exchange.fund.receive("trading_fee", share * fee)
-            exchange.treasury += (1.0 - share) * fee
+            share_out(exchange, "trading_fee", "trading_fees", fee, usd)
             exchange.fees += fee
-    owed = max(-fees.maker, 0.0) * sum(made.values())
+    owed = max(-fees.maker, 0.0) * sum(sum(usd) for usd in made.values())
     if owed > 0.0:
         able = min(1.0, max(exchange.treasury, 0.0) / owed)
         exchange.treasury -= owed * able
         for account, usd in made.items():
-            account.cash += -fees.maker * usd * able
+            account.cash += -fees.maker * sum(usd) * able
         exchange.fees -= owed * able
 
 
+def share_out(exchange: "Exchange", kind: str, levy: str, usd: float, weights: list[float]) -> None:
+    """What the exchange has taken, from markets with these weights, goes to their pools and to its own capital."""
+    for pool, part in enumerate(exchange.pools.by_pool(weights)):
+        share = getattr(exchange.levies[pool], levy)
+        to_pool(exchange, kind, pool, share * part * usd)
+        exchange.treasury += (1.0 - share) * part * usd
+
+
+def to_pool(exchange: "Exchange", kind: str, pool: int, usd: float) -> None:
+    """An inflow to a pool; the shared pool, if there is one, has its part of it."""
+    shared = exchange.pools.shared
+    exchange.funds[pool].receive(kind, (1.0 - shared) * usd)
+    if shared:
+        exchange.funds[-1].receive(kind, shared * usd)
+
+
 def pay_funding(exchange: "Exchange", hours: float) -> None:
-    """Longs pay shorts, or the other way round; the fund takes its share of what receivers get."""
+    """Longs pay shorts, or the other way round; the pools take their share of what receivers get in their markets."""
     rates = exchange.funding = [market.funding_rate(hours) for market in exchange.markets]
     a_contract = [rate * mark for rate, mark in zip(rates, exchange.marks, strict=True)]
     due: dict[Account, float] = {}
-    for account in (exchange.fund, *exchange.accounts.values()):
+    for account in (*exchange.funds, *exchange.accounts.values()):
         usd = sum(map(mul, a_contract, account.position))
         if usd:
             due[account] = usd
-    share = collect(exchange, "funding", due)
-    if exchange.levies.funding <= 0.0:
-        return
+    share = collect("funding", due)
     for account, usd in due.items():
-        if usd < 0.0 and account is not exchange.fund:
-            part = min(-usd * share * exchange.levies.funding, max(account.cash, 0.0))
-            account.cash -= part
-            exchange.fund.receive("funding_share", part)
+        if usd >= 0.0 or account in exchange.funds:
+            continue
+        legs = [max(-rate * held, 0.0) for rate, held in zip(a_contract, account.position, strict=True)]
+        for pool, part in enumerate(exchange.pools.by_pool(legs)):
+            taken = min(-usd * share * part * exchange.levies[pool].funding, max(account.cash, 0.0))
+            account.cash -= taken
+            to_pool(exchange, "funding_share", pool, taken)
 
 
 def charge_open_interest(exchange: "Exchange", hours: float) -> None:
-    """Every open position pays the fund by its size."""
-    a_contract = [exchange.levies.open_interest * hours * mark for mark in exchange.marks]
+    """Every open position pays its market's pool by its size."""
+    pools = exchange.pools
+    a_contract = [exchange.levies[pools.of[at]].open_interest * hours * mark for at, mark in enumerate(exchange.marks)]
     due: dict[Account, float] = {}
+    owed = [0.0] * pools.own
     for account in exchange.accounts.values():
-        usd = sum(map(mul, a_contract, map(abs, account.position)))
-        if usd:
-            due[account] = usd
-    due[exchange.fund] = -sum(due.values())
-    collect(exchange, "open_interest_levy", due)
+        usd = list(map(mul, a_contract, map(abs, account.position)))
+        if any(usd):
+            due[account] = sum(usd)
+        for market, one in enumerate(usd):
+            owed[pools.of[market]] += one
+    for fund, total in zip(exchange.funds, owed, strict=False):
+        due[fund] = -(1.0 - pools.shared) * total
+    if pools.shared:
+        due[exchange.funds[-1]] = -pools.shared * sum(owed)
+    collect("open_interest_levy", due)
 
 
-def collect(exchange: "Exchange", kind: str, due: dict[Account, float]) -> float:
+def collect(kind: str, due: dict[Account, float]) -> float:
     """Charges (> 0) and credits (< 0), USD: nobody pays more than it has, receivers share what was paid. Returns that share."""
     share = 1.0
     short = [(account, max(account.cash, 0.0)) for account, usd in due.items() if usd > 0.0 and usd > account.cash]
@@ -84,15 +111,22 @@ def collect(exchange: "Exchange", kind: str, due: dict[Account, float]) -> float
         share = sum(usd for usd in due.values() if usd > 0.0) / owed if owed > 0.0 else 1.0
     for account, usd in due.items():
         paid = usd if usd > 0.0 else usd * share
-        if account is exchange.fund:
-            exchange.fund.receive(kind, -paid)
+        if isinstance(account, Fund):
+            account.receive(kind, -paid)
         else:
             account.cash -= paid
     return share
 
 
-def set_levies(exchange: "Exchange", interest: list[float]) -> Levies:
-    """What the scenario's accrual rules take in the coming step; several add up. `interest` is `open_interest`."""
+def set_levies(exchange: "Exchange", interest: list[float]) -> list[Levies]:
+    """What the scenario's accrual rules take in the coming step, by pool. `interest` is `open_interest`."""
+    pools = exchange.pools
+    markets = list(zip(interest, pools.of, strict=True))
+    return [_levies(exchange, [usd if home == pool else 0.0 for usd, home in markets]) for pool in range(pools.own)]
+
+
+def _levies(exchange: "Exchange", interest: list[float]) -> Levies:
+    """What a pool's rules take; several add up. `interest`: USD in its markets, 0 in others."""
     total = Levies()
     for p in exchange.rules.accrual:
         rule: Any = p
@@ -115,7 +149,7 @@ def set_levies(exchange: "Exchange", interest: list[float]) -> Levies:
 def open_interest(exchange: "Exchange") -> list[float]:
     """USD by market, one side."""
     contracts = [0.0] * len(exchange.markets)
-    for account in (exchange.fund, *exchange.accounts.values()):
+    for account in (*exchange.funds, *exchange.accounts.values()):
         for market, held in enumerate(account.position):
             contracts[market] += abs(held)
     return [0.5 * total * mark for total, mark in zip(contracts, exchange.marks, strict=True)]

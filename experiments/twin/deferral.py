@@ -31,9 +31,10 @@ def settle(exchange: "Exchange", hours: float) -> None:
         if exchange.since_settlement < layer.period * (1.0 - 1e-9):  # type: ignore[attr-defined]
             return
         exchange.since_settlement = 0.0
-    paid = min(exchange.outstanding, max(exchange.fund.cash, 0.0))
+    (fund,) = exchange.funds
+    paid = min(exchange.outstanding, max(fund.cash, 0.0))
     if paid > 0.0 and any(one.type == "fund" for one in exchange.rules.waterfall):
-        exchange.fund.receive("draw_close_out", -paid)
+        fund.receive("draw_close_out", -paid)
         bear(exchange, "fund", paid)
     if layer.type == "clawback":
         claw_back(exchange)
@@ -67,4 +68,5 @@ def write_down(exchange: "Exchange") -> None:
     """Nobody else will bear what is outstanding."""
     left, exchange.outstanding = exchange.outstanding, 0.0
     others = tuple(layer.type for layer in exchange.rules.waterfall if layer.type != "write_down")
-    waterfall.absorb(exchange, left, 0.0, "draw_close_out", skip=others)
+    losses = waterfall.by_claimant(exchange, [(left, exchange.interest)])
+    waterfall.absorb(exchange, losses, [0.0] * len(losses), "draw_close_out", skip=others)

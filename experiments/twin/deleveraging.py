@@ -33,21 +33,30 @@ def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Accou
 
     The rest leaves at mark.
     """
-    losses = [-case.account.cash for case in bankrupt]
+    markets = range(len(exchange.markets))
     layer: Any = waterfall.deleveraging_layer(exchange)
-    asked = 1.0
+    left = [[case.shares[market] * -case.account.cash for market in markets] for case in bankrupt]
+    asked = [1.0] * len(exchange.pools.pool_of)
     if layer.price == "bankruptcy":
-        asked = layer.severity * (1.0 - min(waterfall.house_capacity(exchange) / sum(losses), 1.0))
+        losses = waterfall.by_claimant(exchange, [(-case.account.cash, case.shares) for case in bankrupt])
+        paid = waterfall.house_pays(exchange, losses)
+        covered = [min(usd / loss, 1.0) if loss > 0.0 else 1.0 for usd, loss in zip(paid, losses, strict=True)]
+        asked = [layer.severity * (1.0 - part) for part in covered]
     accounts, gross = [case.account for case in bankrupt], {id(case): case.account.notional for case in bankrupt}
-    if asked > TIE:
-        for market in range(len(exchange.markets)):
-            gap = exchange.markets[market].index - exchange.marks[market] if layer.price == "index" else 0.0
-            owed = [gap * account.position[market] for account in accounts]
-            if layer.price == "bankruptcy":
-                owed = [case.shares[market] * loss for case, loss in zip(bankrupt, losses, strict=True)]
-            for sign in (1.0, -1.0):
-                against_winners(exchange, market, sign, accounts, owed, asked, excluded)
-    close_out(exchange, accounts)
+    owed = [list(mine) for mine in left]
+    for market in markets:
+        part = asked[exchange.pools.claimant[market]]
+        if part <= TIE:
+            continue
+        gap = exchange.markets[market].index - exchange.marks[market] if layer.price == "index" else 0.0
+        above = [gap * account.position[market] for account in accounts]
+        if layer.price == "bankruptcy":
+            above = [mine[market] for mine in owed]
+        for sign in (1.0, -1.0):
+            borne = against_winners(exchange, market, sign, accounts, above, part, excluded)
+            for mine, usd in zip(left, borne, strict=True):
+                mine[market] = max(mine[market] - usd, 0.0)
+    close_out(exchange, [(case.account, mine) for case, mine in zip(bankrupt, left, strict=True)])
     for case in bankrupt:
         solvent = layer.price == "index" and case.account.cash > TIE * gross[id(case)] + CENT
         if case.account.flat and not solvent:
@@ -56,15 +65,16 @@ def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Accou
 
 def against_winners(
     exchange: "Exchange", market: int, sign: float, bankrupt: list[Account], owed: list[float], part: float, excluded: set[Account]
-) -> None:
+) -> list[float]:
     """Part of the bankrupt longs (`sign` 1) or shorts (-1) of a market against winners; `owed`: USD above mark for each one's position.
 
-    A bankrupt account trades at the price that brings it that, winners all at the average of those prices.
+    A bankrupt account trades at the price that brings it that, winners all at the average of those prices. Returns what winners have
+    borne of each account's loss, USD.
     """
     mine = [(account, usd) for account, usd in zip(bankrupt, owed, strict=True) if account.position[market] * sign > 0.0]
     wanted = sum(abs(account.position[market]) for account, _ in mine) * part
     if wanted <= 0.0:
-        return
+        return [0.0] * len(bankrupt)
     layer: Any = waterfall.deleveraging_layer(exchange)
     given = sum(usd for _, usd in mine) * part
     haircut, mark = given / wanted, exchange.marks[market]
@@ -73,8 +83,11 @@ def against_winners(
     contracts = [min(contract, winner.room) for contract, winner in zip(contracts, winners, strict=True)]
     placed = sum(contracts)
     if placed <= 0.0:
-        return
+        return [0.0] * len(bankrupt)
     filled = 1.0 if placed >= FULL * wanted else placed / wanted
+    theirs, borne = {id(account) for account, _ in mine}, [0.0] * len(bankrupt)
+    if layer.price == "bankruptcy":
+        borne = [usd * part * filled if id(account) in theirs else 0.0 for account, usd in zip(bankrupt, owed, strict=True)]
     for account, usd in mine:
         quantity = abs(account.position[market]) * part
         account.trade(market, -sign * quantity * filled, mark + sign * usd * part / quantity)
@@ -88,6 +101,7 @@ def against_winners(
     if layer.price == "bankruptcy":
         exchange.deficits += given * filled
         exchange.absorbed["deleveraging"] = exchange.absorbed.get("deleveraging", 0.0) + given * filled
+    return borne
 
 
 def find_winners(exchange: "Exchange", market: int, sign: float, haircut: float, excluded: set[Account]) -> list[Winner]:
@@ -201,7 +215,7 @@ def fill_pro_rata(weights: list[float], rooms: list[float], quantity: float) -> 
 
 def close_at_mark(exchange: "Exchange", accounts: list[Account]) -> None:
     """Ends contracts of `accounts` at mark against everybody on the other side, the fund included, in proportion to size."""
-    everyone: list[Account] = [exchange.fund, *exchange.everyone()]
+    everyone: list[Account] = [*exchange.funds, *exchange.everyone()]
     for market, mark in enumerate(exchange.marks):
         for sign in (1.0, -1.0):
             mine = [account for account in accounts if account.position[market] * sign > 0.0]
@@ -219,7 +233,14 @@ def close_at_mark(exchange: "Exchange", accounts: list[Account]) -> None:
                 account.trade(market, sign * quantity, mark)
 
 
-def close_out(exchange: "Exchange", bankrupt: list[Account]) -> None:
-    """Closes bankrupt accounts at mark; what they are then short of goes down the waterfall."""
-    close_at_mark(exchange, bankrupt)
-    waterfall.cover(exchange, [(account, -account.cash) for account in bankrupt if account.cash < 0.0], 0.0, "draw_close_out")
+def close_out(exchange: "Exchange", bankrupt: list[tuple[Account, list[float]]]) -> None:
+    """Closes bankrupt accounts at mark; what they are then short of, from markets with these weights, goes down the waterfall."""
+    close_at_mark(exchange, [account for account, _ in bankrupt])
+    short = [waterfall.Deficit(account, -account.cash, weights) for account, weights in bankrupt if account.cash < 0.0]
+    waterfall.cover(exchange, short, "draw_close_out")
+
+
+def margin_weights(exchange: "Exchange", account: Account) -> list[float]:
+    """Its maintenance margin by market; where there is none, its open positions."""
+    maintenance = account.maintenance(exchange.margin)
+    return maintenance if any(maintenance) else [abs(held) * mark for held, mark in zip(account.position, exchange.marks, strict=True)]

@@ -9,9 +9,10 @@ from agents.clock import HOURS_PER_YEAR
 from experiments.twin import accrual, deferral, deleveraging, liquidation, waterfall
 from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Trader
 from experiments.twin.accrual import Levies
-from experiments.twin.inputs import FUND, Inputs, Opening, Visits
+from experiments.twin.inputs import Inputs, Opening, Visits, fund_number
 from experiments.twin.margin import Margin
 from experiments.twin.market import Market, clamp
+from experiments.twin.pools import Pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,9 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     Attributes:
         accounts: by number; makers, liquidators, traders: the same by role. All are Mesa agents.
-        fund, treasury: the backstop fund and the exchange's own capital, USD.
+        pools, funds: how the backstop fund is divided, and its pools; treasury: the exchange's own capital, USD.
+        levies: what the fund takes in the step, by pool.
+        interest: open interest at the step's start, USD by market, where losses of no market in particular need it.
         marks: USD, to which contracts are settled; funding: what longs paid in the last step, on notional.
         watched: accounts that the walk settles and checks: all of them.
         closed: log index of each market at the last close.
@@ -54,8 +57,9 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.makers: list[MarketMaker] = []
         self.liquidators: list[Liquidator] = []
         self.traders: list[Trader] = []
-        self.fund = Fund(self, FUND, self.marks, opening.fund)
-        self.treasury, self.levies = opening.treasury, Levies()
+        self.pools = Pools(self.rules.pools, [asset.name for asset in scenario.assets])
+        self.funds = [Fund(self, fund_number(at), self.marks, balance) for at, balance in enumerate(opening.funds)]
+        self.treasury, self.levies = opening.treasury, [Levies() for _ in range(self.pools.own)]
         for number, balance in opening.accounts.items():
             self.enter(number, balance)
         self.watched = list(self.accounts.values())
@@ -69,6 +73,11 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.openings: list[tuple[float, float]] = []
         self.luck: Callable[[], float] = self.rng.random
         self.begin()
+
+    @property
+    def fund(self) -> float:
+        """USD: all pools."""
+        return sum(pool.cash for pool in self.funds)
 
     def enter(self, number: int, balance: Balance) -> Account:
         """Opens an account."""
@@ -101,7 +110,9 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     def begin(self, inputs: Inputs | None = None) -> None:
         """Clears what is counted by step, and takes in what the exchange is told."""
-        self.fund.statement.flows.clear()
+        self.interest = accrual.open_interest(self)
+        for fund in self.funds:
+            fund.statement.flows.clear()
         self.deficits = self.write_down = self.fees = self.liquidated = 0.0
         self.absorbed: dict[str, float] = {}
         self.haircuts: dict[Account, float] = {}
@@ -119,13 +130,15 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     def visit(self, visits: Visits) -> None:
         """What comes from elsewhere after the close."""
-        injection = min(visits.injection, max(self.treasury, 0.0))
-        self.treasury -= injection
-        self.fund.receive("injection", injection)
+        for fund, wanted in zip(self.funds, visits.injections, strict=False):
+            injection = min(wanted, max(self.treasury, 0.0))
+            self.treasury -= injection
+            fund.receive("injection", injection)
         for number, usd in visits.served.items():
             self.accounts[number].cash += usd
         if visits.ended and not self.insolvent:
-            deleveraging.close_out(self, [self.accounts[number] for number in visits.ended])
+            ended = [self.accounts[number] for number in visits.ended]
+            deleveraging.close_out(self, [(account, deleveraging.margin_weights(self, account)) for account in ended])
         for number, usd in visits.left.items():
             self.accounts[number].cash = usd
         for number, usd in visits.money.items():
@@ -187,8 +200,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     def auction(self, orders: list[tuple[int, list[float]]], hours: float) -> None:
         """Orders clear at one price a market; makers take the rest in proportion to the depth they show. Then fees."""
-        ordered = {number: 0.0 for number, _ in orders}
-        made: dict[Account, float] = dict.fromkeys(self.makers, 0.0)
+        ordered = {number: [0.0] * len(self.markets) for number, _ in orders}
+        made: dict[Account, list[float]] = {maker: [0.0] * len(self.markets) for maker in self.makers}
         for at, market in enumerate(self.markets):
             buys = sum(max(contracts[at], 0.0) for _, contracts in orders)
             sells = sum(max(-contracts[at], 0.0) for _, contracts in orders)
@@ -197,18 +210,19 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
                 quantity = contracts[at] * (filled_buys if contracts[at] > 0.0 else filled_sells)
                 if quantity:
                     self._holder(number).trade(at, quantity, price)
-                    ordered[number] += abs(quantity) * price
+                    ordered[number][at] += abs(quantity) * price
             shown = sum(maker.bids[at] if taken > 0.0 else maker.asks[at] for maker in self.makers)
             if taken and shown > 0.0:
                 for maker in self.makers:
                     quantity = taken * (maker.bids[at] if taken > 0.0 else maker.asks[at]) / shown
                     if quantity:
                         maker.trade(at, quantity, price)
-                        made[maker] += abs(quantity) * price
-        accrual.charge_trading(self, {self._holder(number): usd for number, usd in ordered.items() if number != FUND}, made)
+                        made[maker][at] += abs(quantity) * price
+        traders = {self.accounts[number]: usd for number, usd in ordered.items() if number in self.accounts}
+        accrual.charge_trading(self, traders, made)
 
     def _holder(self, number: int) -> Account:
-        return self.fund if number == FUND else self.accounts[number]
+        return self.accounts.get(number) or next(fund for fund in self.funds if fund.number == number)
 
     def spot_orders(self, inputs: Inputs) -> list[tuple[int, int, float]]:
         """What holders of spot trade after the auction."""
@@ -229,7 +243,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
     def walk(self, path: list[tuple[list[float], float]], outages: list[tuple[float, float]]) -> None:
         """The price path, increment by increment; nobody is liquidated while the exchange stands still."""
         clock = self.opened = self.clock
-        self.openings.append((self.opened, self.fund.cash))
+        self.openings.append((self.opened, self.fund))
         self.clock += sum(hours for _, hours in path)
         self.watched = self.watch(path)
         for news, hours in path:
@@ -260,7 +274,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     def settle(self) -> None:
         """Variation margin at a new mark."""
-        self.fund.settle(self.marks)
+        for fund in self.funds:
+            fund.settle(self.marks)
         for account in self.watched:
             account.settle(self.marks)
 

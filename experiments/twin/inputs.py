@@ -7,7 +7,12 @@ from experiments.twin.accounts import Balance, Status
 from experiments.twin.accrual import Levies
 
 FUND = 1
-"""The fund's number in orders."""
+"""The number of the fund's first pool; further pools are numbered from 4 on."""
+
+
+def fund_number(pool: int) -> int:
+    """The number of a pool in orders."""
+    return FUND if pool == 0 else 3 + pool
 
 
 @dataclass
@@ -25,11 +30,11 @@ class Quoting:
 
 @dataclass
 class Opening:
-    """The state from which the twin starts: markets, accounts by number, the fund, exchange capital (USD)."""
+    """The state from which the twin starts: markets, accounts by number, the fund's pools, exchange capital (USD)."""
 
     markets: list[Quoting]
     accounts: dict[int, Balance]
-    fund: Balance
+    funds: list[Balance]
     treasury: float
 
 
@@ -38,15 +43,15 @@ class Inputs:
     """What reaches the exchange from outside in a step.
 
     Attributes:
-        orders: number of an account (or FUND) and contracts wanted by market, buy > 0.
+        orders: number of an account (or of a pool of the fund) and contracts wanted by market, buy > 0.
         spot_orders: asset, number, units, bought (> 0) or sold after the auction at the index.
         path: log index return of each market and hours, by increment.
         hours: length of the step.
         volatility: annualised by market, as the exchange measures it.
         depth: factor on what market makers show, by market.
+        levies: what the fund takes, by pool.
         mispricing: log error of the index that contracts are marked by, by market.
         outages: from and until, hours since the run began.
-        levies: what the fund takes.
         luck: the exchange's draws in the step, uniform on 0 to 1; its own if None.
         closing: number and market of orders that close all that is held, to the last bit of it.
     """
@@ -57,7 +62,7 @@ class Inputs:
     hours: float
     volatility: list[float]
     depth: list[float]
-    levies: Levies = field(default_factory=Levies)
+    levies: list[Levies] = field(default_factory=list)
     mispricing: list[float] = field(default_factory=list)
     outages: list[tuple[float, float]] = field(default_factory=list)
     luck: Callable[[], float] | None = None
@@ -69,7 +74,7 @@ class Visits:
     """What comes from elsewhere between two steps, in this order.
 
     Attributes:
-        injection: USD from exchange capital to the fund.
+        injections: USD from exchange capital to each pool of the fund.
         served: USD by which accounts change as loans are served.
         ended: numbers of accounts whose contracts end at mark, for they failed elsewhere; what they lack goes down the waterfall.
         left: USD that market makers and liquidators have once creditors are paid.
@@ -87,6 +92,6 @@ class Visits:
     ended: list[int]
     status: dict[int, Status]
     treasury: float = 0.0
-    injection: float = 0.0
+    injections: list[float] = field(default_factory=list)
     paid_in: dict[int, float] = field(default_factory=dict)
     withheld: float = 0.0

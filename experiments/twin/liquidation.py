@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from experiments.twin import deleveraging, waterfall
+from experiments.twin import accrual, deleveraging, waterfall
 from experiments.twin.accounts import CENT, TIE, Account
 from experiments.twin.market import FULL
 
@@ -82,17 +82,37 @@ def one_round(exchange: "Exchange", breached: list[Account]) -> None:
     sides = route(exchange, cases, excluded)
     deleverages = waterfall.deleveraging_layer(exchange) is not None
     if deleverages:
-        at_mark = sum(max(-case.account.cash, 0.0) for case in cases if case.bankrupt)  # what closing at mark would cost
-        capacity = min(waterfall.house_capacity(exchange), max(exchange.fund.cash, at_mark))
-        if projected(exchange, cases, sides) > capacity * (1.0 + TIE) + TIE:
+        short = short_claimants(exchange, cases, sides)
+        if short:
             for market, snapshot in zip(exchange.markets, before, strict=True):
                 market.restore(snapshot)
-            exhausted(exchange, cases, excluded)
+            exhausted(exchange, cases, short, excluded)
             return
     commit(exchange, cases, sides)
+    if deleverages:
+        close_stranded(exchange, cases)
+
+
+def close_stranded(exchange: "Exchange", cases: list[Case]) -> None:
+    """Contracts of bankrupt accounts that nobody took leave at mark."""
     stranded = [case.account for case in cases if case.bankrupt]
-    if deleverages and not exchange.insolvent and any(not account.flat for account in stranded):
-        deleveraging.close_out(exchange, stranded)
+    if not exchange.insolvent and any(not account.flat for account in stranded):
+        deleveraging.close_out(exchange, [(account, deleveraging.margin_weights(exchange, account)) for account in stranded])
+
+
+def short_claimants(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> set[int]:
+    """Claimants whose losses the house does not pay, or should not: the market's price is worth paying only while a pool alone bears it."""
+    pools = exchange.pools
+    losses = projected(exchange, cases, sides)
+    at_mark = waterfall.by_claimant(exchange, [(max(-case.account.cash, 0.0), case.shares) for case in cases if case.bankrupt])
+    paid = waterfall.house_pays(exchange, losses)
+    short = {at for at, (loss, usd) in enumerate(zip(losses, paid, strict=True)) if loss > usd * (1.0 + TIE) + TIE}
+    for pool in range(pools.own):
+        mine = [at for at, home in enumerate(pools.pool_of) if home == pool]
+        limit = max(exchange.funds[pool].cash, sum(at_mark[at] for at in mine))  # what closing at mark would cost
+        if sum(losses[at] for at in mine) > limit * (1.0 + TIE) + TIE:
+            short.update(mine)
+    return short
 
 
 def make_case(exchange: "Exchange", account: Account) -> Case:
@@ -121,7 +141,8 @@ def route(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> li
     """Asks book, liquidators and fund in the scenario's order to take the slices. The book moves, accounts do not yet."""
     rules = exchange.liquidator_rules
     capacity: dict[Account, float] = {one: one.capacity(rules, able=exchange.able(one, excluded)) for one in exchange.liquidators}
-    room = exchange.rules.route.takeover_limit * max(exchange.fund.cash, 0.0) - exchange.fund.notional
+    limit = exchange.rules.route.takeover_limit
+    rooms = [limit * max(fund.cash, 0.0) - fund.notional for fund in exchange.funds]
     sides = []
     for at, mark in enumerate(exchange.marks):
         for sign in (1.0, -1.0):
@@ -137,10 +158,11 @@ def route(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> li
                     to_book(exchange, side, left)
                 elif stage == "liquidators":
                     to_liquidators(exchange, side, left, capacity)
-                elif room > 0.0 and not waterfall.fund_spared(exchange):
-                    side.taken = min(left, room / mark)
-                    side.fills.append((exchange.fund, side.taken, mark))
-                    room -= side.taken * mark
+                elif rooms[exchange.pools.of[at]] > 0.0 and not waterfall.fund_spared(exchange):
+                    pool = exchange.pools.of[at]
+                    side.taken = min(left, rooms[pool] / mark)
+                    side.fills.append((exchange.funds[pool], side.taken, mark))
+                    rooms[pool] -= side.taken * mark
             if side.filled > 0.0:
                 side.ratio = 1.0 if side.filled >= FULL * wanted else side.filled / wanted
                 side.price = sum(contracts * price for _, contracts, price in side.fills) / side.filled
@@ -173,23 +195,28 @@ def to_liquidators(exchange: "Exchange", side: Side, left: float, capacity: dict
 # -- what it leaves -----------------------------------------------------------------------------------------------------------------
 
 
-def projected(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> float:
-    """USD of deficits if `sides` were executed, and bankrupt contracts that nobody takes were closed at mark."""
-    total = 0.0
+def projected(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> list[float]:
+    """USD of deficits by claimant if `sides` were executed, and bankrupt contracts that nobody takes were closed at mark."""
+    deficits = []
     for case in cases:
-        after, left = case.equity, 0.0
+        after, left, leaves = case.equity, 0.0, [0.0] * len(exchange.markets)
         for side in sides:
             closed = side.closes(case)
             if closed:
                 after -= closed * (exchange.marks[side.market] - side.price)
+                leaves[side.market] += case.shares[side.market] * case.fraction * side.ratio
                 left += case.shares[side.market] * case.fraction * side.ratio
-        total += max(-after, 0.0) * (1.0 if case.bankrupt else min(left, 1.0))
-    return total
+        if case.bankrupt:
+            deficits.append((max(-after, 0.0), case.shares))
+        else:
+            deficits.append((max(-after, 0.0) * min(left, 1.0), leaves))
+    return waterfall.by_claimant(exchange, deficits)
 
 
 def commit(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> None:
     """Books the executed slices with bankruptcy-price accounting: fee, surplus, deficit of each account; then the waterfall."""
-    executed, taken_over, left = ({id(case): 0.0 for case in cases} for _ in range(3))
+    executed, taken_over = ({id(case): 0.0 for case in cases} for _ in range(2))
+    left = {id(case): [0.0] * len(exchange.markets) for case in cases}
     for side in sides:
         mark = exchange.marks[side.market]
         for case in cases:
@@ -199,43 +226,45 @@ def commit(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> None:
                 size = abs(closed) * mark
                 executed[id(case)] += size
                 taken_over[id(case)] += size * side.taken / side.filled
-                left[id(case)] += case.shares[side.market] * case.fraction * side.ratio
+                left[id(case)][side.market] += case.shares[side.market] * case.fraction * side.ratio
                 exchange.liquidated += size
         for taker, contracts, price in side.fills:
             taker.trade(side.market, side.sign * contracts, price)
-    deficits, by_takeover = [], 0.0
+    deficits = []
     for case in cases:
         deficit = settle_slices(exchange, case, executed[id(case)], left[id(case)])
         if deficit > 0.0:
-            deficits.append((case.account, deficit))
-            by_takeover += deficit * taken_over[id(case)] / executed[id(case)]
-    waterfall.cover(exchange, deficits, by_takeover, "draw_execution")
+            by_fund = taken_over[id(case)] / executed[id(case)]
+            deficits.append(waterfall.Deficit(case.account, deficit, left[id(case)], by_fund))
+    waterfall.cover(exchange, deficits, "draw_execution")
 
 
-def settle_slices(exchange: "Exchange", case: Case, executed: float, left: float) -> float:
+def settle_slices(exchange: "Exchange", case: Case, executed: float, left: list[float]) -> float:
     """Slices have the part of the account's equity that they have of its maintenance margin; at their bankruptcy price it is used up.
 
-    The fee is at most what they leave; of the rest the exchange takes what the account does not keep. Returns the deficit, USD.
+    The fee is at most what they leave; of the rest the exchange takes what the account does not keep. `left`: that part, by market.
+    Returns the deficit, USD.
     """
-    account, levies = case.account, exchange.levies
-    share = 1.0 if account.flat else min(left, 1.0)
+    account = case.account
+    share = 1.0 if account.flat else min(sum(left), 1.0)
     leaves = share * max(account.cash, 0.0)
     deficit = share * max(-account.cash, 0.0)
     fee = min(exchange.rules.fees.liquidation * executed, leaves)
     surplus = (1.0 - case.keeps) * (leaves - fee)
     account.cash -= fee + surplus
-    for kind, usd, part in (("liquidation_fee", fee, levies.liquidation_fees), ("surplus", surplus, levies.surplus)):
-        exchange.fund.receive(kind, part * usd)
-        exchange.treasury += (1.0 - part) * usd
+    accrual.share_out(exchange, "liquidation_fee", "liquidation_fees", fee, left)
+    accrual.share_out(exchange, "surplus", "surplus", surplus, left)
     return deficit
 
 
-def exhausted(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> None:
-    """The house cannot pay for this round: solvent accounts go the usual route, bankrupt ones are deleveraged."""
+def exhausted(exchange: "Exchange", cases: list[Case], short: set[int], excluded: set[Account]) -> None:
+    """The house cannot pay for these claimants: bankrupt accounts with positions there are deleveraged, others go the usual route."""
     exchange.everyone()
-    solvent = [case for case in cases if not case.bankrupt]
-    if solvent:
-        commit(exchange, solvent, route(exchange, solvent, excluded))
-    bankrupt = [case for case in cases if case.bankrupt]
+    homes = exchange.pools.claimant
+    bankrupt = [case for case in cases if case.bankrupt and any(homes[at] in short for at, share in enumerate(case.shares) if share > 0.0)]
+    usual = [case for case in cases if case not in bankrupt]
+    if usual:
+        commit(exchange, usual, route(exchange, usual, excluded))
+        close_stranded(exchange, usual)
     if bankrupt and not exchange.insolvent:
         deleveraging.deleverage(exchange, bankrupt, excluded)

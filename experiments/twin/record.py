@@ -13,7 +13,7 @@ from experiments.twin.accrual import Levies
 from experiments.twin.exchange import Exchange
 from experiments.twin.inputs import Inputs, Opening, Quoting, Visits
 from model.ecosystem import Ecosystem
-from model.ledger import FUND, HOUSE_ROWS
+from model.ledger import FUND
 from model.path import Path
 from model.population import Orders
 from model.randomness import Streams
@@ -42,7 +42,7 @@ class State:
     status: list[Status]
     marks: Floats
     treasury: float
-    statement: dict[str, float]
+    statements: list[dict[str, float]]
     deficits: float
     absorbed: dict[str, float]
     given: dict[int, float]
@@ -100,7 +100,7 @@ class RecordedEcosystem(Ecosystem):
             [STATUS[code] for code in ledger.status.tolist()],
             ledger.marks.copy(),
             ledger.treasury,
-            {kind.value: usd for kind, usd in ledger.statement.items()},
+            [{kind.value: usd for kind, usd in statement.items()} for statement in ledger.statements],
             tally.deficits,
             dict(tally.absorbed),
             {int(row): float(haircuts.given[row]) for row in np.flatnonzero(haircuts.given)} if haircuts is not None else {},
@@ -133,13 +133,14 @@ class RecordedEcosystem(Ecosystem):
         kept = (market.basis, market.pressure, market.momentum, market.average_premium)
         columns = [column.tolist() for column in (market.index, market.reference_depth, self.venue.reference_volatility, *kept)]
         quoting = [Quoting(*values) for values in zip(*columns, strict=True)]
-        return Opening(quoting, self.balances(range(HOUSE_ROWS, ledger.rows)), self.balances(range(FUND, FUND + 1))[FUND], ledger.treasury)
+        funds = [self.balances(range(row, row + 1))[row] for row in ledger.funds.tolist()]
+        return Opening(quoting, self.balances(range(ledger.house, ledger.rows)), funds, ledger.treasury)
 
     # -- what goes in ---------------------------------------------------------------------------------------------------------------
 
     def _begin(self) -> Path:
         self.core = None
-        levies = self.venue.levies
+        levied = self.venue.levied
         volatility = self.venue.market.volatility.tolist()
         path = super()._begin()
         increments = list(zip(path.dlog.T.tolist(), path.hours.tolist(), strict=True))
@@ -150,7 +151,7 @@ class RecordedEcosystem(Ecosystem):
             self.hours_per_step,
             volatility,
             self.venue.depth_multiplier.tolist(),
-            Levies(levies.trading_fees, levies.liquidation_fees, levies.surplus, levies.open_interest, levies.funding),
+            [Levies(one.trading_fees, one.liquidation_fees, one.surplus, one.open_interest, one.funding) for one in levied],
             self.venue.market.mispricing.tolist(),
             list(self.venue.halts.windows),
             Streams(self.seed).generator("venue", self.tick).random,
@@ -162,7 +163,7 @@ class RecordedEcosystem(Ecosystem):
         closing = orders.contracts == -self.venue.ledger.position[:, orders.rows]
         super()._trade(orders)
         bought = self.venue.ledger.spot - spot
-        bought[:, :HOUSE_ROWS] = 0.0
+        bought[:, : self.venue.ledger.house] = 0.0
         self.inputs.orders = list(zip(orders.rows.tolist(), orders.contracts.T.tolist(), strict=True))
         self.inputs.closing = {(int(orders.rows[at]), int(market)) for market, at in np.argwhere(closing)}
         self.inputs.spot_orders = [(int(asset), int(row), float(bought[asset, row])) for asset, row in np.argwhere(bought)]
@@ -186,28 +187,31 @@ class RecordedEcosystem(Ecosystem):
     def visits(self) -> Visits:
         """What happened between the clearing and the end of the step."""
         assert self.core is not None
-        core, now, institutions = self.core, self.state(), range(HOUSE_ROWS, self.venue.institutions)
-        before = core.equity.size
+        core, now, ledger = self.core, self.state(), self.venue.ledger
+        first, before = ledger.house, core.equity.size
         spread = bool((self.served.equity != self.cleared.equity).any())
-        injection = min(self.venue.levies.injection, max(core.treasury, 0.0)) if not core.insolvent else 0.0
+        injections, capital = [], max(core.treasury, 0.0)
+        for levies in self.venue.levied:
+            injections.append(min(levies.injection, capital) if not core.insolvent else 0.0)
+            capital -= injections[-1]
         return Visits(
-            _moved(core, self.served),
-            {row: float(self.cleared.equity[row]) for row in institutions} if spread else {},
-            _moved(self.cleared, now),
-            self.balances(range(before, self.venue.ledger.rows)),
+            _moved(core, self.served, first),
+            {row: float(self.cleared.equity[row]) for row in range(first, self.venue.institutions)} if spread else {},
+            _moved(self.cleared, now, first),
+            self.balances(range(before, ledger.rows)),
             self.failed,
-            {row: now.status[row] for row in range(HOUSE_ROWS, before) if now.status[row] != core.status[row]},
+            {row: now.status[row] for row in range(first, before) if now.status[row] != core.status[row]},
             now.treasury - self.cleared.treasury,
-            injection,
-            dict(zip(range(HOUSE_ROWS, ledger.rows), ledger.paid_in[HOUSE_ROWS:].tolist(), strict=True)),
+            injections,
+            dict(zip(range(first, ledger.rows), ledger.paid_in[first:].tolist(), strict=True)),
             self.venue.tally.absorbed.get("withdrawal_factor", 0.0) - core.absorbed.get("withdrawal_factor", 0.0),
         )
 
 
-def _moved(before: State, after: State) -> dict[int, float]:
-    """USD by which accounts that were there before have changed, by number."""
-    moved = after.equity[HOUSE_ROWS : before.equity.size] - before.equity[HOUSE_ROWS:]
-    return {HOUSE_ROWS + at: usd for at, usd in enumerate(moved.tolist()) if usd}
+def _moved(before: State, after: State, first: int) -> dict[int, float]:
+    """USD by which accounts from number `first` on that were there before have changed, by number."""
+    moved = after.equity[first : before.equity.size] - before.equity[first:]
+    return {first + at: usd for at, usd in enumerate(moved.tolist()) if usd}
 
 
 def compare(exchange: Exchange, state: State, largest: Largest, tolerance: float = TOLERANCE) -> list[str]:
@@ -243,7 +247,7 @@ def _numbers(exchange: Exchange, state: State, largest: Largest, tolerance: floa
 
 def _accounts(exchange: Exchange, state: State, gross: Floats, held: Floats, tolerance: float) -> Iterator[tuple[str, float, float, float]]:
     """What each account has: name, what the engine says, what the twin says, how far apart they may be."""
-    for number, account in [(FUND, exchange.fund), *exchange.accounts.items()]:
+    for number, account in [*((fund.number, fund) for fund in exchange.funds), *exchange.accounts.items()]:
         yield f"equity of account {number}", float(state.equity[number]), account.cash, tolerance * float(gross[number])
         for at, mark in enumerate(state.marks.tolist()):
             where = f"of account {number} in market {at}"
@@ -263,10 +267,11 @@ def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> 
     yield "exchange capital", state.treasury, exchange.treasury, total
     yield "outstanding losses", state.outstanding, exchange.outstanding, total
     yield "deficits", state.deficits, exchange.deficits, total
-    flows = exchange.fund.statement.flows
-    for kind in sorted(state.statement.keys() | flows.keys()):
-        within = tolerance * (float(gross[FUND]) + state.deficits)
-        yield f"fund: {kind}", state.statement.get(kind, 0.0), flows.get(kind, 0.0), within
+    for fund, statement in zip(exchange.funds, state.statements, strict=True):
+        flows = fund.statement.flows
+        for kind in sorted(statement.keys() | flows.keys()):
+            within = tolerance * (float(gross[fund.number]) + state.deficits)
+            yield f"fund {fund.number}: {kind}", statement.get(kind, 0.0), flows.get(kind, 0.0), within
     given = {account.number: usd for account, usd in exchange.given.items()}
     for number in sorted(state.given.keys() | given.keys()):
         yield (
@@ -314,7 +319,7 @@ def _nudge(exchange: Exchange, by: float) -> None:
 
 def _state_of(exchange: Exchange, like: State) -> State:
     """The twin's accounts as the array engine would keep them; rounding is measured as in `like`."""
-    everyone = {FUND: exchange.fund, **exchange.accounts}
+    everyone = {**{fund.number: fund for fund in exchange.funds}, **exchange.accounts}
     equity, (position, entry, spot) = np.zeros_like(like.equity), (np.zeros_like(like.position) for _ in range(3))
     for number, account in everyone.items():
         equity[number] = account.cash
@@ -327,7 +332,7 @@ def _state_of(exchange: Exchange, like: State) -> State:
         spot=spot,
         marks=np.array(exchange.marks),
         treasury=exchange.treasury,
-        statement=dict(exchange.fund.statement.flows),
+        statements=[dict(fund.statement.flows) for fund in exchange.funds],
         deficits=exchange.deficits,
         absorbed=dict(exchange.absorbed),
     )

@@ -1,9 +1,10 @@
 """Who bears a deficit, layer by layer, down to the write-down of claims on the exchange."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from experiments.twin import deferral, deleveraging
-from experiments.twin.accounts import CENT, TIE, Account
+from experiments.twin.accounts import CENT, TIE, Account, Fund
 
 if TYPE_CHECKING:
     from experiments.twin.exchange import Exchange
@@ -14,94 +15,157 @@ def deleveraging_layer(exchange: "Exchange") -> Any:
     return next((layer for layer in exchange.rules.waterfall if layer.type == "deleveraging"), None)
 
 
-def house_capacity(exchange: "Exchange") -> float:
-    """USD that the layers before deleveraging would pay; nothing while winners come before the fund."""
-    total = 0.0
-    if fund_spared(exchange):
-        return total
-    for layer in exchange.rules.waterfall:
-        if layer.type == "deleveraging":
-            break
-        held = {"fund": exchange.fund.cash, "exchange_capital": exchange.treasury}[layer.type]
-        total += layer.share * max(held, 0.0)  # type: ignore[attr-defined]
-    return total
-
-
 def fund_spared(exchange: "Exchange") -> bool:
     """Whether the fund has lost so much of its highest opening balance within the window that winners come before it."""
     layer = deleveraging_layer(exchange)
     if layer is None or layer.drawdown >= 1.0:
         return False
     peak = max(balance for opened, balance in exchange.openings if exchange.opened - opened <= layer.window + 1e-9)
-    return bool(peak > 0.0 and exchange.fund.cash <= (1.0 - layer.drawdown) * peak * (1.0 + TIE))
+    return bool(peak > 0.0 and exchange.fund <= (1.0 - layer.drawdown) * peak * (1.0 + TIE))
 
 
-def cover(exchange: "Exchange", deficits: list[tuple[Account, float]], by_takeover: float, kind: str) -> None:
+@dataclass
+class Deficit:
+    """What an account is short of, USD; `weights` by market say where from; `by_fund`: part that the fund's takeovers at mark caused."""
+
+    account: Account
+    usd: float
+    weights: list[float]
+    by_fund: float = 0.0
+
+
+def by_claimant(exchange: "Exchange", losses: list[tuple[float, list[float]]]) -> list[float]:
+    """USD by claimant of losses, each with its weights by market."""
+    total = [0.0] * len(exchange.pools.pool_of)
+    for usd, weights in losses:
+        for at, part in enumerate(exchange.pools.by_claimant(weights)):
+            total[at] += part * usd
+    return total
+
+
+def house_pays(exchange: "Exchange", losses: list[float]) -> list[float]:
+    """USD by claimant that the layers before deleveraging would pay of `losses`; nothing while winners come before the fund."""
+    pools, paid = exchange.pools, [0.0] * len(losses)
+    if fund_spared(exchange):
+        return paid
+    held = [max(fund.cash, 0.0) for fund in exchange.funds]
+    treasury = max(exchange.treasury, 0.0)
+    for layer in exchange.rules.waterfall:
+        left = [loss - usd for loss, usd in zip(losses, paid, strict=True)]
+        match layer.type:
+            case "deleveraging":
+                break
+            case "fund":
+                for pool in range(pools.own):
+                    claims = may_claim(exchange, pool, left)
+                    _share(paid, claims, min(sum(claims), layer.share * held[pool]))  # type: ignore[attr-defined]
+            case "shared_fund":
+                _share(paid, left, min(sum(left), layer.share * held[-1]))  # type: ignore[attr-defined]
+            case _:
+                _share(paid, left, min(sum(left), layer.share * treasury))  # type: ignore[attr-defined]
+    return paid
+
+
+def may_claim(exchange: "Exchange", pool: int, left: list[float]) -> list[float]:
+    """USD by claimant of what is left of their losses that they may ask of a pool."""
+    pools = exchange.pools
+    return [min(usd, pools.left[at]) if pools.pool_of[at] == pool else 0.0 for at, usd in enumerate(left)]
+
+
+def _share(paid: list[float], claims: list[float], usd: float) -> None:
+    """Adds `usd` to what is paid, in proportion to claims."""
+    total = sum(claims)
+    for at, claim in enumerate(claims):
+        paid[at] += usd * claim / total if total > 0.0 else 0.0
+
+
+def cover(exchange: "Exchange", deficits: list[Deficit], kind: str) -> None:
     """Brings accounts with a deficit, rounding apart, to zero; the sum goes down the waterfall. Who has no contracts left is bankrupt.
 
     Args:
         exchange: whose accounts they are.
-        deficits: accounts and USD.
-        by_takeover: USD of it that the fund's takeovers at mark caused.
-        kind: of draw on the fund, for the rest.
+        deficits: what they are short of.
+        kind: of draw on the fund, for what takeovers did not cause.
     """
-    deficits = [(account, usd) for account, usd in deficits if usd > CENT]
-    total = sum(usd for _, usd in deficits)
-    if total <= 0.0:
+    deficits = [deficit for deficit in deficits if deficit.usd > CENT]
+    if not deficits:
         return
-    for account, usd in deficits:
-        account.cash += usd
-        if account.flat:
-            account.status = "bankrupt"
-    exchange.deficits += total
-    absorb(exchange, total, min(by_takeover / total, 1.0), kind)
+    for deficit in deficits:
+        deficit.account.cash += deficit.usd
+        if deficit.account.flat:
+            deficit.account.status = "bankrupt"
+        exchange.deficits += deficit.usd
+    losses = by_claimant(exchange, [(deficit.usd, deficit.weights) for deficit in deficits])
+    by_fund = by_claimant(exchange, [(deficit.usd * deficit.by_fund, deficit.weights) for deficit in deficits])
+    absorb(exchange, losses, [min(usd / loss, 1.0) if loss > 0.0 else 0.0 for usd, loss in zip(by_fund, losses, strict=True)], kind)
 
 
-def absorb(exchange: "Exchange", loss: float, by_takeover: float, kind: str, *, skip: tuple[str, ...] = ()) -> None:
-    """Sends a loss, USD, down the layers; `by_takeover` is the part of it that takeovers caused. Deleveraging has had its turn before."""
-    whole = loss
+def absorb(exchange: "Exchange", losses: list[float], by_takeover: list[float], kind: str, *, skip: tuple[str, ...] = ()) -> None:
+    """Sends losses by claimant, USD, down the layers; `by_takeover`: part that takeovers caused. Deleveraging has had its turn before."""
+    left, whole = list(losses), sum(losses)
     for layer in exchange.rules.waterfall:
-        if loss <= TIE * whole:
+        if sum(left) <= TIE * whole:
             break
         if layer.type == "deleveraging" or layer.type in skip:
             continue
         if layer.type in deferral.LATER:
-            loss -= deferral.defer(exchange, loss)
+            _share(paid := [0.0] * len(left), left, deferral.defer(exchange, sum(left)))
+            left = [loss - usd for loss, usd in zip(left, paid, strict=True)]
             continue
-        paid = charge(exchange, layer, loss, by_takeover, kind)
-        loss -= paid
-        exchange.absorbed[layer.type] = exchange.absorbed.get(layer.type, 0.0) + paid
-    if loss > TIE * whole:
-        pay_with_everything(exchange, loss, kind)
+        paid = [0.0] * len(left)
+        if layer.type in ("fund", "shared_fund"):
+            draw(exchange, layer, left, paid, by_takeover, kind)
+        else:
+            _share(paid, left, charge(exchange, layer, sum(left)))
+        left = [loss - usd for loss, usd in zip(left, paid, strict=True)]
+        name = "fund" if layer.type == "shared_fund" else layer.type
+        exchange.absorbed[name] = exchange.absorbed.get(name, 0.0) + sum(paid)
+    if sum(left) > TIE * whole:
+        pay_with_everything(exchange, sum(left), kind)
     if exchange.write_down > 0.0 and not exchange.insolvent:
         fail(exchange)
 
 
 def pay_with_everything(exchange: "Exchange", loss: float, kind: str) -> None:
     """What claims cannot bear is borne by what the exchange still has, whatever its waterfall keeps back: capital, then fund."""
+    held = [max(fund.cash, 0.0) for fund in exchange.funds]
     own = min(loss, max(exchange.treasury, 0.0))
-    drawn = min(loss - own, max(exchange.fund.cash, 0.0))
+    drawn = min(loss - own, sum(held))
     exchange.treasury -= own
-    exchange.fund.receive(kind, -drawn)
+    for fund, usd in zip(exchange.funds, held, strict=True):
+        fund.receive(kind, -drawn * usd / sum(held) if usd > 0.0 else 0.0)
     for layer, paid in (("exchange_capital", own), ("fund", drawn)):
         exchange.absorbed[layer] = exchange.absorbed.get(layer, 0.0) + paid
 
 
 def settle_flat(exchange: "Exchange") -> None:
     """Accounts that have closed their last contract at a loss beyond their equity: the waterfall pays."""
-    below = [(account, -account.cash) for account in exchange.watched if account.cash < 0.0 and account.flat]
-    cover(exchange, below, 0.0, "draw_execution")
+    below = [Deficit(account, -account.cash, exchange.interest) for account in exchange.watched if account.cash < 0.0 and account.flat]
+    cover(exchange, below, "draw_execution")
 
 
-def charge(exchange: "Exchange", layer: Any, loss: float, by_takeover: float, kind: str) -> float:
-    """What one layer pays, USD."""
-    if layer.type == "fund":
-        paid: float = min(loss, layer.share * max(exchange.fund.cash, 0.0))
-        exchange.fund.receive("draw_takeover", -paid * by_takeover)
-        exchange.fund.receive(kind, -paid * (1.0 - by_takeover))
-        return paid
+def draw(exchange: "Exchange", layer: Any, left: list[float], paid: list[float], by_takeover: list[float], kind: str) -> None:
+    """Each pool pays for its claimants, or the shared pool for all; adds what is paid to `paid`, USD by claimant."""
+    pools = exchange.pools
+    asked = range(pools.own) if layer.type == "fund" else [pools.count - 1]
+    for pool in asked:
+        fund = exchange.funds[pool]
+        claims = may_claim(exchange, pool, left) if layer.type == "fund" else left
+        usd = min(sum(claims), layer.share * max(fund.cash, 0.0))
+        if usd <= 0.0:
+            continue
+        _share(paid, claims, usd)
+        taken = sum(claim * part for claim, part in zip(claims, by_takeover, strict=True)) / sum(claims)
+        fund.receive("draw_takeover", -usd * taken)
+        fund.receive(kind, -usd * (1.0 - taken))
+        for at, claim in enumerate(claims if layer.type == "fund" else []):
+            pools.left[at] -= usd * claim / sum(claims)
+
+
+def charge(exchange: "Exchange", layer: Any, loss: float) -> float:
+    """What one layer other than the fund pays, USD."""
     if layer.type == "exchange_capital":
-        paid = min(loss, layer.share * max(exchange.treasury, 0.0))
+        paid: float = min(loss, layer.share * max(exchange.treasury, 0.0))
         exchange.treasury -= paid
         return paid
     holders = [account for account in exchange.everyone() if account.cash > 0.0]
@@ -149,7 +213,7 @@ def note_haircut(exchange: "Exchange", account: Account, share: float) -> None:
 def fail(exchange: "Exchange") -> None:
     """The exchange is insolvent: contracts are torn up at mark, deficits still open are written down too, trading ends."""
     exchange.insolvent = True
-    everyone: list[Account] = [exchange.fund, *exchange.everyone()]
+    everyone: list[Account] = [*exchange.funds, *exchange.everyone()]
     deficit = max(-exchange.treasury, 0.0)
     exchange.treasury += deficit
     for account in everyone:
@@ -157,24 +221,27 @@ def fail(exchange: "Exchange") -> None:
         if account.cash >= -CENT:
             continue
         deficit -= account.cash
-        if account is exchange.fund:
-            exchange.fund.receive("deficit", -account.cash)
+        if isinstance(account, Fund):
+            account.receive("deficit", -account.cash)
         else:
             account.cash, account.status = 0.0, "bankrupt"
     if deficit > 0.0:
         exchange.deficits += deficit
-        absorb(exchange, deficit, 0.0, "draw_close_out")
+        losses = by_claimant(exchange, [(deficit, exchange.interest)])
+        absorb(exchange, losses, [0.0] * len(losses), "draw_close_out")
     deferral.write_down(exchange)
 
 
 def recover_fund(exchange: "Exchange") -> None:
-    """A fund that its own contracts have brought below zero: they are closed at mark, and the layers after it pay."""
-    fund = exchange.fund
-    if -fund.cash <= TIE * (abs(fund.cash) + fund.notional + 1.0):
-        return
-    if deleveraging_layer(exchange) is not None:
-        deleveraging.close_at_mark(exchange, [fund])
-    short = -fund.cash
-    exchange.deficits += short
-    fund.receive("deficit", short)
-    absorb(exchange, short, 0.0, "draw_close_out", skip=("fund",))
+    """A pool that its own contracts have brought below zero: they are closed at mark, and the layers after it pay."""
+    for pool, fund in enumerate(exchange.funds):
+        if -fund.cash <= TIE * (abs(fund.cash) + fund.notional + 1.0) or exchange.insolvent:
+            continue
+        if deleveraging_layer(exchange) is not None:
+            deleveraging.close_at_mark(exchange, [fund])
+        short = -fund.cash
+        exchange.deficits += short
+        fund.receive("deficit", short)
+        mine = [home == pool for home in exchange.pools.pool_of]
+        losses = [short / sum(mine) if home else 0.0 for home in mine]
+        absorb(exchange, losses, [0.0] * len(losses), "draw_close_out", skip=("fund",))

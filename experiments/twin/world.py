@@ -18,7 +18,7 @@ from agents.clock import HOURS_PER_YEAR
 from experiments.twin.accounts import CENT, Account, Balance, Liquidator, MarketMaker
 from experiments.twin.accrual import open_interest, set_levies
 from experiments.twin.exchange import Exchange
-from experiments.twin.inputs import FUND, Inputs, Opening
+from experiments.twin.inputs import Inputs, Opening
 from experiments.twin.person import Character, Person, Signals
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ class World(Exchange):
         p, typical = self.world.traders.demand, group.equity / max(group.count, 1) * group.leverage
         indices = [market.index for market in self.markets]
         margin = self.margin.initial([weight * typical / index for weight, index in zip(self.weights, indices, strict=True)], indices)
-        cost = self.levies.open_interest * HOURS_PER_YEAR + p.capital_cost * margin / typical
+        levy = sum(weight * self.levies[self.pools.of[at]].open_interest for at, weight in enumerate(self.weights))
+        cost = levy * HOURS_PER_YEAR + p.capital_cost * margin / typical
         return float(max(cost / p.reference_holding, CHEAPEST) ** -p.position_elasticity)
 
     def signals(self) -> Signals:
@@ -167,7 +168,7 @@ class World(Exchange):
     def unwind(self) -> list[tuple[int, list[float]]]:
         """Liquidators and the fund sell what they have taken over."""
         orders = []
-        holders: list[tuple[int, Account, float]] = [(FUND, self.fund, self.rules.route.unwind_rate)]
+        holders: list[tuple[int, Account, float]] = [(fund.number, fund, self.rules.route.unwind_rate) for fund in self.funds]
         holders += [(one.number, one, self.liquidator_rules.unwind_rate) for one in self.liquidators]
         for number, account, rate in holders:
             share = 1.0 - math.exp(-rate * self.hours)

@@ -13,7 +13,7 @@ def test_leaving_safe_accounts_out_of_the_walk_changes_nothing(crash: bool) -> N
         for world in worlds:
             world.step()
     screened, whole = worlds
-    assert screened.fund.cash == pytest.approx(whole.fund.cash, rel=1e-9)
+    assert screened.funds[0].cash == pytest.approx(whole.funds[0].cash, rel=1e-9)
     assert screened.accounts.keys() == whole.accounts.keys()
     for number, account in screened.accounts.items():
         assert account.cash == pytest.approx(whole.accounts[number].cash, rel=1e-9, abs=1e-3)

@@ -184,10 +184,32 @@ accruals = st.lists(
 )
 
 
+GROUPS = [{"name": "majors", "markets": ["BTC", "ETH"]}]
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> Block:
+    by = draw(st.sampled_from(["all", "market", "group"]))
+    tiers = st.one_of(st.sampled_from(["A", "B", "C", "isolated"]), usd(1e8))
+    return {
+        "by": by,
+        "groups": GROUPS if by == "group" else [],
+        "shared": 0.0 if by == "all" else draw(st.one_of(st.just(0.0), rates(0.01, 0.9))),
+        "claims": draw(st.lists(tiers, max_size=MARKETS)),
+    }
+
+
 @st.composite
 def clearinghouses(draw: st.DrawFn) -> Block:
     taker = draw(rates(0.0, 0.01))
+    divided = draw(pools())
+    order = draw(waterfalls())
+    if any(layer["type"] in ("withdrawal_factor", "clawback") for layer in order):
+        divided = {"by": "all", "shared": 0.0}  # what is borne later is of no market in particular
+    if divided["shared"]:
+        order.insert(draw(st.integers(0, 1)), {"type": "shared_fund"})
     return {
+        "pools": divided,
         "fund": draw(usd(1e9)),
         "capital": draw(usd(1e9)),
         "fees": {"taker": taker, "maker": draw(rates(-taker, 0.01)), "liquidation": draw(rates(0.0, 0.1))},
@@ -201,7 +223,7 @@ def clearinghouses(draw: st.DrawFn) -> Block:
             "unwind_rate": draw(rates(0.0, 5.0)),
         },
         "accrual": draw(accruals),
-        "waterfall": draw(waterfalls()),
+        "waterfall": order,
     }
 
 

@@ -15,7 +15,7 @@ from agents.market_maker import MarketMakerParameters
 from model.clearing import Walk, terminate, walk
 from model.ecosystem import Ecosystem
 from model.events import Events
-from model.ledger import FUND, HOUSE_ROWS, OUTSIDE, TREASURY, Flow, Role, Rows, Status
+from model.ledger import FUND, OUTSIDE, TREASURY, Flow, Role, Rows, Status
 from model.market import Market, MarketParameters
 from model.path import Path
 from model.scenario import Scenario
@@ -390,7 +390,7 @@ def cleared(eco: Ecosystem, jump: float, further: float) -> float:
     venue.begin_step(np.random.default_rng(1))
     walk([Walk(venue, Path(np.full((venue.ledger.markets, 1), jump), np.zeros(1)))])
     venue.ledger.check(1)
-    still_open = -np.minimum(venue.ledger.equity()[HOUSE_ROWS:], 0.0).sum()
+    still_open = -np.minimum(venue.ledger.equity()[venue.ledger.house :], 0.0).sum()
     return float(still_open) + sum(paid for layer, paid in venue.tally.absorbed.items() if layer != "fund")
 
 
@@ -446,7 +446,7 @@ def test_screening_accounts_changes_nothing_against_walking_all(margin, monkeypa
         return eco
 
     screened = run()
-    monkeypatch.setattr(Venue, "at_risk", lambda venue, *_: np.arange(HOUSE_ROWS, venue.ledger.rows))
+    monkeypatch.setattr(Venue, "at_risk", lambda venue, *_: np.arange(venue.ledger.house, venue.ledger.rows))
     monkeypatch.setattr(Venue, "ceiling", lambda _, position, *__: np.full(position.shape[1], 1e30))
     everybody = run()
     one, other = screened.venue.ledger, everybody.venue.ledger

@@ -11,7 +11,7 @@ import pytest
 
 from agents.participants import Clearinghouse, Lender, Liquidator, MarketMaker, Trader
 from model.ecosystem import Ecosystem
-from model.ledger import HOUSE_ROWS, OUTSIDE, Flow
+from model.ledger import OUTSIDE, Flow
 from model.news import Constant
 from model.scenario import Scenario
 from model.scenario_file import dump_scenario, load_scenario
@@ -114,7 +114,7 @@ def test_the_fund_is_its_opening_and_its_itemised_flows() -> None:
     assert eco.statement.opening + sum(eco.statement.totals().values()) == pytest.approx(eco.venue.ledger.fund)
     table = eco.statement_table()
     assert table["amount"].sum() == pytest.approx(eco.venue.ledger.fund - eco.statement.opening)
-    assert list(table.columns) == ["step", "hours", "flow", "amount"]
+    assert list(table.columns) == ["step", "hours", "pool", "flow", "amount"]
 
 
 def test_levers_override_the_scenario_and_leave_it_as_it_was() -> None:
@@ -161,7 +161,7 @@ def test_spot_is_bought_with_cash_that_custody_holds() -> None:
 
 
 def test_house_rows_are_nobodys(eco: Ecosystem) -> None:
-    assert min(agent.row for agent in eco.agents if isinstance(agent, Trader | MarketMaker | Liquidator)) == HOUSE_ROWS
+    assert min(agent.row for agent in eco.agents if isinstance(agent, Trader | MarketMaker | Liquidator)) == eco.venue.ledger.house
 
 
 def insolvent(waterfall: list[dict[str, Any]], **house: float) -> Ecosystem:

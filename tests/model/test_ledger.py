@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from model.errors import LawViolation
-from model.ledger import FUND, HOUSE_ROWS, OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Status
+from model.ledger import FUND, OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Status
 
 MARKS = np.array([100.0, 10.0])
 
@@ -268,7 +268,7 @@ class AnyVerbs(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from(Flow), house=st.sampled_from([OUTSIDE, FUND, TREASURY, SETTLEMENT]), amount=usd, inward=st.booleans())
     def transfer_many(self, kind: Flow, house: int, amount: float, inward: bool) -> None:
-        many = np.arange(HOUSE_ROWS, self.ledger.rows)
+        many = np.arange(self.ledger.house, self.ledger.rows)
         amounts = amount / np.arange(1, many.size + 1)
         self.ledger.transfer(kind, *((many, house) if inward else (house, many)), amounts)
 
@@ -306,9 +306,9 @@ class AnyVerbs(RuleBasedStateMachine):
         fresh = self.ledger.open(count, Role.TRADER)
         assert not self.ledger.cash[fresh].any()
 
-    @rule(chosen=st.lists(st.integers(HOUSE_ROWS, 99), max_size=4))
+    @rule(chosen=st.lists(st.integers(4, 99), max_size=4))
     def walk_some(self, chosen: list[int]) -> None:
-        walked = np.unique(np.concatenate((np.arange(HOUSE_ROWS), [self._row(c) for c in chosen]))).astype(np.intp)
+        walked = np.unique(np.concatenate((np.arange(self.ledger.house), [self._row(c) for c in chosen]))).astype(np.intp)
         part = self.ledger.take(walked)
         part.mark(part.marks * 1.01)
         part.transfer(Flow.SURPLUS, walked.size - 1, FUND, 1.0)

@@ -162,6 +162,24 @@ def test_every_order_of_the_waterfall_agrees(layers: list[dict[str, Any]], move:
     assert sum(losses(world(move=move, house={"waterfall": layers}), steps=20).values()) > 0.0
 
 
+POOLS = {
+    "by market": {"by": "market"},
+    "two groups": {"by": "group", "groups": [{"name": "majors", "markets": ["BTC", "ETH"]}]},
+    "a shared pool behind": {"by": "market", "shared": 0.4},
+    "claims by tier": {"claims": [2e5, "C", "isolated"]},
+    "groups with limits": {"by": "group", "groups": [{"name": "small", "markets": ["ALT"]}], "claims": [1e6, 1e5], "shares": [0.2, 0.8]},
+}
+
+
+@pytest.mark.parametrize("divided", POOLS.values(), ids=POOLS.keys())
+@pytest.mark.parametrize("move", [(-0.5, -0.5, -0.7), (0.1, -0.3, -0.8)], ids=["together", "one of them most"])
+def test_every_division_of_the_fund_agrees(divided: dict[str, Any], move: tuple[float, ...]) -> None:
+    behind = [{"type": "shared_fund"}] if "shared" in divided else []
+    layers = [FUND, *behind, CAPITAL, deleveraging("queue", "bitmex"), socialised(), WRITE_DOWN]
+    borne = losses(world(move=move, house={"fund": 8e6, "pools": divided, "waterfall": layers}))
+    assert borne["fund"] > 0.0
+
+
 @pytest.mark.parametrize(
     "missing",
     [{"market_makers": {"count": 0}}, {"liquidators": {"count": 0}}, {"market_makers": {"count": 0}, "liquidators": {"count": 0}}],
@@ -232,7 +250,7 @@ def test_a_fund_below_zero_is_made_good_by_the_layers_after_it() -> None:
         if at == 2:
             usd = engine.venue.ledger.fund + 1e5
             engine.venue.ledger.transfer(Flow.DISTRIBUTION, LEDGER_FUND, OUTSIDE, usd)
-            twin.fund.cash -= usd
+            twin.funds[0].cash -= usd
         if at == 3:
             assert engine.venue.tally.absorbed["exchange_capital"] == pytest.approx(1e5, rel=0.1)
 
@@ -257,7 +275,7 @@ def test_accrual_rules_set_the_same_levies() -> None:
     ]
     for engine, twin, lines in run_both(world(house={"accrual": rules}), 5, 2):
         assert not lines
-        levies, expected = set_levies(twin, open_interest(twin)), engine.venue.levies
+        (levies,), expected = set_levies(twin, open_interest(twin)), engine.venue.levies
         # The array engine sets levies before lenders and traders pay in and out, which moves no contracts.
         assert levies.open_interest == pytest.approx(expected.open_interest, rel=1e-3)
         assert (levies.trading_fees, levies.liquidation_fees, levies.surplus) == (0.4, 0.7, 1.0)
@@ -335,6 +353,17 @@ def portfolio_margins(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def pools(draw: st.DrawFn, names: list[str]) -> dict[str, Any]:
+    by = draw(st.sampled_from(["all", "market", "group"]))
+    return {
+        "by": by,
+        "groups": [{"name": "majors", "markets": names[:2]}] if by == "group" else [],
+        "shared": draw(st.sampled_from([0.0, 0.3])) if by != "all" else 0.0,
+        "claims": draw(st.sampled_from([[], ["A", "B", "C"], [5e4, 0.0, 1e6]])),
+    }
+
+
+@st.composite
 def margins(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.booleans()):
         return draw(portfolio_margins())
@@ -359,8 +388,14 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             [{"type": "full"}, {"type": "full", "keeps": 0.5}, {"type": "partial_then_full"}, {"type": "partial_then_full", "small": 1e7}]
         )
     )
+    divided, order = draw(pools([asset["name"] for asset in assets])), draw(waterfalls())
+    if any(layer["type"] in ("withdrawal_factor", "clawback") for layer in order):
+        divided = {"by": "all", "shared": 0.0}  # what is borne later is of no market in particular
+    if divided["shared"]:
+        order.insert(draw(st.integers(0, 1)), {"type": "shared_fund"})
     house = {
         "fund": draw(st.sampled_from([0.0, 1e5, 3e6, 1e8])),
+        "pools": divided,
         "capital": draw(st.sampled_from([0.0, 1e5, 5e6])),
         "fees": {
             "taker": 5e-4,
@@ -375,7 +410,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             "takeover_limit": draw(st.sampled_from([0.0, 1.0, 5.0])),
             "book_slippage": draw(st.sampled_from([0.005, 0.02, 0.1])),
         },
-        "waterfall": draw(waterfalls()),
+        "waterfall": order,
     }
     venue = {
         "market_makers": {

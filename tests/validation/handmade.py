@@ -99,7 +99,7 @@ def handmade(
         Events(True, tuple(f"A{at}" for at in range(m))),
     )
     ledger = venue.ledger
-    for row, amount in ((FUND, fund), (TREASURY, capital), (MAKER, maker), (LIQUIDATOR, liquidator)):
+    for row, amount in ((FUND, fund), (TREASURY, capital), (int(venue.makers[0]), maker), (int(venue.liquidators[0]), liquidator)):
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, row, amount)
     venue.maker_capital = ledger.equity(venue.makers)
     ledger.transfer(Flow.DEPOSIT, OUTSIDE, ledger.open(len(deposits), Role.TRADER), np.array(deposits, dtype=float))
