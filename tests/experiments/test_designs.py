@@ -65,7 +65,7 @@ def test_morris_trajectories_change_one_factor_a_step_and_have_a_dummy() -> None
 
 @pytest.mark.parametrize(("second_order", "blocks"), [(False, 3 + 2), (True, 2 * 3 + 2)])
 def test_saltellis_blocks_exchange_one_column_each(second_order: bool, blocks: int) -> None:
-    # N (d + 2) points, N (2 d + 2) with pairs, for d = 3 factors, the dummy among them. A block: A, A with one column of B (d times), ..., B.
+    # N (d + 2) points, N (2 d + 2) with pairs; d = 3 factors, the dummy among them. A block: A, A with a column of B (d times), …, B.
     pytest.importorskip("SALib")
     table = design(RECOVERY, FUND, type="saltelli", points=8, second_order=second_order)
     assert len(table) == 8 * blocks
