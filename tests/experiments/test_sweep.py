@@ -398,6 +398,7 @@ def cluster(folder: Path, workers: int, *, threads: int = 1) -> Iterator[tuple[s
     """A Dask scheduler and workers as separate processes: its address, and the processes, the scheduler first."""
     environment = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}", **THREADS}
     file = folder / "scheduler.json"
+    file.unlink(missing_ok=True)
     quiet: dict[str, Any] = {"cwd": folder, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     dask = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
