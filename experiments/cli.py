@@ -88,12 +88,13 @@ def _code(words: list[str] | None) -> int:
 def _told(error: Exception) -> int:
     """Errors of ours in their own words; any other shows where it was raised, for it is our fault."""
     from experiments.runner import RunFailed  # noqa: PLC0415 - heavy, and loaded already if a command got far enough to fail
+    from experiments.study_run import OtherSource  # noqa: PLC0415
     from experiments.study_store import NonDeterminism  # noqa: PLC0415
     from model.errors import ScenarioError  # noqa: PLC0415
 
     if isinstance(error, ScenarioError):
         return _tell(BAD_INPUT, *error.faults)
-    if isinstance(error, RunFailed | NonDeterminism):
+    if isinstance(error, RunFailed | NonDeterminism | OtherSource):
         return _tell(FAILED, str(error))
     if isinstance(error, OSError):
         return _tell(FAILED, f"{error.filename or 'output'}: {error.strerror or error}")

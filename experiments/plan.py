@@ -7,7 +7,7 @@ from typing import Any, Final
 import pandas as pd
 
 from experiments.designs import points
-from experiments.provenance import price_files, run_id, source_digest
+from experiments.provenance import price_files, run_ids, source_digest
 from experiments.study import DUMMY, Study
 from model.errors import ScenarioError, fault
 from model.scenario import Scenario
@@ -83,7 +83,8 @@ def make(study: Study, source: str | None = None) -> Plan:
             except ScenarioError as error:
                 faults += [f"{study.name}: point {at}, arm {arm}: {line}" for line in error.faults]
                 continue
-            rows += [(run_id(world, seed, source=source), at, arm, number, seed, *point.values()) for number, seed in enumerate(seeds)]
+            ids = run_ids(world, seeds, source=source)
+            rows += [(run, at, arm, number, seed, *point.values()) for number, (run, seed) in enumerate(zip(ids, seeds, strict=True))]
     if faults:
         raise ScenarioError([*faults[:TOLD], *([f"{study.name}: {len(faults) - TOLD:,} more such faults"] if len(faults) > TOLD else [])])
     return Plan(pd.DataFrame(rows, columns=[*KEYS, *design.columns]))

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -60,14 +60,18 @@ def run_id(scenario: Scenario, seed: int, *, source: str | None = None) -> str:
 
     `source` is the digest of the model's source, taken now if None.
     """
+    return run_ids(scenario, [seed], source=source)[0]
+
+
+def run_ids(scenario: Scenario, seeds: Iterable[int], *, source: str | None = None) -> list[str]:
+    """Ids of the runs of one scenario under several seeds; see `run_id`."""
     content = {
         "source": source or source_digest(),
         "own_rules": {kind: _digest_of_rule(kind) for kind in _own_rules(scenario)},
         "scenario": without_folders(scenario).model_dump(mode="json", by_alias=True),
         "prices": [sha256(path) for path in price_files(scenario)],
-        "seed": seed,
     }
-    return blake2b(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
+    return [blake2b(json.dumps({**content, "seed": seed}, sort_keys=True, ensure_ascii=False).encode()) for seed in seeds]
 
 
 def source_digest() -> str:

@@ -33,7 +33,7 @@ def run_task(root: str, task: Task, source: str, planned: str) -> str:
         root: the study's folder.
         task: the run.
         source: digest of the model's source that the sweep runs with.
-        planned: digest that the plan was made with, which the run's id is a hash of.
+        planned: digest that the plan was made with, which the run's id is a hash of; empty if the code may have changed since.
 
     Raises:
         OtherSource: this process has other code, or the folder another study.
@@ -44,7 +44,7 @@ def run_task(root: str, task: Task, source: str, planned: str) -> str:
         raise OtherSource(f"model source here {_source()[:8]}, of the sweep {source[:8]}")
     study = _study(root, (folder / "resolved.yaml").stat().st_mtime_ns)
     world = study.world(task.arm, task.point)
-    if run_id(world, task.seed, source=planned) != task.run_id:
+    if planned and run_id(world, task.seed, source=planned) != task.run_id:
         raise OtherSource(f"run {task.run_id} is not what the plan says: was a rule of your own, or the folder, changed?")
     start = time.perf_counter()
     try:

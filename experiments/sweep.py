@@ -29,7 +29,7 @@ import pandas as pd
 
 from experiments.plan import Task
 from experiments.progress import Tally
-from experiments.provenance import now
+from experiments.provenance import now, run_id
 from experiments.study import Study, load_study, resolved
 from experiments.study_run import run_task, sight
 from experiments.study_store import (
@@ -149,8 +149,9 @@ def carry_on(
         tasks = [task for task in home.outstanding(retry=retry) if where.takes(task)]
         try:
             if tasks:
+                planned = "" if allow_code_change else _recognised(home, tasks[0])
                 with _session(home, where, source):
-                    _run(home, where, tasks, source, progress or (lambda _done, _failed, _runs: None))
+                    _run(home, where, tasks, (str(home.path.absolute()), source, planned), progress or (lambda _done, _failed, _runs: None))
         finally:
             forget(home.path)
             summary = home.write_summary()
@@ -215,15 +216,26 @@ class _Course:
         self.stopping.set()
 
 
-def _run(home: StudyFolder, where: Where, tasks: Sequence[Task], source: str, progress: Tally) -> None:
-    """All tasks, as far as nothing stops them."""
+def _recognised(home: StudyFolder, task: Task) -> str:
+    """Digest of the plan's source, if a run is still what it was when it was planned.
+
+    Raises:
+        ScenarioError: it is not, for a rule of the user's own has changed.
+    """
+    if run_id(home.study.world(task.arm, task.point), task.seed, source=home.source) != task.run_id:
+        expected = "your own rules as they were when it was planned, another folder, or --allow-code-change"
+        raise ScenarioError([fault(home.path, None, "rules", "changed ones", expected)])
+    return home.source
+
+
+def _run(home: StudyFolder, where: Where, tasks: Sequence[Task], work: tuple[str, str, str], progress: Tally) -> None:
+    """All tasks, as far as nothing stops them; `work` is what a worker is told of the study: folder, source, the plan's source."""
     todo = {task.run_id for task in tasks}
     mine = [task.run_id for task in home.tasks() if where.takes(task)]
     runs = home.journal().runs
     settled = [runs[run].status for run in mine if run not in todo]
     course = _Course(len(settled), settled.count(FAILED), len(mine), progress)
     progress(course.done, course.failed, course.runs)
-    work = (str(home.path.absolute()), source, home.source)
     with _interruptible(course.stopping) as asked:
         if where.here:
             _here(tasks, work, course)

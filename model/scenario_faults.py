@@ -162,7 +162,7 @@ def _place(error: ErrorDetails, data: Any) -> Place:
         if inside:
             here = here[step]
             place = (*place, step)
-        elif at == len(steps) - 1 and isinstance(here, dict) and re.fullmatch(r"\w+", str(step)):
+        elif at == len(steps) - 1 and isinstance(here, dict) and re.fullmatch(r"\w+", str(step)) and error["type"] != "value_error":
             place = (*place, step)
     return place
 

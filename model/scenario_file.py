@@ -229,9 +229,9 @@ def _step(here: Any, name: str, place: Place, override: Override, *, last: bool)
 
 
 def _culprit(place: Place, placed: Sequence[tuple[Place, str]]) -> str:
-    """The override to blame for a fault at `place`: the last one above, at, below or beside it, else the last of all."""
+    """The override to blame for a fault at `place`: the last one above, at or below it, else the last beside it, else the last of all."""
     for where, text in reversed(placed):
         shared = min(len(where), len(place))
-        if where[:shared] == place[:shared] or where[:-1] == place[:-1]:
+        if where[:shared] == place[:shared]:
             return text
-    return placed[-1][1]
+    return next((text for where, text in reversed(placed) if where[:-1] == place[:-1]), placed[-1][1])

@@ -1,13 +1,18 @@
 """The README's examples run as they stand."""
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from experiments import shipped
+from experiments.plan import make
 from experiments.runner import run
+from experiments.study import load_study
+from experiments.study_store import StudyFolder
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -38,10 +43,30 @@ def test_an_accrual_rule_of_ones_own_takes_under_twenty_lines(tmp_path: Path, mo
 
 
 def test_the_scenario_example_is_valid(tmp_path: Path) -> None:
-    for number, block in enumerate(b for b in blocks("yaml") if "TopUp" not in b):
+    for number, block in enumerate(b for b in blocks("yaml") if "TopUp" not in b and "factors:" not in b):
         path = tmp_path / f"{number}.yaml"
         path.write_text(block, encoding="utf-8")
         assert shipped.load(path).venues[0].clearinghouse.fund == 5e6
+
+
+def test_the_study_example_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "my_study.yaml").write_text(next(block for block in blocks("yaml") if "factors:" in block), encoding="utf-8")
+    study = load_study(tmp_path / "my_study.yaml")
+    assert len(make(study).table) == 5 * 2 * 20
+
+
+def test_the_sweep_example_runs_the_small_study_that_ships(tmp_path: Path) -> None:
+    example = next(block for block in blocks("python") if "experiments.sweep" in block)
+    (tmp_path / "example.py").write_text(example, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(README.parent)}
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "results").iterdir()
+    table = StudyFolder(folder).summary()
+    assert table["status"].tolist() == ["complete"] * 12
+    losses = table.groupby("fund")["residual_loss"].mean()
+    assert losses.is_monotonic_decreasing
+    assert "100000000.0  flat" in done.stdout
 
 
 def test_every_file_that_the_readme_names_exists() -> None:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; sys.path.insert(0, {root!r}); from experiments.cli import main; main()"
 COMMAND = [sys.executable, "-c", PROGRAM.format(root=str(ROOT))]
 SMALL = "name: small\nsteps: 3\ntraders: {groups: [{name: few, count: 20, equity: 2e7}]}\n"
-HEAVY = ("numpy", "pandas", "mesa", "matplotlib", "pydantic", "scipy", "networkx", "seaborn", "pyarrow")
+HEAVY = ("numpy", "pandas", "mesa", "matplotlib", "pydantic", "scipy", "networkx", "seaborn", "pyarrow", "dask", "distributed", "SALib")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def files(folder: Path) -> list[str]:
 # -- help -------------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["scenario", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["sweep", "--help"], ["scenario", "--help"], ["study", "--help"]])
 def test_help_imports_nothing_heavy(words: list[str], tmp_path: Path) -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom experiments.cli import main\ntry: main({words!r})\nexcept SystemExit: pass\n"
@@ -79,7 +79,7 @@ def test_help_imports_nothing_heavy(words: list[str], tmp_path: Path) -> None:
 def test_help_lists_every_command(backstop: Backstop) -> None:
     done = backstop("--help")
     assert done.code == 0
-    assert all(f" {command} " in done.out for command in ("run", "scenario", "bench", "validate"))
+    assert all(f" {command} " in done.out for command in ("run", "sweep", "resume", "retry", "status", "study", "scenario", "bench", "validate"))
 
 
 def test_linear_algebra_runs_on_one_thread(tmp_path: Path) -> None:
