@@ -1,5 +1,6 @@
 """What one browser tab keeps: the levers as they stand, the gate, and what was last refused. Tabs share nothing."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import solara
@@ -14,28 +15,41 @@ if TYPE_CHECKING:
     import threading
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What the open model was built from: the scenario's name, what it says without levers and with them, and the levers."""
+
+    source: str
+    base: Scenario
+    resolved: Scenario
+    setting: Setting
+
+
 class Desk:
     """The state of a page beside its model.
 
     Attributes:
         setting: levers that have been moved.
-        applied: levers that the open model was built with.
-        source, base: name of the open scenario, and what it says without levers.
+        open: what the open model was built from.
         fall: the size of the next shock, per cent.
         refused: why the last reset did not open what was set; empty if it did.
         gate, player, frames: see `experiments.app.gate`.
     """
 
     def __init__(self) -> None:
+        base = shipped.load("baseline")
         self.setting: solara.Reactive[Setting] = solara.reactive({})
+        self.open = solara.reactive(Opened("baseline", base, base, {}))
         self.fall = solara.reactive(30)
         self.refused = solara.reactive("")
-        self.applied: Setting = {}
         self.gate = Gate()
         self.player: threading.Thread | None = None
         self.frames = 0
-        self.source = "baseline"
-        self.base = self._sound = shipped.load(self.source)
+
+    @property
+    def source(self) -> str:
+        """Name of the open scenario."""
+        return str(self.open.value.source)
 
     def opened(self, world: str) -> Scenario:
         """The scenario of that name with the levers that have been moved."""
@@ -44,13 +58,13 @@ class Desk:
     def accept(self, world: str, scenario: Scenario) -> None:
         """It has been opened."""
         self.refused.set("")
-        self._sound, self.applied = scenario, self.setting.value
-        self.source, self.base = world, shipped.load(world)
+        self.open.set(Opened(world, shipped.load(world), scenario, self.setting.value))
 
     def refuse(self, reason: str) -> Scenario:
         """Keeps the reason for the page to tell; the last scenario that could be opened."""
         self.refused.set(reason)
-        return self._sound
+        last: Scenario = self.open.value.resolved
+        return last
 
     def faults(self) -> str:
         """What is wrong with the levers as they stand; empty if nothing is."""

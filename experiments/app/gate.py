@@ -43,10 +43,10 @@ class Gate:
             self.closed = True
             self._change.notify_all()
 
-    def wait(self, patience: float = PATIENCE) -> bool:
+    def wait(self) -> bool:
         """Whether a step may be taken; returns when the browser has drawn, when patience ends, or when the page has gone."""
         with self._change:
-            self._change.wait_for(lambda: self.closed or self._drawn >= self._sent, patience)
+            self._change.wait_for(lambda: self.closed or self._drawn >= self._sent, PATIENCE)
             return not self.closed
 
 
@@ -56,7 +56,11 @@ class Desk(Protocol):
     gate: Gate
     player: threading.Thread | None
     frames: int
-    source: str
+
+    @property
+    def source(self) -> str:
+        """Name of the scenario that is open."""
+        ...
 
     def opened(self, world: str) -> Scenario:
         """The scenario of that name, with the policy that is set on the page."""
@@ -91,6 +95,7 @@ class Watched(Ecosystem):
             super().__init__(scenario, rng=int(rng), record_events=False)
             desk.accept(world, scenario)
         except Exception as error:  # noqa: BLE001 - a user's own rules and files may fail in any way; the page tells it
+            vars(self).clear()  # what half an opening has left behind
             super().__init__(desk.refuse(str(error) or type(error).__name__), rng=int(rng), record_events=False)
         self._desk, self._source = desk, desk.source
         # A play loop that a reset has just ended takes one more turn, which is not this model's.

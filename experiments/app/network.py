@@ -22,6 +22,8 @@ PACE: Final = 700
 """Milliseconds between waves of default."""
 NEAR: Final = 2 / 3
 """Maintenance margin over equity from which an account counts as near liquidation (our choice)."""
+LETTERS: Final = {"lender": ": L", "market_maker": ": M", "liquidator": ": Q"}
+"""How the key names a kind's nodes."""
 WEAK: Final = 0.5
 """Part of its opening equity below which an institution is drawn as weak (our choice)."""
 
@@ -76,7 +78,7 @@ def Key(seen: Snapshot, dark: bool) -> None:
     with solara.Div(classes=["key"]):
         for kind, count in counts.items():
             mark = "■" if kind == "exchange" else marks.get(kind, "●")
-            _entry(mark, theme.kind(kind, dark=dark), f"{words(kind)} ({count})")
+            _entry(mark, theme.kind(kind, dark=dark), f"{words(kind)} ({count}){LETTERS.get(kind, '')}")
         _entry("◯", theme.ink(theme.RED, dark=dark), "in default; the number is its wave")
         _entry("◯", theme.ink(theme.ORANGE, dark=dark), f"has lost over {1 - WEAK:.0%} of its equity")
         _entry("—", theme.ink(theme.GREY, dark=dark), "owes; red: owed by a defaulter")
@@ -156,7 +158,7 @@ def placed(institutions: Institutions) -> list[dict[str, Any]]:
 
 def _short(name: str, kind: str) -> str:
     number = name.rpartition(" ")[2]
-    return {"lender": f"L{number}", "market_maker": f"M{number}", "liquidator": f"Q{number}"}.get(kind, name)
+    return f"{LETTERS[kind][-1]}{number}" if kind in LETTERS else name
 
 
 def state(seen: Snapshot, run: int, *, with_accounts: bool) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def Page() -> None:
             name="Backstop: who pays when the fund is empty?",
             play_interval=INTERVAL,
         )
-        Policy(desk, model.value)
+        Policy(desk)
         Stage(desk, model.value)
 
 
@@ -100,7 +100,7 @@ def Stage(desk: Desk, model: Watched) -> None:
         elif page == 2:
             NetworkPage(seen, dark, id(model))
         else:
-            ComparePage(seen, dark, desk.applied)
+            ComparePage(seen, dark, desk.open.value.setting)
         Frame.element(frame=seen.frame, on_drawn=desk.gate.drawn)
 
 

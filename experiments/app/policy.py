@@ -6,12 +6,11 @@ import solara
 
 from experiments.app.controls import ACCRUALS, AS_IT_IS, LEVERS, Select, Setting, Slider, Value, shown
 from experiments.app.desk import Desk
-from experiments.app.gate import Watched
 from model.scenario import Scenario
 
 
 @solara.component
-def Policy(desk: Desk, model: Watched) -> None:  # noqa: ARG001 - another model after a reset: the card is drawn anew
+def Policy(desk: Desk) -> None:
     """The levers, below Mesa's own controls in the side bar: what lies deeper on the page comes later there."""
     with solara.Div():
         Lower(desk)
@@ -28,10 +27,10 @@ def Card(desk: Desk) -> None:
     """What is set here is opened by Reset."""
     setting = desk.setting.value
     with solara.Sidebar(), solara.Card("Policy (opened by RESET)", margin=0, elevation=1, classes=["policy"]):
-        if setting != desk.applied:
+        if setting != desk.open.value.setting:
             with solara.Div(classes=["notice"]):
                 solara.Text("Changed. Press RESET to open the scenario with it.")
-        Levers(setting, desk.setting.set, desk.base)
+        Levers(setting, desk.setting.set, desk.open.value.base)
         if setting:
             solara.Button("as in the scenario", on_click=lambda: desk.setting.set({}), text=True, small=True)
         faults = desk.faults()

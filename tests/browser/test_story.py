@@ -1,0 +1,115 @@
+"""The page in a real browser: the story of a crash, from the opening to the defaults."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from experiments.runner import run
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]  # one worker: one server, one browser
+
+PAGES = ("Backstop", "Market", "Network", "Compare")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_crash_is_told_from_the_opening_to_the_defaults(new_tab: Any, shoot: Any, dark: bool) -> None:
+    tab = new_tab(dark=dark)
+    look = "dark" if dark else "light"
+    assert "opens with $500k in its backstop fund" in tab.headline
+    shoot(tab, f"{look}-opening")
+    tab.take(2)
+    tab.play_to(10)
+    assert "The fund is exhausted" in tab.headline or "insolvent" in tab.headline
+    rows = tab.page.locator(".wf-row")
+    paid = {row.get_attribute("data-layer"): float(row.get_attribute("data-usd")) for row in rows.all()}
+    assert list(paid)[:2] == ["fund", "exchange_capital"]
+    assert paid["fund"] > 0.5e6 * 0.9
+    assert paid["exchange_capital"] > 0
+    assert "defaulted" in tab.headline
+    for name in PAGES:
+        tab.open(name)
+        shoot(tab, f"{look}-{name.lower()}")
+    # Nothing of the page stands outside a window of 1280 x 720 to the right.
+    assert tab.page.evaluate("() => document.documentElement.scrollWidth") <= 1280
+
+
+def test_a_node_is_clicked_for_its_balance_sheet(tab: Any) -> None:
+    tab.open("Network")
+    box = tab.page.locator(".net canvas").bounding_box()
+    tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert "exchange" in tab.page.locator(".net-tip").inner_text()
+    tab.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.page.locator(".sheet-name", has_text="exchange").wait_for()
+    assert "liabilities" in tab.page.locator(".sheet").inner_text()
+
+
+def test_a_slider_is_moved_and_opened_by_reset(tab: Any) -> None:
+    slider = tab.page.get_by_role("slider", name="Opening fund")
+    slider.focus()
+    tab.page.keyboard.press("End")
+    tab.page.locator(".notice").wait_for()
+    tab.press("Reset")
+    tab.page.locator(".words", has_text="opens with $200m").wait_for()
+    assert tab.page.locator(".notice").count() == 0
+
+
+def test_a_shock_strikes_and_what_is_downloaded_gives_it_again(tab: Any, tmp_path: Path) -> None:
+    tab.take(1)
+    tab.page.get_by_role("button", name="Shock now").click()
+    tab.page.get_by_role("button", name="strikes in the next step").wait_for()
+    tab.take(2)
+    assert "−30" in tab.page.locator(".card").first.inner_text() or "−3" in tab.page.locator(".card").first.inner_text()
+    files = {}
+    for label, suffix in (("CSV", "csv"), ("YAML", "yaml")):
+        with tab.page.expect_download() as waiting:
+            tab.press(label)
+        files[suffix] = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(files[suffix])
+    assert files["yaml"].name == "short-seed0.yaml"
+    again = run(files["yaml"], seed=0)
+    seen = pd.read_csv(files["csv"], float_precision="round_trip")[list(again.series.columns)]
+    pd.testing.assert_frame_equal(seen, again.series.astype({"step": float}), check_exact=True)
+
+
+def test_fast_play_with_clicks_and_sliders_does_not_lose_the_page(tab: Any) -> None:
+    speed = tab.page.get_by_role("slider", name="Play Interval")
+    speed.focus()
+    tab.page.keyboard.press("Home")
+    tab.press("▶")
+    for turn in range(3):
+        for name in PAGES:
+            tab.open(name)
+        tab.page.get_by_role("slider", name="Leverage cap").first.focus()
+        tab.page.keyboard.press("ArrowLeft")
+        before = tab.step
+        tab.until(f"() => parseInt(document.querySelector('.clock').innerText.split('step ')[1].replace(',', '')) > {before}")
+    tab.press("❚❚")
+    tab.page.get_by_role("button", name="▶").wait_for()
+    tab.press("Reset")
+    tab.page.locator(".clock", has_text="step 0 ").wait_for()
+
+
+def test_two_tabs_do_not_disturb_each_other_and_reloading_begins_anew(new_tab: Any) -> None:
+    one, other = new_tab(), new_tab()
+    one.take(3)
+    assert (one.step, other.step) == (3, 0)
+    other.take(1)
+    assert (one.step, other.step) == (3, 1)
+    one.load()
+    assert (one.step, other.step) == (0, 1)
+
+
+def test_two_policies_are_compared(tab: Any, shoot: Any) -> None:
+    tab.open("Compare")
+    steps = tab.page.get_by_role("slider", name="Steps")
+    steps.focus()
+    tab.page.keyboard.press("Home")
+    tab.press("Compare A with B")
+    tab.page.locator("text=24 steps:").wait_for(timeout=90_000)
+    table = tab.page.locator("table.compare").inner_text()
+    residual = next(line for line in table.splitlines() if line.startswith("Residual loss")).split("\t")
+    assert residual[1] != "$0"
+    assert residual[2] == "$0"
+    shoot(tab, "compared")
