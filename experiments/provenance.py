@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from model.errors import ScenarioError, fault
+from model.network import EdgeList
 from model.news import Replay
 from model.prices import named_path
 from model.scenario import Scenario
@@ -36,6 +37,7 @@ def manifest(scenario: Scenario, seed: int, seconds: float) -> dict[str, Any]:
         "source": {"blake2b": source_digest(), **_commit()},
         "own_rules": {kind: _digest_of_rule(kind) for kind in _own_rules(scenario)},
         "prices": [{"file": path.name, "sha256": _sha256(path)} for path in price_files(scenario)],
+        "network": [{"file": path.name, "sha256": _sha256(path)} for path in network_files(scenario)],
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "platform": f"{platform.system()} {platform.machine()}",
@@ -44,12 +46,13 @@ def manifest(scenario: Scenario, seed: int, seconds: float) -> dict[str, Any]:
 
 
 def run_id(scenario: Scenario, seed: int) -> str:
-    """BLAKE2b-128 of the model's source, own rules, resolved scenario, price files' contents and seed: 32 hexadecimal digits."""
+    """BLAKE2b-128 of the model's source, own rules, resolved scenario, contents of its files, and seed: 32 hexadecimal digits."""
     content = {
         "source": source_digest(),
         "own_rules": {kind: _digest_of_rule(kind) for kind in _own_rules(scenario)},
         "scenario": without_folders(scenario).model_dump(mode="json", by_alias=True),
         "prices": [_sha256(path) for path in price_files(scenario)],
+        "network": [_sha256(path) for path in network_files(scenario)],
         "seed": seed,
     }
     return _blake2b(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
@@ -73,8 +76,16 @@ def price_files(scenario: Scenario) -> list[Path]:
     return [Path(named_path(entry)[1]) for entry in news.files]
 
 
+def network_files(scenario: Scenario) -> list[Path]:
+    """The file that a given network is read from."""
+    network = scenario.network
+    return [Path(network.file)] if isinstance(network, EdgeList.Parameters) else []
+
+
 def without_folders(scenario: Scenario) -> Scenario:
-    """The scenario with price files named without their folders, fit to be shown to others."""
+    """The scenario with price and network files named without their folders, fit to be shown to others."""
+    for path in network_files(scenario):
+        scenario = scenario.model_copy(update={"network": scenario.network.model_copy(update={"file": path.name})})
     news = scenario.news
     if not isinstance(news, Replay.Parameters):
         return scenario

@@ -110,6 +110,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
     document = read_yaml(text, str(path))
     if isinstance(document.data, dict):
         _resolve_prices(document.data, path.parent)
+        _resolve_edges(document.data, path.parent)
         if not document.faults:
             return document.data, document.lines
         findings = validate(document.data)[1]
@@ -128,6 +129,13 @@ def _resolve_prices(data: dict[str, Any], folder: Path) -> None:
         news["files"] = {name: str(folder / path) if isinstance(path, str) else path for name, path in files.items()}
     elif isinstance(files, list):
         news["files"] = [_beside(folder, entry) if isinstance(entry, str) else entry for entry in files]
+
+
+def _resolve_edges(data: dict[str, Any], folder: Path) -> None:
+    """The same for the file of a given network."""
+    network = data.get("network")
+    if isinstance(network, dict) and network.get("type") == "edge_list" and isinstance(network.get("file"), str):
+        network["file"] = str(folder / network["file"])
 
 
 def _beside(folder: Path, entry: str) -> str:
