@@ -384,6 +384,22 @@ MUTATIONS: Final = (
         ("tests/model/contagion/test_clearing.py",),
     ),
     Mutation(
+        "reserve_not_booked",
+        "What is paid beyond a defaulter's assets comes from nowhere.",
+        "model/contagion/clearing.py",
+        "reserve=np.where(defaulted, np.maximum(payments - debts.assets - receipts, 0.0), 0.0),",
+        "reserve=np.zeros_like(payments),",
+        ("tests/model/contagion/test_rules.py",),
+    ),
+    Mutation(
+        "margin_not_drawn",
+        "Creditors do not draw the margin they hold against a defaulter.",
+        "model/contagion/debts.py",
+        "np.where(still, self.margins, self.amounts)",
+        "np.where(still, 0.0, self.amounts)",
+        ("tests/model/contagion/test_rules.py",),
+    ),
+    Mutation(
         "jumps_overcompensated",
         "The drift adds the jumps' mean to them.",
         "model/news.py",

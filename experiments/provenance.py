@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from model.errors import ScenarioError, fault
+from model.network import EdgeList
 from model.news import Replay
 from model.prices import named_path
 from model.scenario import Scenario
@@ -43,6 +44,7 @@ def made_by(scenario: Scenario) -> dict[str, Any]:
         "source": {"blake2b": source_digest(), **_commit()},
         "own_rules": {kind: _digest_of_rule(kind) for kind in _own_rules(scenario)},
         "prices": [{"file": path.name, "sha256": sha256(path)} for path in price_files(scenario)],
+        "network": [{"file": path.name, "sha256": sha256(path)} for path in network_files(scenario)],
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": {name: found for name in PACKAGES if (found := version(name))},
         "platform": f"{platform.system()} {platform.machine()}",
@@ -70,6 +72,7 @@ def run_ids(scenario: Scenario, seeds: Iterable[int], *, source: str | None = No
         "own_rules": {kind: _digest_of_rule(kind) for kind in _own_rules(scenario)},
         "scenario": without_folders(scenario).model_dump(mode="json", by_alias=True),
         "prices": [sha256(path) for path in price_files(scenario)],
+        "network": [sha256(path) for path in network_files(scenario)],
     }
     return [blake2b(json.dumps({**content, "seed": seed}, sort_keys=True, ensure_ascii=False).encode()) for seed in seeds]
 
@@ -92,8 +95,16 @@ def price_files(scenario: Scenario) -> list[Path]:
     return [Path(named_path(entry)[1]) for entry in news.files]
 
 
+def network_files(scenario: Scenario) -> list[Path]:
+    """The file that a given network is read from."""
+    network = scenario.network
+    return [Path(network.file)] if isinstance(network, EdgeList.Parameters) else []
+
+
 def without_folders(scenario: Scenario) -> Scenario:
-    """The scenario with price files named without their folders, fit to be shown to others."""
+    """The scenario with price and network files named without their folders, fit to be shown to others."""
+    for path in network_files(scenario):
+        scenario = scenario.model_copy(update={"network": scenario.network.model_copy(update={"file": path.name})})
     news = scenario.news
     if not isinstance(news, Replay.Parameters):
         return scenario

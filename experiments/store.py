@@ -1,7 +1,8 @@
 """The one writer of results: a run as a folder, which is there whole or not at all.
 
-A folder holds `series`, `events`, `statement`, `balance_sheets` and `edges` as Parquet, `scenario.yaml` with every setting resolved,
-`summary.json`, `figures/`, and `manifest.json`, which says what made it. No file names a person, a machine or a folder of theirs.
+A folder holds `series`, `events`, `statement`, `balance_sheets` and `edges` as Parquet, the network once more as `edges.csv` and
+`network.graphml` for Gephi and the like, `scenario.yaml` with every setting resolved, `summary.json`, `figures/`, and `manifest.json`,
+which says what made it. No file names a person, a machine or a folder of theirs.
 """
 
 import json
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import networkx as nx
 import pandas as pd
 
 from experiments.provenance import manifest, without_folders
@@ -96,6 +98,8 @@ def write(run: Run, folder: Path, *, overwrite: bool = False, figures: bool = Tr
         for name in TABLES:
             table: pd.DataFrame = getattr(run, name)
             table.to_parquet(partial / f"{name}.parquet", engine="pyarrow", compression="zstd", index=False)
+        run.edges.to_csv(partial / "edges.csv", index=False)
+        nx.write_graphml(graph(run), partial / "network.graphml")
         (partial / "scenario.yaml").write_text(dump_scenario(without_folders(run.scenario)), encoding="utf-8")
         write_json(partial / "summary.json", summary(run))
         write_json(partial / "manifest.json", manifest(run.scenario, run.seed, run.seconds))
@@ -118,6 +122,16 @@ def read(folder: Path) -> Run:
     tables: dict[str, Any] = {name: pd.read_parquet(folder / f"{name}.parquet", engine="pyarrow") for name in TABLES}
     scenario = without_folders(load_scenario(folder / "scenario.yaml"))
     return Run(scenario=scenario, seed=written["seed"], seconds=written["seconds"], **tables)
+
+
+def graph(run: Run) -> "nx.DiGraph[str]":
+    """The run's network at its end: an edge from debtor to creditor with its `amount`; nodes carry what their balance sheets say."""
+    network: nx.DiGraph[str] = nx.DiGraph()
+    for sheet in run.balance_sheets.to_dict("records"):
+        network.add_node(str(sheet["node"]), **{str(key): value for key, value in sheet.items() if key != "node"})
+    for edge in run.edges.to_dict("records"):
+        network.add_edge(str(edge["source"]), str(edge["target"]), amount=float(edge["amount"]))
+    return network
 
 
 @contextmanager

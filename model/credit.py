@@ -79,7 +79,7 @@ class Credit:
     ) -> "Credit":
         """Draws the network and pays out the opening loans: `own`, shape (B,), USD, is each borrower's own capital."""
         lenders, borrowers = parameters.count, own.size
-        graph, _ = topologies.build(topology).rule(Places(lenders, borrowers), None, rng)
+        graph, _ = topologies.build(topology).rule(Places(lenders, borrowers, venue.makers.size), None, rng)
         weights = (
             nx.to_numpy_array(graph, nodelist=range(lenders + borrowers), weight="weight") if lenders + borrowers else np.zeros((0, 0))
         )

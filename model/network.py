@@ -6,7 +6,7 @@ for funds to get loans.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal, override
+from typing import Annotated, Any, Final, Literal, override
 
 import networkx as nx
 import numpy as np
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from agents.families import Family, Rule, RuleParameters
+from model.edge_list import read_edges
+from model.errors import ScenarioError, fault
+from model.reconstruction import maximum_entropy, minimum_density
 
 RINGS: Final = {"venue": 0.12, "core": 0.35, "lender": 0.65, "borrower": 1.0}
 """Radius at which the nodes of each tier are drawn, the core in the centre."""
@@ -27,10 +30,18 @@ class Places:
     Attributes:
         lenders: they become nodes 0 … lenders − 1.
         borrowers: they become nodes lenders … lenders + borrowers − 1.
+        makers: how many of the borrowers, the first, are market makers; the others are liquidators.
     """
 
     lenders: int
     borrowers: int
+    makers: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """What the nodes are called in a run's tables."""
+        kinds = (("lender", self.lenders), ("maker", self.makers), ("liquidator", self.borrowers - self.makers))
+        return [f"{kind} {number}" for kind, count in kinds for number in range(1, count + 1)]
 
 
 class TopologyParameters(RuleParameters):
@@ -56,7 +67,7 @@ class TopologyParameters(RuleParameters):
 
 
 class Topology(Rule):
-    """Base of the family. `rule(Places, state, rng) -> (DiGraph, state)`; a member need only write `interbank`.
+    """Base of the family. `rule(Places, state, rng) -> (DiGraph, state)`; a member need only write `interbank`, or else `lending`.
 
     Nodes carry `tier`: "core", "lender" or "borrower"; edges carry `weight`. Every borrower has a lender if there are any.
     """
@@ -67,9 +78,9 @@ class Topology(Rule):
         """Who among `lenders` ≥ 2 deals with whom: an undirected graph on 0 … lenders − 1; nodes may carry `tier`."""
         raise NotImplementedError
 
-    def rule(self, view: Places, state: Any, rng: Generator) -> tuple["nx.DiGraph[int]", Any]:
-        """The network of lending: lenders among themselves, then each borrower's lenders, then the shares."""
-        links = self.interbank(view.lenders, rng) if view.lenders > 1 else nx.empty_graph(view.lenders)
+    def lending(self, lenders: int, rng: Generator) -> "nx.DiGraph[int]":
+        """Who among `lenders` ≥ 2 lends to whom: the links of `interbank`, each run one way or both. Weights, if any, are in any unit."""
+        links = self.interbank(lenders, rng)
         graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from((node, {"tier": tier}) for node, tier in links.nodes(data="tier", default="lender"))
         for one, other in links.edges:
@@ -78,7 +89,16 @@ class Topology(Rule):
                 graph.add_edge(one, other)
             if both or not forward:
                 graph.add_edge(other, one)
-        degree = np.array([links.degree(lender) for lender in range(view.lenders)], dtype=np.float64)
+        return graph
+
+    def rule(self, view: Places, state: Any, rng: Generator) -> tuple["nx.DiGraph[int]", Any]:
+        """The network of lending: lenders among themselves, then each borrower's lenders, then the shares."""
+        if view.lenders > 1:
+            graph = self.lending(view.lenders, rng)
+        else:
+            graph = nx.empty_graph(view.lenders, create_using=nx.DiGraph)
+            nx.set_node_attributes(graph, dict.fromkeys(graph, "lender"), "tier")
+        degree = np.array([len(set(nx.all_neighbors(graph, lender))) for lender in range(view.lenders)], dtype=np.float64)
         for borrower in range(view.lenders, view.lenders + view.borrowers):
             graph.add_node(borrower, tier="borrower")
             graph.add_edges_from((lender, borrower) for lender in self._lenders_of_one(degree, rng))
@@ -94,9 +114,11 @@ class Topology(Rule):
         return [int(lender) for lender in rng.choice(degree.size, size=number, replace=False, p=chance)]
 
     def _weigh(self, graph: "nx.DiGraph[int]", rng: Generator) -> None:
-        """Shares of each borrower's loans among its lenders: lognormal draws that add up to 1."""
+        """Shares of each borrower's loans among its lenders, adding up to 1: lognormal draws where there are no weights yet."""
         for node in graph:
-            draws = rng.lognormal(sigma=self.parameters.dispersion, size=graph.in_degree(node))
+            edges = [graph.edges[edge] for edge in graph.in_edges(node)]
+            given = [edge["weight"] for edge in edges if "weight" in edge]
+            draws = np.array(given) if given else rng.lognormal(sigma=self.parameters.dispersion, size=graph.in_degree(node))
             for lender, share in zip(graph.predecessors(node), draws / draws.sum() if draws.size else draws, strict=True):
                 graph.edges[lender, node]["weight"] = float(share)
 
@@ -193,6 +215,132 @@ class ErdosRenyi(Topology):
     def interbank(self, lenders: int, rng: Generator) -> "nx.Graph[int]":
         graph: nx.Graph[int] = nx.gnp_random_graph(lenders, self.parameters.probability, seed=rng)
         return graph
+
+
+@topologies.member
+class Configuration(Topology):
+    """Lenders have as many partners as a list says, else at random (Molloy and Reed 1995, Random Structures and Algorithms 6)."""
+
+    name = "configuration"
+
+    class Parameters(TopologyParameters):
+        type: Literal["configuration"] = "configuration"
+        degrees: tuple[Annotated[int, Field(ge=0, le=10_000)], ...] = Field(
+            default=(6, 4, 2, 2),
+            min_length=1,
+            description="partners of each lender, in order; repeated if there are more lenders (our choice)",
+            json_schema_extra={"unit": "lenders"},
+        )
+
+    @override
+    def interbank(self, lenders: int, rng: Generator) -> "nx.Graph[int]":
+        """Ends of links paired at random; links to oneself and second links are dropped, so dense lists lose some."""
+        degrees = np.minimum(np.resize(self.parameters.degrees, lenders), lenders - 1)
+        degrees[-1] += degrees.sum() % 2  # links have two ends
+        graph: nx.Graph[int] = nx.Graph(nx.configuration_model(degrees.tolist(), seed=rng))
+        graph.remove_edges_from(list(nx.selfloop_edges(graph)))
+        return graph
+
+
+class TotalsParameters(TopologyParameters):
+    """What lenders lend to and borrow from each other in all."""
+
+    lent: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        default=(), description="what each lends to the others in all, any unit; equal amounts if empty", json_schema_extra={"unit": "1"}
+    )
+    borrowed: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        default=(),
+        description="what each borrows from the others, scaled to add up to `lent`; equal amounts if empty. Shares of lenders follow from"
+        " both; how much a lender borrows in USD is set by its capital",
+        json_schema_extra={"unit": "1"},
+    )
+
+
+class Reconstruction(Topology):
+    """Base of topologies from totals: a member writes `loans`."""
+
+    Parameters = TotalsParameters
+
+    def loans(self, lent: NDArray[np.float64], borrowed: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
+        """Who lends how much to whom, (n, n), given totals, (n,) each; a ValueError if there is no such network."""
+        raise NotImplementedError
+
+    @override
+    def lending(self, lenders: int, rng: Generator) -> "nx.DiGraph[int]":
+        totals = [self._total(name, lenders) for name in ("lent", "borrowed")]
+        try:
+            loans = self.loans(totals[0], totals[1], rng)
+        except (ValueError, ArithmeticError) as error:
+            raise ScenarioError([fault("network", None, self.name, str(error), "totals that some network has")]) from None
+        graph: nx.DiGraph[int] = nx.from_numpy_array(loans, create_using=nx.DiGraph)
+        nx.set_node_attributes(graph, dict.fromkeys(graph, "lender"), "tier")
+        return graph
+
+    def _total(self, name: str, lenders: int) -> NDArray[np.float64]:
+        given = getattr(self.parameters, name)
+        if given and len(given) != lenders:
+            raise ScenarioError([fault("network", None, name, f"{len(given)} totals", f"{lenders}, one a lender, or none")])
+        return np.array(given or [1.0] * lenders, dtype=np.float64)
+
+
+@topologies.member
+class MaximumEntropy(Reconstruction):
+    """Everybody lends to everybody, as evenly as totals allow (Upper and Worms 2004, European Economic Review 48(4))."""
+
+    name = "maximum_entropy"
+
+    class Parameters(TotalsParameters):
+        type: Literal["maximum_entropy"] = "maximum_entropy"
+
+    @override
+    def loans(self, lent: NDArray[np.float64], borrowed: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
+        return maximum_entropy(lent, borrowed)
+
+
+@topologies.member
+class MinimumDensity(Reconstruction):
+    """As few and as large loans as totals allow (after Anand, Craig and von Peter 2015, Quantitative Finance 15(4))."""
+
+    name = "minimum_density"
+
+    class Parameters(TotalsParameters):
+        type: Literal["minimum_density"] = "minimum_density"
+
+    @override
+    def loans(self, lent: NDArray[np.float64], borrowed: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
+        return minimum_density(lent, borrowed, rng)
+
+
+@topologies.member
+class EdgeList(Topology):
+    """Exactly the loans of a CSV or GraphML file; whoever is not in it borrows nothing."""
+
+    name = "edge_list"
+
+    class Parameters(RuleParameters):
+        type: Literal["edge_list"] = "edge_list"
+        file: str = Field(
+            min_length=1,
+            description="CSV with columns source, target, amount, or GraphML: source owes target; nodes are `lender 1`, `maker 1`,"
+            " `liquidator 1`, …. Amounts give each borrower's shares of lenders. Relative to the scenario's folder",
+            json_schema_extra={"unit": "path"},
+        )
+
+    @override
+    def rule(self, view: Places, state: Any, rng: Generator) -> tuple["nx.DiGraph[int]", Any]:
+        """The network of the file; a ScenarioError tells every fault of it."""
+        number = {name: node for node, name in enumerate(view.names)}
+        graph: nx.DiGraph[int] = nx.DiGraph()
+        for node in number.values():
+            graph.add_node(node, tier="lender" if node < view.lenders else "borrower")
+        for debt in read_edges(self.parameters.file, number, view.names[: view.lenders]):
+            graph.add_edge(number[debt.target], number[debt.source], weight=debt.amount)
+        for node in graph:
+            edges = [graph.edges[edge] for edge in graph.in_edges(node)]
+            total = sum(edge["weight"] for edge in edges)
+            for edge in edges:
+                edge["weight"] /= total
+        return graph, state
 
 
 def layout(graph: "nx.Graph[Any]") -> dict[Any, tuple[float, float]]:

@@ -25,7 +25,7 @@ __all__ = [
     "locate",
     "parse_override",
     "read_settings",
-    "resolve_prices",
+    "resolve_files",
     "scenario_schema",
 ]
 
@@ -125,9 +125,9 @@ def locate(path_or_name: str | Path, shipped: Path | None, what: str) -> Path:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
-    """The file's mapping, paths of price files made relative to the working folder, and the line of each value."""
+    """The file's mapping, paths of its files made relative to the working folder, and the line of each value."""
     document = read_settings(path)
-    resolve_prices(document.data, path.parent)
+    resolve_files(document.data, path.parent)
     if document.faults:
         findings = validate(document.data)[1]
         raise ScenarioError(by_line([*document.faults, *(in_file(path, document.lines, finding) for finding in findings)]))
@@ -153,8 +153,14 @@ def read_settings(path: Path) -> Document:
     raise ScenarioError(document.faults or [fault(path, None, "file", found, "a mapping of settings")])
 
 
-def resolve_prices(data: dict[str, Any], folder: Path) -> None:
-    """Makes price files relative to the scenario's folder; what is not a path is left for validation to refuse."""
+def resolve_files(data: dict[str, Any], folder: Path) -> None:
+    """Makes the files that a scenario names relative to its folder; what is not a path is left for validation to refuse."""
+    _resolve_prices(data, folder)
+    _resolve_edges(data, folder)
+
+
+def _resolve_prices(data: dict[str, Any], folder: Path) -> None:
+    """Price files of a replay."""
     news = data.get("news")
     if not isinstance(news, dict) or news.get("type") != "replay":
         return
@@ -163,6 +169,13 @@ def resolve_prices(data: dict[str, Any], folder: Path) -> None:
         news["files"] = {name: str(folder / path) if isinstance(path, str) else path for name, path in files.items()}
     elif isinstance(files, list):
         news["files"] = [_beside(folder, entry) if isinstance(entry, str) else entry for entry in files]
+
+
+def _resolve_edges(data: dict[str, Any], folder: Path) -> None:
+    """The file of a given network."""
+    network = data.get("network")
+    if isinstance(network, dict) and network.get("type") == "edge_list" and isinstance(network.get("file"), str):
+        network["file"] = str(folder / network["file"])
 
 
 def _beside(folder: Path, entry: str) -> str:

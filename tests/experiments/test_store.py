@@ -6,6 +6,7 @@ import platform
 import re
 from pathlib import Path
 
+import networkx as nx
 import pandas as pd
 import pytest
 
@@ -16,7 +17,7 @@ from model.scenario import Scenario
 from model.scenario_file import load_scenario
 
 SMALL = {"name": "small", "steps": 3, "traders": {"groups": [{"name": "few", "count": 20, "equity": 2e7}]}}
-FILES = {*(f"{name}.parquet" for name in store.TABLES), "scenario.yaml", "manifest.json", "summary.json"}
+FILES = {*(f"{name}.parquet" for name in store.TABLES), "edges.csv", "network.graphml", "scenario.yaml", "manifest.json", "summary.json"}
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,30 @@ def prices(tmp_path: Path) -> Path:
     rows = "".join(f"2025-01-01T0{hour}:00:00,100,101,99,100\n" for hour in range(3))
     path.write_text(f"timestamp,open,high,low,close\n{rows}")
     return path
+
+
+def test_the_network_is_written_for_programs_that_draw_networks(small: Run, tmp_path: Path) -> None:
+    folder = store.write(small, tmp_path / "run", figures=False)
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "edges.csv"), small.edges)
+    network = nx.read_graphml(folder / "network.graphml")
+    assert set(network) == set(small.balance_sheets["node"])
+    assert {(one, other): amount for one, other, amount in network.edges(data="amount")} == {
+        (str(one), str(other)): amount for one, other, amount in small.edges.itertuples(index=False)
+    }
+    kinds = dict(zip(small.balance_sheets["node"], small.balance_sheets["kind"], strict=True))
+    assert dict(network.nodes(data="kind")) == kinds
+
+
+def test_a_network_file_is_named_without_its_folder_and_its_content_is_part_of_the_runs_id(tmp_path: Path) -> None:
+    path = tmp_path / "private folder" / "loans.csv"
+    path.parent.mkdir()
+    path.write_text("source,target,amount\nmaker 1,lender 1,3\n")
+    scenario = Scenario.model_validate({**SMALL, "network": {"type": "edge_list", "file": str(path)}})
+    told = provenance.manifest(scenario, 0, 1.0)
+    assert [file["file"] for file in told["network"]] == ["loans.csv"]
+    assert provenance.without_folders(scenario).network.file == "loans.csv"  # type: ignore[attr-defined]
+    path.write_text("source,target,amount\nmaker 1,lender 1,4\nmaker 1,lender 2,4\n")
+    assert provenance.run_id(scenario, 0) != told["run_id"]
 
 
 def test_a_run_is_written_whole_and_reads_back_the_same(small: Run, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.errors import ScenarioError
 from model.network import Places, Topology, layout, topologies
 
-KINDS = sorted(topologies.members)
+KINDS = sorted(set(topologies.members) - {"edge_list"})
+"""Those that draw a network; a list of edges needs a file."""
 
 
 def network(kind: str, lenders: int, borrowers: int, seed: int = 1, **settings: Any) -> "nx.DiGraph[int]":
@@ -141,3 +143,45 @@ def test_the_core_is_drawn_inside_the_lenders_and_the_borrowers_around_them() ->
 
 def test_an_empty_network_is_drawn_nowhere() -> None:
     assert layout(nx.DiGraph()) == {}
+
+
+# ------------------------------------------------------------------------------------------------------------------ degrees and totals
+
+
+def test_a_configuration_has_the_degrees_of_its_list_where_it_need_not_drop_a_link() -> None:
+    # a perfect matching of ends: 40 lenders with one partner each have 20 links, and none can be doubled
+    links = nx.Graph(network("configuration", 40, 0, degrees=(1,)))
+    assert {degree for _, degree in links.degree()} <= {0, 1}
+    assert links.number_of_edges() == pytest.approx(20, abs=3)  # an end paired with its own node's other end would be dropped
+
+
+def test_a_short_list_of_degrees_repeats_and_hubs_stay_hubs() -> None:
+    links = nx.Graph(network("configuration", 200, 0, degrees=(20, 2, 2, 2)))
+    degrees = np.array([links.degree(node) for node in range(200)])
+    assert (degrees[::4] <= 20).all()
+    assert degrees[::4].mean() > 15
+    assert degrees[1::4].max() <= 3
+
+
+def test_reconstructed_shares_are_those_of_the_loans_found() -> None:
+    """Lender 1 lends 3, 2 lends 1; 2 borrows 2, 3 borrows 2: the only network has 1 to 2 2, 1 to 3 1, 2 to 3 1."""
+    for kind in ("maximum_entropy", "minimum_density"):
+        graph = network(kind, 3, 0, lent=(3, 1, 0), borrowed=(0, 2, 2))
+        assert {edge: pytest.approx(graph.edges[edge]["weight"]) for edge in graph.edges} == {(0, 1): 1.0, (0, 2): 0.5, (1, 2): 0.5}
+
+
+def test_maximum_entropy_links_everybody_and_minimum_density_few() -> None:
+    assert network("maximum_entropy", 10, 0).number_of_edges() == 90
+    assert network("minimum_density", 10, 0).number_of_edges() <= 20
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lent": (1.0, 2.0)}, "network: lent: found 2 totals, expected 3, one a lender, or none"),
+        ({"lent": (3.0, 1.0, 0.0), "borrowed": (3.0, 0.0, 1.0)}, "node 0 lends 0.75 and borrows 0.75 of the total"),
+    ],
+)
+def test_totals_that_do_not_fit_are_one_line(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        network("maximum_entropy", 3, 0, **settings)

@@ -240,6 +240,15 @@ def test_large_networks_solved_iteratively_agree_with_plain_iteration(seniority:
     np.testing.assert_allclose(found.external_payments, outside, rtol=1e-9)
 
 
+def test_a_hundred_thousand_nodes_with_a_million_debts_clear_to_a_fixed_point() -> None:
+    owed, e, b = random_net(100_000, 10, 0)
+    found = clearing_vector(owed, e, b)
+    assert 20_000 < found.defaulted.sum() < 100_000
+    share, outside = Net(cast("Floats", owed), e, b).step(found.interbank_recovery, found.external_payments)
+    np.testing.assert_allclose(found.interbank_recovery, share, atol=1e-10)
+    np.testing.assert_allclose(found.external_payments, outside, rtol=1e-9)
+
+
 def test_a_long_ring_fed_at_one_node_decays_geometrically() -> None:
     """Constructed. Everyone owes 1 to the next and c = 0.001 outside; only node 0 has assets, 0.5: all fail at once.
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.contagion import debtrank
-from model.contagion.vulnerability import brings_down, diffusion, fluidity, susceptibility
+from model.contagion.vulnerability import brings_down, diffusion, fluidity, impacts, susceptibility
 
 type Floats = NDArray[np.float64]
 
@@ -112,3 +112,16 @@ def test_susceptibility_fluidity_and_diffusion_of_three_banks() -> None:
     exactly(found.start, [1.25, 1, 0])
     exactly(found.intermediate, [0, 0.5, 0])
     exactly(found.total, [1.25, 1.5, 0])
+
+
+def test_weights_count_paths_by_the_node_they_reach() -> None:
+    """Weights 10, 100, 30: one path to B, 2.5 to C. A starts B's and 1.5 of C's; B starts one of C's, half of one passes it."""
+    matrix, weights = brings_down([[0, 10, 3], [1, 0, 2], [0, 3, 0]], [2, 5, 2]), [10, 100, 30]
+    exactly(susceptibility(matrix, weights), [0, 100, 75])
+    exactly(fluidity(matrix, weights), 175 / 3)
+    exactly(diffusion(matrix, weights).start, [145, 30, 0])
+    exactly(diffusion(matrix, weights).intermediate, [0, 15, 0])
+
+
+def test_impacts_are_parts_of_buffers_and_at_most_one() -> None:
+    exactly(impacts([[0, 10, 3], [1, 0, 2], [0, 3, 0]], [2, 5, 2]), [[0, 1, 1], [0.5, 0, 1], [0, 0.6, 0]])
