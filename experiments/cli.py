@@ -38,6 +38,7 @@ app = App(
 )
 app.command("experiments.commands:run", name="run", help="Run a scenario and write what came of it into a folder.")
 app.command("experiments.bench:main", name="bench", help="Time a step in account-steps per second.")
+app.command("experiments.backtest:main", name="backtest", help="Back-test margin rules on recorded prices or on a run.")
 app.command("experiments.validation:main", name="validate", help="Compare the model with published results and recorded events.")
 scenario = App(name="scenario", help="Check scenario files, list the shipped ones, print their schema.", help_format="plaintext")
 scenario.command("experiments.commands:check", name="check", help="Say what is wrong with a scenario file, a line a fault.")
