@@ -10,6 +10,8 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import ScalarFormatter
@@ -316,3 +318,20 @@ def _key(axis: Axes, nodes: pd.DataFrame, owed: pd.DataFrame, failed: int) -> No
     sizes += [f"width: debt, largest {d.usd(float(owed['amount'].max()))}"] if len(owed) else ["no debts"]
     sizes += [f"the {EDGES} largest of {len(owed)} debts"] if len(owed) > EDGES else []
     axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), title="\n".join(sizes), alignment="left", labelspacing=0.9)
+
+
+def draw_margin(held: pd.DataFrame, folder: Path) -> list[Path]:
+    """Margin of each rule over time against the losses that it is held against, long; columns as `backtest` writes them."""
+    with d.style():
+        figure = Figure(figsize=(d.WIDTH, 3.0), layout="constrained")
+        FigureCanvasAgg(figure)
+        axis = figure.add_subplot()
+        long = held[held["side"] == "long"]
+        for at, (rule, rows) in enumerate(long.groupby("rule", sort=False)):
+            if at == 0:
+                axis.plot(rows["row"], rows["loss"].clip(lower=0.0), ".", color=GREY, markersize=2, label="loss")
+            axis.plot(rows["row"], rows["margin"], color=d.PALETTE[at % 4], linestyle=DASHES[at % len(DASHES)], label=str(rule))
+        axis.set(xlabel="row of the prices", ylabel="USD for each USD of notional")
+        figure.suptitle("margin and the losses it is held against, long", x=0.005, ha="left")
+        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        return d.save((figure, {"": held}), folder, "margin")
