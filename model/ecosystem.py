@@ -1,5 +1,6 @@
 """The model: an exchange and those around it, and the order in which things happen."""
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -266,6 +267,13 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         jump = PriceMove.Parameters(at=self.hours, size=tuple(moves))
         self.world = self.world.model_copy(update={"shocks": (*self.world.shocks, jump)})
         self.shocks = [*self.shocks, PriceMove(jump)]
+
+    def branched(self, seed: int) -> "Ecosystem":
+        """A copy of the world as it stands, whose later draws are those of another seed: what else might have come of it."""
+        other = copy.deepcopy(self)
+        other._streams.reseed(seed)  # noqa: SLF001 - its own kind
+        other.seed = seed
+        return other
 
     # -- laws -----------------------------------------------------------------------------------------------------------------------
 
