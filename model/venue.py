@@ -275,11 +275,22 @@ class Venue:
         for who, fee, traded in ((rows, taker, ordered), (self.makers, np.maximum(maker, 0.0), made)):
             for usd in self.accrue(ledger, Flow.TRADING_FEE, "trading_fees", who, fee, self.pools.parts(traded, price)):
                 self.tally.fees += usd
+        self._levy_volume(rows, ordered, price)
         rebate = np.maximum(-maker, 0.0)
         owed = float(rebate.sum())
         if owed > 0.0:
             able = min(1.0, max(ledger.treasury, 0.0) / owed)
             self.tally.fees -= ledger.transfer(Flow.TRADING_FEE, TREASURY, self.makers, rebate * able)
+
+    def _levy_volume(self, rows: Rows, ordered: Floats, price: Floats) -> None:
+        """The volume levy on contracts ordered, (M, n) at `price`, (M,), to their markets' pools; at most what an account has."""
+        ledger, pools = self.ledger, self.pools
+        rate = np.array([levies.volume for levies in self.levied])[pools.market]
+        if not rate.any():
+            return
+        due = np.where(rows >= ledger.house, np.minimum((rate * price) @ ordered, np.maximum(ledger.equity(rows), 0.0)), 0.0)
+        for pool, part in enumerate(pools.parts(ordered, rate * price)):
+            self._to_pool(ledger, Flow.VOLUME_LEVY, rows, pool, part * due)
 
     def exchange_funding(self, hours: float) -> None:
         """Funding between longs and shorts; a share of what receivers get may go to the fund, to the pools of the legs that receive."""
@@ -399,7 +410,7 @@ class Venue:
             view = AccrualView(
                 hours,
                 ledger.pools[pool],
-                targets[pool],
+                float(targets[pool]),
                 interest[mine],
                 market.volatility[mine],
                 tally.volume[mine],

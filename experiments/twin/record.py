@@ -1,5 +1,6 @@
 """Runs the array engine, records what reached its exchange in each step, plays it to the twin, and compares them account by account."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -137,7 +138,7 @@ class RecordedEcosystem(Ecosystem):
             self.hours_per_step,
             volatility,
             self.venue.depth_multiplier.tolist(),
-            [Levies(one.trading_fees, one.liquidation_fees, one.surplus, one.open_interest, one.funding) for one in levied],
+            [Levies(**dataclasses.asdict(one)) for one in levied],
         )
         return path
 

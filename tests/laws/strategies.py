@@ -105,6 +105,18 @@ accruals = st.lists(
         st.builds(lambda rate, power: {"type": "open_interest", "rate": rate, "exponent": power}, rates(0.0, 1.0), rates(0.0, 2.0)),
         st.builds(lambda share: {"type": "liquidation_fees", "share": share}, rates(0.0, 1.0)),
         st.builds(lambda share: {"type": "surplus", "share": share}, rates(0.0, 1.0)),
+        st.builds(lambda share: {"type": "funding", "share": share}, rates(0.0, 1.0)),
+        st.builds(lambda bp: {"type": "volume", "basis_points": bp}, rates(0.0, 100.0)),
+        st.builds(lambda usd, every: {"type": "scheduled_injection", "amount": usd, "every": every}, usd(1e8), rates(1.0, 20.0)),
+        st.builds(lambda below: {"type": "injection_on_adequacy", "below": below}, rates(0.0, 1.0)),
+        st.builds(
+            lambda rate, power: {"type": "open_interest", "rate": rate, "exposure_exponent": power}, rates(0.0, 1.0), rates(0.0, 2.0)
+        ),
+        st.builds(
+            lambda share, power: {"type": "target_seeking", "levies": {"type": "funding", "share": share}, "exponent": power},
+            rates(0.0, 1.0),
+            rates(0.1, 4.0),
+        ),
     ),
     max_size=4,
 )
@@ -131,7 +143,7 @@ def clearinghouses(draw: st.DrawFn) -> Block:
     divided = draw(pools())
     order = draw(waterfalls())
     if divided["shared"]:
-        order.insert(draw(st.integers(0, 1)), {"type": "shared_fund"})
+        order.insert(draw(st.integers(0, len(order) - 1)), {"type": "shared_fund"})
     return {
         "pools": divided,
         "fund": draw(usd(1e9)),
