@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from agents.clearinghouse.margin import Margin, MarginRule, MarginView, margin_r
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.clearinghouse.pools import Pools
 from agents.clearinghouse.sizing import SizingRule, SizingView, sizing_rules
+from agents.clearinghouse.stress import Books
 from agents.clearinghouse.waterfall import Layer, layers
 from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
 from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
@@ -123,6 +125,7 @@ class Venue:
         self.rng: np.random.Generator = np.random.default_rng(0)
         self.levied = [Levies()] * self.pools.own
         self.funding: Floats = np.zeros(market.marks.size)
+        self._closed: Floats = market.log_index.copy()
         self.targets: Floats = np.zeros(len(self.pools.names))
         self.interest: Floats = np.zeros(market.marks.size)
         self.insolvent = False
@@ -383,6 +386,25 @@ class Venue:
         half: Floats = 0.5 * self.ledger.marks * self.ledger.exposure.sum(axis=1)
         return half
 
+    def books(self, pool: int) -> Books:
+        """What the exchange knows of its accounts when it sizes a pool."""
+        ledger, market = self.ledger, self.market
+        rows = np.arange(ledger.house, ledger.rows)
+        rows = rows[ledger.exposure[:, rows].any(axis=0)]
+        position, exposure, marks = ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks
+        margin = self.requirement(position, exposure, marks)
+        return Books(
+            position,
+            ledger.equity(rows),
+            margin.by_market.sum(axis=0),
+            margin.initial,
+            self.pools.parts(exposure, marks)[pool],
+            rows < self.institutions,
+            marks,
+            market.depth.mean(axis=0),
+            lambda returns: returns * marks,
+        )
+
     def divide_fund(self) -> None:
         """The opening balance, held by the first pool so far, is divided: by given shares, or by open interest."""
         pools, ledger = self.pools, self.ledger
@@ -399,11 +421,13 @@ class Venue:
         """Close of a step: each pool's target, and what accrues to it in the next step; an injection moves at once."""
         market, tally, ledger, pools = self.market, self.tally, self.ledger, self.pools
         interest, traded = self.open_interest(), pools.parts(tally.volume[:, None])
+        returns = np.expm1(market.log_index - self._closed)
+        self._closed = market.log_index.copy()
         targets = np.zeros(len(pools.names))
         levied = []
         for pool in range(pools.own):
             mine = pools.market == pool
-            seen = SizingView(interest[mine], market.volatility[mine])
+            seen = SizingView(interest[mine], hours, returns, market.volatility, partial(self.books, pool))
             target, self.states["sizing"][pool] = self.sizing.rule(seen, self.states["sizing"][pool], self.rng)
             targets[pool] = (1.0 - pools.shared) * target
             targets[-1] += pools.shared * target

@@ -137,6 +137,24 @@ def pools(draw: st.DrawFn) -> Block:
     }
 
 
+stresses = st.fixed_dictionaries(
+    {
+        "scenarios": st.sampled_from(["historical", "filtered", "simulated"]),
+        "count": st.integers(10, 50),
+        "least": st.just(10),
+        "horizon": rates(0.1, 100.0),
+        "tail": rates(2.1, 10.0),
+        "feedback": st.integers(0, 3),
+        "every": rates(0.1, 20.0),
+    }
+)
+sizings = st.one_of(
+    st.builds(lambda share: {"type": "open_interest", "share": share}, rates(0.0, 1.0)),
+    st.builds(lambda usd: {"type": "fixed", "amount": usd}, usd(1e9)),
+    st.builds(lambda kind, stress: {"type": kind, **stress}, st.sampled_from(["tail_loss", "newsvendor", "cover"]), stresses),
+)
+
+
 @st.composite
 def clearinghouses(draw: st.DrawFn) -> Block:
     taker = draw(rates(0.0, 0.01))
@@ -159,6 +177,7 @@ def clearinghouses(draw: st.DrawFn) -> Block:
             "unwind_rate": draw(rates(0.0, 5.0)),
         },
         "accrual": draw(accruals),
+        "sizing": draw(sizings),
         "waterfall": order,
     }
 
