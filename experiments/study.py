@@ -25,7 +25,7 @@ from model.observables import observables
 from model.randomness import seed_from
 from model.scenario import Scenario
 from model.scenario_faults import did_you_mean, schema_of, settings_at, validate_as
-from model.scenario_file import Override, apply, by_line, in_file, locate, read_settings, resolve_files
+from model.scenario_file import Override, apply, by_line, in_file, locate, read_settings, resolve_scenario_files
 
 if TYPE_CHECKING:
     from model.strict_yaml import Place
@@ -418,6 +418,6 @@ def resolve_files(data: dict[str, Any], folder: Path) -> None:
     if isinstance(base, str) and (Path(base).suffix or len(Path(base).parts) != 1):
         data["base"] = str(folder / base)
     elif isinstance(base, dict):
-        resolve_files(base, folder)
+        resolve_scenario_files(base, folder)
     if isinstance(design, dict) and isinstance(design.get("file"), str):
         design["file"] = str(folder / design["file"])

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from agents.clearinghouse import stress
 from agents.clearinghouse.deleveraging import DeleveragingView, ProRata, Queue
 from agents.clearinghouse.margin import MarginView, Tiered
 from agents.clearinghouse.waterfall import BackstopFund, ExchangeCapital, LayerView, SocialisedLoss
@@ -137,6 +138,12 @@ def lossless_fund() -> Check:
     return Check("flat prices: closing fund, deficits, USD", "accounting", target, (eco.venue.ledger.fund, deficits), 1e-3)
 
 
+def hypothetical_capital() -> Check:
+    """Members' exposures 120, 80, 60 less margin 90, 75, 70 and contributions 10, 8, 5: 20 are uncovered, times 20 % times 8 %."""
+    found = stress.hypothetical_capital(*(np.array(row) for row in ((120.0, 80.0, 60.0), (90.0, 75.0, 70.0), (10.0, 8.0, 5.0))))
+    return Check("hypothetical capital K_CCP", "EMIR Art. 50a, constructed", (0.32,), (found,), 1e-12)
+
+
 CHECKS: Final[tuple[Callable[[], Check], ...]] = (
     eisenberg_noe,
     rogers_veraart,
@@ -148,6 +155,7 @@ CHECKS: Final[tuple[Callable[[], Check], ...]] = (
     tier_deduction,
     funding,
     lossless_fund,
+    hypothetical_capital,
 )
 
 

@@ -68,6 +68,7 @@ class Flow(StrEnum):
     FUNDING = "funding"
     FUNDING_SHARE = "funding_share"
     OPEN_INTEREST_LEVY = "open_interest_levy"
+    VOLUME_LEVY = "volume_levy"
     LIQUIDATION_FEE = "liquidation_fee"
     SURPLUS = "surplus"
     INJECTION = "injection"

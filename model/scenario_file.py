@@ -25,7 +25,7 @@ __all__ = [
     "locate",
     "parse_override",
     "read_settings",
-    "resolve_files",
+    "resolve_scenario_files",
     "scenario_schema",
 ]
 
@@ -127,7 +127,7 @@ def locate(path_or_name: str | Path, shipped: Path | None, what: str) -> Path:
 def _read(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
     """The file's mapping, paths of its files made relative to the working folder, and the line of each value."""
     document = read_settings(path)
-    resolve_files(document.data, path.parent)
+    resolve_scenario_files(document.data, path.parent)
     if document.faults:
         findings = validate(document.data)[1]
         raise ScenarioError(by_line([*document.faults, *(in_file(path, document.lines, finding) for finding in findings)]))
@@ -153,7 +153,7 @@ def read_settings(path: Path) -> Document:
     raise ScenarioError(document.faults or [fault(path, None, "file", found, "a mapping of settings")])
 
 
-def resolve_files(data: dict[str, Any], folder: Path) -> None:
+def resolve_scenario_files(data: dict[str, Any], folder: Path) -> None:
     """Makes the files that a scenario names relative to its folder; what is not a path is left for validation to refuse."""
     _resolve_prices(data, folder)
     _resolve_edges(data, folder)

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from agents.clearinghouse.margin import Margin, MarginRule, MarginView, MarketSe
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.clearinghouse.pools import Pools
 from agents.clearinghouse.sizing import SizingRule, SizingView, sizing_rules
+from agents.clearinghouse.stress import Books
 from agents.clearinghouse.waterfall import Deleveraging, Layer, layers
 from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
 from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
@@ -146,6 +148,7 @@ class Venue:
         self.rng: np.random.Generator = np.random.default_rng(0)
         self.levied = [Levies()] * self.pools.own
         self.funding: Floats = np.zeros(market.marks.size)
+        self._closed: Floats = market.log_index.copy()
         self.targets: Floats = np.zeros(len(self.pools.names))
         self.interest: Floats = np.zeros(market.marks.size)
         self.insolvent = False
@@ -312,11 +315,22 @@ class Venue:
         for who, fee, traded in ((rows, taker, ordered), (self.makers, np.maximum(maker, 0.0), made)):
             for usd in self.accrue(ledger, Flow.TRADING_FEE, "trading_fees", who, fee, self.pools.parts(traded, price)):
                 self.tally.fees += usd
+        self._levy_volume(rows, ordered, price)
         rebate = np.maximum(-maker, 0.0)
         owed = float(rebate.sum())
         if owed > 0.0:
             able = min(1.0, max(ledger.treasury, 0.0) / owed)
             self.tally.fees -= ledger.transfer(Flow.TRADING_FEE, TREASURY, self.makers, rebate * able)
+
+    def _levy_volume(self, rows: Rows, ordered: Floats, price: Floats) -> None:
+        """The volume levy on contracts ordered, (M, n) at `price`, (M,), to their markets' pools; at most what an account has."""
+        ledger, pools = self.ledger, self.pools
+        rate = np.array([levies.volume for levies in self.levied])[pools.market]
+        if not rate.any():
+            return
+        due = np.where(rows >= ledger.house, np.minimum((rate * price) @ ordered, np.maximum(ledger.equity(rows), 0.0)), 0.0)
+        for pool, part in enumerate(pools.parts(ordered, rate * price)):
+            self._to_pool(ledger, Flow.VOLUME_LEVY, rows, pool, part * due)
 
     def exchange_funding(self, hours: float) -> None:
         """Funding between longs and shorts; a share of what receivers get may go to the fund, to the pools of the legs that receive."""
@@ -435,6 +449,25 @@ class Venue:
         half: Floats = 0.5 * self.ledger.marks * self.ledger.exposure.sum(axis=1)
         return half
 
+    def books(self, pool: int) -> Books:
+        """What the exchange knows of its accounts when it sizes a pool."""
+        ledger, market = self.ledger, self.market
+        rows = np.arange(ledger.house, ledger.rows)
+        rows = rows[ledger.exposure[:, rows].any(axis=0)]
+        position, exposure, marks = ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks
+        margin = self.requirement(position, exposure, marks)
+        return Books(
+            position,
+            ledger.equity(rows),
+            margin.by_market.sum(axis=0),
+            margin.initial,
+            self.pools.parts(exposure, marks)[pool],
+            rows < self.institutions,
+            marks,
+            market.depth.mean(axis=0),
+            lambda returns: returns * marks,
+        )
+
     def divide_fund(self) -> None:
         """The opening balance, held by the first pool so far, is divided: by given shares, or by open interest."""
         pools, ledger = self.pools, self.ledger
@@ -451,18 +484,20 @@ class Venue:
         """Close of a step: each pool's target, and what accrues to it in the next step; an injection moves at once."""
         market, tally, ledger, pools = self.market, self.tally, self.ledger, self.pools
         interest, traded = self.open_interest(), pools.parts(tally.volume[:, None])
+        returns = np.expm1(market.log_index - self._closed)
+        self._closed = market.log_index.copy()
         targets = np.zeros(len(pools.names))
         levied = []
         for pool in range(pools.own):
             mine = pools.market == pool
-            seen = SizingView(interest[mine], market.volatility[mine])
+            seen = SizingView(interest[mine], hours, returns, market.volatility, partial(self.books, pool))
             target, self.states["sizing"][pool] = self.sizing.rule(seen, self.states["sizing"][pool], self.rng)
             targets[pool] = (1.0 - pools.shared) * target
             targets[-1] += pools.shared * target
             view = AccrualView(
                 hours,
                 ledger.pools[pool],
-                targets[pool],
+                float(targets[pool]),
                 interest[mine],
                 market.volatility[mine],
                 tally.volume[mine],

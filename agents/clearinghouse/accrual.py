@@ -4,7 +4,7 @@ Rules are read at the close of each step from what the exchange has seen in it; 
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,7 @@ class Levies:
         surplus: share of what liquidations leave beyond bankruptcy price.
         open_interest: charge on every open position, share of notional for each hour.
         funding: share of what funding's receivers receive.
+        volume: charge on notional that orders trade, on top of fees, share of notional.
         injection: USD from the exchange's capital.
     """
 
@@ -59,7 +60,20 @@ class Levies:
     surplus: float = 0.0
     open_interest: float = 0.0
     funding: float = 0.0
+    volume: float = 0.0
     injection: float = 0.0
+
+    def times(self, factor: float) -> "Levies":
+        """Every levy times a factor of at least 0; shares are at most 1."""
+        return Levies(
+            min(self.trading_fees * factor, 1.0),
+            min(self.liquidation_fees * factor, 1.0),
+            min(self.surplus * factor, 1.0),
+            self.open_interest * factor,
+            min(self.funding * factor, 1.0),
+            self.volume * factor,
+            self.injection * factor,
+        )
 
     def __add__(self, other: "Levies") -> "Levies":
         return Levies(
@@ -68,6 +82,7 @@ class Levies:
             min(self.surplus + other.surplus, 1.0),
             self.open_interest + other.open_interest,
             min(self.funding + other.funding, 1.0),
+            self.volume + other.volume,
             self.injection + other.injection,
         )
 
@@ -81,12 +96,15 @@ class AccrualRule(Rule):
 
 accrual_rules = Family("accrual rule", AccrualRule)
 
+LARGEST_EXPOSURE = 10.0
+"""However little the fund holds, a levy that follows exposure sees no more than ten times the reference."""
+
 
 def _checked(levies: Levies) -> Levies:
     """A rule's decision, refused if it takes what is not there to take."""
     shares = (levies.trading_fees, levies.liquidation_fees, levies.surplus, levies.funding)
-    if not all(0.0 <= share <= 1.0 for share in shares) or not (levies.open_interest >= 0.0 and levies.injection >= 0.0):
-        raise ValueError(f"found {levies}, expected shares between 0 and 1, and a levy and an injection of at least 0")
+    if not all(0.0 <= share <= 1.0 for share in shares) or not min(levies.open_interest, levies.volume, levies.injection) >= 0.0:
+        raise ValueError(f"found {levies}, expected shares between 0 and 1, and levies and an injection of at least 0")
     return levies
 
 
@@ -125,7 +143,12 @@ class ShareOfTradingFees(AccrualRule):
 
 @accrual_rules.member
 class OpenInterestLevy(AccrualRule):
-    """A charge on open positions that may follow volatility: rate x (sigma / reference)^exponent, sigma weighted by open interest."""
+    """A charge on open positions that may follow volatility and exposure.
+
+    rate x (sigma / reference)^exponent x min(exposure, 10)^exposure_exponent, with sigma weighted by open interest and exposure =
+    exposure_reference x open interest / fund: what the fund stands for against what it should, our reading of an accrual "dynamically
+    adjusting to reflect prevailing market volatility and exposure levels" (greeks.live glossary, which gives no formula).
+    """
 
     name = "open_interest"
 
@@ -140,11 +163,21 @@ class OpenInterestLevy(AccrualRule):
         exponent: float = Field(
             default=0.0, ge=0, le=4, description="0: the levy does not follow volatility", json_schema_extra={"unit": "1"}
         )
+        exposure_reference: float = Field(
+            default=0.05, gt=0, le=1, description="fund over open interest at which the levy is `rate`", json_schema_extra={"unit": "1"}
+        )
+        exposure_exponent: float = Field(
+            default=0.0, ge=0, le=4, description="0: the levy does not follow exposure (our choice)", json_schema_extra={"unit": "1"}
+        )
 
     def rule(self, view: AccrualView, state: Any, rng: Any) -> tuple[Levies, Any]:
         p, weight = self.parameters, float(view.open_interest.sum())
         sigma = float(view.open_interest @ view.volatility) / weight if weight > 0 else p.reference
-        return Levies(open_interest=p.rate / HOURS_PER_YEAR * (sigma / p.reference) ** p.exponent), state
+        rate = p.rate / HOURS_PER_YEAR * (sigma / p.reference) ** p.exponent
+        if p.exposure_exponent > 0.0:
+            exposure = p.exposure_reference * weight / view.fund if view.fund > 0.0 else LARGEST_EXPOSURE
+            rate *= min(exposure, LARGEST_EXPOSURE) ** p.exposure_exponent
+        return Levies(open_interest=rate), state
 
 
 @accrual_rules.member
@@ -177,3 +210,108 @@ class Surplus(AccrualRule):
 
     def rule(self, view: AccrualView, state: Any, rng: Any) -> tuple[Levies, Any]:
         return Levies(surplus=self.parameters.share), state
+
+
+@accrual_rules.member
+class VolumeLevy(AccrualRule):
+    """A levy of its own on the notional that orders trade: eta in the accrual law of Chitra (2025, arXiv 2512.01112)."""
+
+    name = "volume"
+
+    class Parameters(RuleParameters):
+        type: Literal["volume"] = "volume"
+        basis_points: float = Field(
+            default=0.5, ge=0, le=100, description="levy on notional, charged to who orders (our choice)", json_schema_extra={"unit": "bp"}
+        )
+
+    def rule(self, view: AccrualView, state: Any, rng: Any) -> tuple[Levies, Any]:
+        return Levies(volume=1e-4 * self.parameters.basis_points), state
+
+
+@accrual_rules.member
+class ShareOfFunding(AccrualRule):
+    """A share of what funding's receivers receive: beta in the accrual law of Chitra (2025, arXiv 2512.01112)."""
+
+    name = "funding"
+
+    class Parameters(RuleParameters):
+        type: Literal["funding"] = "funding"
+        share: float = Field(
+            default=0.05, ge=0, le=1, description="share of funding received (our choice)", json_schema_extra={"unit": "1"}
+        )
+
+    def rule(self, view: AccrualView, state: Any, rng: Any) -> tuple[Levies, Any]:
+        return Levies(funding=self.parameters.share), state
+
+
+@accrual_rules.member
+class ScheduledInjection(AccrualRule):
+    """The exchange pays in a fixed amount out of its own capital at fixed intervals, as far as its capital goes."""
+
+    name = "scheduled_injection"
+
+    class Parameters(RuleParameters):
+        type: Literal["scheduled_injection"] = "scheduled_injection"
+        amount: float = Field(default=1e6, ge=0, description="paid in each time, to each pool", json_schema_extra={"unit": "USD"})
+        every: float = Field(default=720.0, gt=0, description="interval", json_schema_extra={"unit": "h"})
+
+    def rule(self, view: AccrualView, state: Any, rng: Any) -> tuple[Levies, Any]:
+        hours = 0.0 if state is None else state + view.hours  # since the last payment; the first call is the opening
+        due = int(hours / self.parameters.every * (1.0 + 1e-12))
+        return Levies(injection=due * self.parameters.amount), hours - due * self.parameters.every
+
+
+@accrual_rules.member
+class InjectionOnAdequacy(AccrualRule):
+    """The exchange fills the fund up out of its own capital once it is short of its target (Binance, May 2020: 30 m after 13 m lost)."""
+
+    name = "injection_on_adequacy"
+
+    class Parameters(RuleParameters):
+        type: Literal["injection_on_adequacy"] = "injection_on_adequacy"
+        below: float = Field(
+            default=0.5, ge=0, le=1, description="fund over target below which it pays in (our choice)", json_schema_extra={"unit": "1"}
+        )
+        to: float = Field(
+            default=1.0, ge=0, le=2, description="fund over target that it pays up to (our choice)", json_schema_extra={"unit": "1"}
+        )
+
+    def rule(self, view: AccrualView, state: Any, rng: Any) -> tuple[Levies, Any]:
+        p = self.parameters
+        short = view.fund < p.below * view.target
+        return Levies(injection=max(p.to * view.target - view.fund, 0.0) if short else 0.0), state
+
+
+steady_rules = Family("accrual rule", AccrualRule)
+"""Those that a target-seeking rule may scale: all but itself."""
+steady_rules.members.update(accrual_rules.members)
+
+
+@accrual_rules.member
+class TargetSeeking(AccrualRule):
+    """Another rule's levies, less the nearer the fund is to its target: times max(0, 1 - fund / target)^exponent (our choice).
+
+    With exponent 1 and constant flows the gap closes exponentially, F(t) = T - (T - F(0)) e^(-a t / T), and never overshoots.
+    """
+
+    name = "target_seeking"
+
+    class Parameters(RuleParameters):
+        type: Literal["target_seeking"] = "target_seeking"
+        levies: Annotated[RuleParameters, steady_rules] = Field(
+            default=OpenInterestLevy.Parameters(rate=0.02), description="what an empty fund takes"
+        )
+        exponent: float = Field(default=1.0, gt=0, le=4, description="how the levy falls with the gap", json_schema_extra={"unit": "1"})
+
+    def __init__(self, parameters: Any = None) -> None:
+        super().__init__(parameters)
+        self.inner: AccrualRule = steady_rules.build(self.parameters.levies)
+
+    def initial_state(self) -> Any:
+        """The other rule's."""
+        return self.inner.initial_state()
+
+    def rule(self, view: AccrualView, state: Any, rng: Any) -> tuple[Levies, Any]:
+        levies, state = self.inner.rule(view, state, rng)
+        gap = max(1.0 - view.fund / view.target, 0.0) if view.target > 0.0 else 0.0
+        return levies.times(gap**self.parameters.exponent), state

@@ -12,7 +12,7 @@ from agents.families import Parameters
 
 type Floats = NDArray[np.float64]
 type Indices = NDArray[np.intp]
-type Tier = Literal["A", "B", "C", "speculative", "isolated"]
+type ContractTier = Literal["A", "B", "C", "speculative", "isolated"]
 
 TIERS: Final[dict[str, float]] = {"A": 100e6, "B": 1e6, "C": 100e3, "speculative": 0.0, "isolated": 0.0}
 """USD that a market may claim from the fund in all, by contract tier (Drift protocol v2, constants.rs, INSURANCE_*_MAX)."""
@@ -56,7 +56,7 @@ class PoolParameters(Parameters):
         ),
     ] = 0.0
     claims: Annotated[
-        tuple[Tier | Annotated[float, Field(ge=0)], ...],
+        tuple[ContractTier | Annotated[float, Field(ge=0)], ...],
         Field(
             description="what each market may claim from the fund in all: USD, or a tier (A 100m, B 1m, C 100k, others 0); "
             "the last serves any further market; no limit if none is given",

@@ -5,6 +5,7 @@ from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from agents.clock import HOURS_PER_YEAR
+from experiments.twin import sizing
 from experiments.twin.accounts import Account, Fund
 
 if TYPE_CHECKING:
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Levies:
-    """What the fund takes: shares of fees, of surplus and of funding; a charge on open positions, share of notional an hour."""
+    """What the fund takes: shares of fees, of surplus and of funding; charges on open positions, an hour, and on trades, of notional."""
 
     trading_fees: float = 0.0
     liquidation_fees: float = 0.0
     surplus: float = 0.0
     open_interest: float = 0.0
     funding: float = 0.0
+    volume: float = 0.0
+    injection: float = 0.0
 
 
 type Traded = Mapping[Account, list[float]]
@@ -37,6 +40,13 @@ def charge_trading(exchange: "Exchange", ordered: "Traded", made: "Traded") -> N
             account.cash -= fee
             share_out(exchange, "trading_fee", "trading_fees", fee, usd)
             exchange.fees += fee
+    for account, usd in ordered.items():
+        rates = [exchange.levies[pool].volume for pool in exchange.pools.of]
+        due = list(map(mul, rates, usd))
+        levy = min(sum(due), max(account.cash, 0.0))
+        account.cash -= levy
+        for pool, part in enumerate(exchange.pools.by_pool(due)):
+            to_pool(exchange, "volume_levy", pool, part * levy)
     owed = max(-fees.maker, 0.0) * sum(sum(usd) for usd in made.values())
     if owed > 0.0:
         able = min(1.0, max(exchange.treasury, 0.0) / owed)
@@ -122,28 +132,47 @@ def set_levies(exchange: "Exchange", interest: list[float]) -> list[Levies]:
     """What the scenario's accrual rules take in the coming step, by pool. `interest` is `open_interest`."""
     pools = exchange.pools
     markets = list(zip(interest, pools.of, strict=True))
-    return [_levies(exchange, [usd if home == pool else 0.0 for usd, home in markets]) for pool in range(pools.own)]
+    levied = []
+    for pool, fund in enumerate(exchange.funds[: pools.own]):
+        mine = [usd if home == pool else 0.0 for usd, home in markets]
+        total = Levies()
+        target = (1.0 - pools.shared) * sizing.target(exchange, mine)
+        for p in exchange.rules.accrual:
+            add_levies(exchange, total, p, Pool(mine, fund.cash, target))
+        levied.append(total)
+    return levied
 
 
-def _levies(exchange: "Exchange", interest: list[float]) -> Levies:
-    """What a pool's rules take; several add up. `interest`: USD in its markets, 0 in others."""
-    total = Levies()
-    for p in exchange.rules.accrual:
-        rule: Any = p
-        match rule.type:
-            case "trading_fees":
-                total.trading_fees = min(total.trading_fees + rule.share, 1.0)
-            case "liquidation_fees":
-                total.liquidation_fees = min(total.liquidation_fees + rule.share, 1.0)
-            case "surplus":
-                total.surplus = min(total.surplus + rule.share, 1.0)
-            case "open_interest":
-                total.open_interest += (
-                    rule.rate / HOURS_PER_YEAR * (_volatility(exchange, interest, rule.reference) / rule.reference) ** rule.exponent
-                )
-            case unknown:
-                raise NotImplementedError(f"the twin has no accrual rule {unknown!r}")
-    return total
+@dataclass
+class Pool:
+    """What a rule sees of a pool, USD: open interest in its markets, 0 in others; what it holds and what it should."""
+
+    interest: list[float]
+    fund: float
+    target: float
+
+
+def add_levies(exchange: "Exchange", total: Levies, rule: Any, pool: Pool, factor: float = 1.0) -> None:
+    """Adds what one rule takes, times `factor`, to `total`; shares are at most 1."""
+    match rule.type:
+        case "trading_fees" | "liquidation_fees" | "surplus" | "funding":
+            setattr(total, rule.type, min(getattr(total, rule.type) + min(factor * rule.share, 1.0), 1.0))
+        case "open_interest":
+            levy = rule.rate / HOURS_PER_YEAR * (_volatility(exchange, pool.interest, rule.reference) / rule.reference) ** rule.exponent
+            if rule.exposure_exponent > 0.0:
+                exposure = rule.exposure_reference * sum(pool.interest) / pool.fund if pool.fund > 0.0 else 10.0
+                levy *= min(exposure, 10.0) ** rule.exposure_exponent
+            total.open_interest += factor * levy
+        case "volume":
+            total.volume += factor * rule.basis_points / 10_000.0
+        case "injection_on_adequacy":
+            if pool.fund < rule.below * pool.target:
+                total.injection += factor * max(rule.to * pool.target - pool.fund, 0.0)
+        case "target_seeking":
+            gap = max(1.0 - pool.fund / pool.target, 0.0) if pool.target > 0.0 else 0.0
+            add_levies(exchange, total, rule.levies, pool, factor * gap**rule.exponent)
+        case unknown:
+            raise NotImplementedError(f"the twin has no accrual rule {unknown!r}")
 
 
 def open_interest(exchange: "Exchange") -> list[float]:

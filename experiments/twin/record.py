@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -151,7 +151,7 @@ class RecordedEcosystem(Ecosystem):
             self.hours_per_step,
             volatility,
             self.venue.depth_multiplier.tolist(),
-            [Levies(one.trading_fees, one.liquidation_fees, one.surplus, one.open_interest, one.funding) for one in levied],
+            [Levies(**asdict(one)) for one in levied],
             self.venue.market.mispricing.tolist(),
             list(self.venue.halts.windows),
             Streams(self.seed).generator("venue", self.tick).random,

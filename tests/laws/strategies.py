@@ -179,6 +179,18 @@ accruals = st.lists(
         st.builds(lambda rate, power: {"type": "open_interest", "rate": rate, "exponent": power}, rates(0.0, 1.0), rates(0.0, 2.0)),
         st.builds(lambda share: {"type": "liquidation_fees", "share": share}, rates(0.0, 1.0)),
         st.builds(lambda share: {"type": "surplus", "share": share}, rates(0.0, 1.0)),
+        st.builds(lambda share: {"type": "funding", "share": share}, rates(0.0, 1.0)),
+        st.builds(lambda bp: {"type": "volume", "basis_points": bp}, rates(0.0, 100.0)),
+        st.builds(lambda usd, every: {"type": "scheduled_injection", "amount": usd, "every": every}, usd(1e8), rates(1.0, 20.0)),
+        st.builds(lambda below: {"type": "injection_on_adequacy", "below": below}, rates(0.0, 1.0)),
+        st.builds(
+            lambda rate, power: {"type": "open_interest", "rate": rate, "exposure_exponent": power}, rates(0.0, 1.0), rates(0.0, 2.0)
+        ),
+        st.builds(
+            lambda share, power: {"type": "target_seeking", "levies": {"type": "funding", "share": share}, "exponent": power},
+            rates(0.0, 1.0),
+            rates(0.1, 4.0),
+        ),
     ),
     max_size=4,
 )
@@ -199,6 +211,24 @@ def pools(draw: st.DrawFn) -> Block:
     }
 
 
+stresses = st.fixed_dictionaries(
+    {
+        "scenarios": st.sampled_from(["historical", "filtered", "simulated"]),
+        "count": st.integers(10, 50),
+        "least": st.just(10),
+        "horizon": rates(0.1, 100.0),
+        "tail": rates(2.1, 10.0),
+        "feedback": st.integers(0, 3),
+        "every": rates(0.1, 20.0),
+    }
+)
+sizings = st.one_of(
+    st.builds(lambda share: {"type": "open_interest", "share": share}, rates(0.0, 1.0)),
+    st.builds(lambda usd: {"type": "fixed", "amount": usd}, usd(1e9)),
+    st.builds(lambda kind, stress: {"type": kind, **stress}, st.sampled_from(["tail_loss", "newsvendor", "cover"]), stresses),
+)
+
+
 @st.composite
 def clearinghouses(draw: st.DrawFn) -> Block:
     taker = draw(rates(0.0, 0.01))
@@ -207,7 +237,7 @@ def clearinghouses(draw: st.DrawFn) -> Block:
     if any(layer["type"] in ("withdrawal_factor", "clawback") for layer in order):
         divided = {"by": "all", "shared": 0.0}  # what is borne later is of no market in particular
     if divided["shared"]:
-        order.insert(draw(st.integers(0, 1)), {"type": "shared_fund"})
+        order.insert(draw(st.integers(0, len(order) - 1)), {"type": "shared_fund"})
     return {
         "pools": divided,
         "fund": draw(usd(1e9)),
@@ -223,6 +253,7 @@ def clearinghouses(draw: st.DrawFn) -> Block:
             "unwind_rate": draw(rates(0.0, 5.0)),
         },
         "accrual": draw(accruals),
+        "sizing": draw(sizings),
         "waterfall": order,
     }
 

@@ -272,6 +272,9 @@ def test_accrual_rules_set_the_same_levies() -> None:
         {"type": "liquidation_fees", "share": 0.7},
         {"type": "surplus", "share": 0.6},
         {"type": "surplus", "share": 0.7},
+        {"type": "volume", "basis_points": 3.0},
+        {"type": "target_seeking", "levies": {"type": "funding", "share": 0.8}, "exponent": 0.5},
+        {"type": "open_interest", "rate": 0.01, "exposure_exponent": 1.0},
     ]
     for engine, twin, lines in run_both(world(house={"accrual": rules}), 5, 2):
         assert not lines
@@ -279,6 +282,9 @@ def test_accrual_rules_set_the_same_levies() -> None:
         # The array engine sets levies before lenders and traders pay in and out, which moves no contracts.
         assert levies.open_interest == pytest.approx(expected.open_interest, rel=1e-3)
         assert (levies.trading_fees, levies.liquidation_fees, levies.surplus) == (0.4, 0.7, 1.0)
+        assert (levies.volume, expected.volume) == (pytest.approx(3e-4), pytest.approx(3e-4))
+        assert levies.funding == pytest.approx(expected.funding, rel=1e-3)
+        assert 0.0 < levies.funding < 0.8
 
 
 def test_the_twin_borrows_no_rule_from_the_array_engine() -> None:
@@ -392,8 +398,12 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     if any(layer["type"] in ("withdrawal_factor", "clawback") for layer in order):
         divided = {"by": "all", "shared": 0.0}  # what is borne later is of no market in particular
     if divided["shared"]:
-        order.insert(draw(st.integers(0, 1)), {"type": "shared_fund"})
+        order.insert(draw(st.integers(0, len(order) - 1)), {"type": "shared_fund"})
+    levies = [{"type": "funding", "share": 0.3}, {"type": "volume", "basis_points": 5.0}, {"type": "injection_on_adequacy"}]
+    steady = [*levies, {"type": "surplus"}, {"type": "open_interest", "rate": 0.5, "exponent": 1.0, "exposure_exponent": 0.5}]
+    seeking = [{"type": "target_seeking", "levies": one} for one in levies]
     house = {
+        "accrual": draw(st.lists(st.sampled_from([*steady, *seeking, {"type": "liquidation_fees"}]), max_size=4)),
         "fund": draw(st.sampled_from([0.0, 1e5, 3e6, 1e8])),
         "pools": divided,
         "capital": draw(st.sampled_from([0.0, 1e5, 5e6])),

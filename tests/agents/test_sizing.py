@@ -1,0 +1,166 @@
+"""Sizing rules against closed forms, hand arithmetic and plain loops."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from scipy.stats import norm
+
+from agents.clearinghouse import stress
+from agents.clearinghouse.sizing import Cover, Newsvendor, SizingView, TailLoss, sizing_rules
+from agents.clearinghouse.stress import Books
+from model.ecosystem import Ecosystem
+from model.scenario import Scenario
+
+
+def books(position: Any, equity: Any, price: Any = (1.0,), margin: float = 0.0, depth: float = 1e12) -> Books:
+    held, prices = np.array(position, dtype=float), np.array(price, dtype=float)
+    gross = prices @ np.abs(held)
+    n = gross.size
+    return Books(
+        held,
+        np.array(equity, dtype=float),
+        0.5 * margin * gross,
+        margin * gross,
+        np.ones(n),
+        np.zeros(n, dtype=bool),
+        prices,
+        np.full(prices.size, depth),
+        lambda returns: returns * prices,
+    )
+
+
+def view(one: Books, hours: float = 8.0, volatility: float = 0.8, returns: float = 0.0) -> SizingView:
+    markets = one.unit.size
+    return SizingView(np.zeros(markets), hours, np.full(markets, returns), np.full(markets, volatility), lambda: one)
+
+
+def test_one_account_and_normal_returns_give_the_closed_forms() -> None:
+    # A long of 1 m with 20,000 of equity. With r = e^(s Z) - 1 its loss beyond equity at confidence q is 1 m (1 - e^(-s z)) - 20,000; the
+    # mean beyond it is 1 m (1 - e^(s^2 / 2) Phi(-z - s) / (1 - q)) - 20,000.
+    one, level = books([[1e6]], [20e3]), 0.99
+    s, z = 0.8 * math.sqrt(8.0 / 8760.0), norm.ppf(level)
+    settings = {"count": 400_000, "tail": 1e6, "level": level}
+    var = TailLoss(TailLoss.Parameters(**settings, measure="value_at_risk")).rule(view(one), None, None)[0]
+    es = TailLoss(TailLoss.Parameters(**settings)).rule(view(one), None, None)[0]
+    assert var == pytest.approx(1e6 * (1.0 - math.exp(-s * z)) - 20e3, rel=0.01)
+    assert es == pytest.approx(1e6 * (1.0 - math.exp(s**2 / 2) * norm.cdf(-z - s) / (1.0 - level)) - 20e3, rel=0.01)
+
+
+def test_value_at_risk_and_expected_shortfall_of_a_hundred_losses() -> None:
+    # Of 1, ..., 100 the 95th is not exceeded with 95 %; the worst 5 % are 96 to 100, on average 98; at 94.5 % half of 95 counts too.
+    losses = np.arange(100, 0, -1.0)
+    assert stress.value_at_risk(losses, 0.95) == 95.0
+    assert stress.expected_shortfall(losses, 0.95) == pytest.approx(98.0)
+    assert stress.expected_shortfall(losses, 0.945) == pytest.approx((490.0 + 0.5 * 95.0) / 5.5)
+
+
+def test_the_newsvendors_fund_costs_least() -> None:
+    # r K + kappa E[(D - K)+] is least at the quantile 1 - r / kappa (Chitra 2025).
+    one = books([[1e6]], [1e4])
+    rule = Newsvendor(Newsvendor.Parameters(cost=2.0, penalty=40.0, tail=3.0))
+    best, _ = rule.rule(view(one), None, None)
+    losses = stress.losses(one, stress.simulated(1000, np.array([0.8]), 8.0, 0.7, 3.0, 0))
+    cost = {k: 2.0 * k + 40.0 * float(np.maximum(losses - k, 0.0).mean()) for k in (0.9 * best, best, 1.1 * best)}
+    assert best > 0.0
+    assert min(cost, key=cost.__getitem__) == best
+    with pytest.raises(ValidationError, match="expected cost below penalty"):
+        Newsvendor.Parameters(cost=2.0, penalty=1.0)
+
+
+def test_cover_two_by_hand() -> None:
+    # Initial margin 10 %. A falling market, -30 %: longs of 1,000 and 500 lose 20 % beyond margin, 200 and 100. A rising one, +50 %: shorts
+    # of 600 and 400 lose 40 %, 240 and 160. Cover-1 is 240, Cover-2 is 400: equity does not count, only margin does.
+    one = books([[1000.0, 500.0, -600.0, -400.0]], [1e6] * 4, margin=0.1)
+    changes = np.array([[-0.3], [0.5]])
+    assert [stress.cover(one, changes, n) for n in (1, 2, 3, 9)] == pytest.approx([240.0, 400.0, 400.0, 400.0])
+    few = one.only(np.array([True, True, False, False]))
+    assert stress.cover(few, changes, 2) == pytest.approx(300.0)
+
+
+def drawn(accounts: int, markets: int = 3) -> tuple[Books, Any]:
+    rng = np.random.default_rng(5)
+    price = rng.uniform(1.0, 1e4, markets)
+    position = rng.standard_normal((markets, accounts)) * 10.0 ** rng.normal(4.0, 1.0, accounts) / price[:, None]
+    one = books(position, price @ np.abs(position) * rng.uniform(-0.01, 0.5, accounts), price, margin=0.02, depth=1e6)
+    return one, one.revalue(stress.simulated(60, np.full(markets, 1.5), 24.0, 0.5, 3.0, 1))
+
+
+def test_losses_of_everybody_are_what_plain_loops_find() -> None:
+    one, changes = drawn(stress.BLOCK + 188)
+    for scenario, found in zip(changes.tolist(), stress.losses(one, changes).tolist(), strict=True):
+        total = 0.0
+        for account, equity in enumerate(one.equity.tolist()):
+            total += max(-equity - sum(change * one.position[m, account] for m, change in enumerate(scenario)), 0.0)
+        assert found == pytest.approx(total, rel=1e-9)
+
+
+def test_cover_stops_early_and_misses_nobody() -> None:
+    one, changes = drawn(3 * stress.BLOCK)
+    loss = np.sort(np.maximum(-(changes @ one.position) - one.initial, 0.0), axis=1)
+    for n in (1, 2, 5):
+        assert stress.cover(one, changes, n) == pytest.approx(loss[:, -n:].sum(axis=1).max(), rel=1e-12)
+
+
+def test_a_forced_sale_moves_the_price_along_the_depth_curve() -> None:
+    # A long of 1 m with 6 % of equity and 5 % of maintenance margin: -2 % breaches it, +2 % does not. 1 m into 2 x 0.25 m of depth:
+    # 10 bp x 2^(1 / 0.67); a second round finds nobody else and changes nothing.
+    one = books([[1e6]], [60e3], margin=0.1, depth=0.25e6)
+    returns = np.array([[-0.02], [0.02]])
+    moved = stress.with_liquidations(one, returns, 1, 0.67, 2.0)
+    assert moved[:, 0] == pytest.approx([0.98 * math.exp(-1e-3 * 2.0 ** (1 / 0.67)) - 1.0, 0.02])
+    assert np.array_equal(stress.with_liquidations(one, returns, 9, 0.67, 2.0), moved)
+
+
+def test_feedback_takes_down_those_whom_the_first_fall_left_standing() -> None:
+    # The second account stands the fall of 2 % and not what the first one's sale adds to it.
+    one = books([[1e6, 1e6]], [60e3, 71e3], margin=0.1, depth=1e4)
+    fall = np.array([[-0.02]])
+    once, twice = (stress.with_liquidations(one, fall, n, 0.67, 1.0)[0, 0] for n in (1, 2))
+    assert twice < once < -0.02
+    assert stress.losses(one, np.array([[twice]]))[0] > stress.losses(one, fall)[0]
+
+
+def test_the_fund_is_sized_on_schedule_and_not_in_between() -> None:
+    rule, state, found = TailLoss(TailLoss.Parameters(every=24.0)), None, []
+    for step in range(7):
+        target, state = rule.rule(view(books([[1e6]], [1e3 * step])), state, None)
+        found.append(target)
+    assert found[0] == found[1] == found[2] > found[3] == found[4] == found[5] > found[6]
+
+
+def test_history_is_used_once_there_is_enough_of_it_and_rescaled_to_present_volatility_if_filtered() -> None:
+    # Twenty returns of -10 % seen at a volatility of 0.8, then 1.6 is measured: filtered, log(0.9) counts twice.
+    for kind, expected in (("historical", 1e6 * 0.1), ("filtered", 1e6 * (1.0 - 0.9**2))):
+        rule, state = TailLoss(TailLoss.Parameters(scenarios=kind, least=20, every=8.0)), None
+        one = books([[1e6]], [0.0])
+        for step in range(20):
+            _, state = rule.rule(view(one, returns=0.5 if step == 0 else -0.1), state, None)
+        target, state = rule.rule(view(one, returns=-0.1, volatility=0.8), state, None)
+        assert target == pytest.approx(1e5, rel=1e-9)
+        target, _ = rule.rule(view(one, returns=-0.1, volatility=1.6), state, None)
+        assert target == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", sorted(sizing_rules.members))
+@pytest.mark.parametrize("divided", ["all", "market"])
+def test_every_rule_sizes_a_world_and_pools_are_not_larger_than_it(kind: str, divided: str) -> None:
+    world = Scenario().model_dump(mode="json", by_alias=True)
+    world["traders"]["groups"] = [{"count": 60, "equity": 6e7, "leverage": 15.0}]
+    stressed = {"horizon": 72.0, "feedback": 2} if kind not in ("fixed", "open_interest") else {}
+    world["venues"][0]["clearinghouse"] |= {"sizing": {"type": kind, **stressed}, "pools": {"by": divided}}
+    eco = Ecosystem(Scenario.model_validate(world), rng=1, check_laws=True, record_events=False)
+    eco.run_for(3)
+    assert eco.venue.target > 0.0
+    assert eco.observation["adequacy"] == eco.venue.ledger.fund / eco.venue.target
+
+
+def test_cover_of_institutions_looks_at_them_alone() -> None:
+    one = books([[1000.0, 500.0]], [0.0, 0.0])
+    one.institution[1] = True
+    settings = {"number": 1, "tail": 1e6, "count": 100}
+    everybody = Cover(Cover.Parameters(**settings)).rule(view(one), None, None)[0]
+    some = Cover(Cover.Parameters(**settings, of="institutions")).rule(view(one), None, None)[0]
+    assert some == pytest.approx(0.5 * everybody)
