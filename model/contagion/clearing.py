@@ -107,7 +107,8 @@ def clear(
 
     Raises:
         ValueError: an input of the wrong shape, range or kind.
-        ArithmeticError: τ > 1 at a knife's edge, where payments neither settle nor run down.
+        ArithmeticError: payments that run down too slowly to see the end: τ > 1 at a knife's edge, or margin within a closed group that
+            pays outsiders first.
     """
     debts = read(liabilities, external_assets, external_liabilities, eisenberg_noe() if rule is None else rule, seniority, margin)
     waves = np.full(debts.nominal.size, -1, dtype=np.int64)

@@ -18,12 +18,12 @@ _SWEEPS: Final = 5
 _SETTLED: Final = 1e-13
 """Largest relative residual accepted from the iterative solver."""
 _PATIENCE: Final = 100_000
-"""Plain iterations after which a problem that amplifies losses is given up."""
+"""Plain iterations after which a problem that has to be solved by them is given up."""
 
 
 def paid_shares(debts: Debts, fractions: Floats, failed: Flags) -> Floats:
     """Shares of debts within the network that are paid if exactly `failed` are in default, coming down from `fractions`; shape (n,)."""
-    if debts.amplifies:
+    if debts.amplifies or (debts.rising and debts.margins is not None):
         return _descended(debts, fractions, failed)
     return _solved(debts, fractions, failed)
 
@@ -54,8 +54,9 @@ def _solved(debts: Debts, fractions: Floats, failed: Flags) -> Floats:
 
 
 def _descended(debts: Debts, fractions: Floats, failed: Flags) -> Floats:
-    """Where losses are amplified equations may have several solutions: plain iteration from above, which finds the greatest.
+    """Where equations may have several solutions: plain iteration from above, which finds the greatest.
 
+    They may if losses are amplified, or if margin feeds a closed group that pays outsiders first.
     Every so often, if they are few, the linear equations of the moving nodes are solved. That solution is the greatest too if amplification
     dies out among them (spectral radius below 1), if it lies below the iterates, and if nobody else moves at it.
     """
@@ -67,7 +68,7 @@ def _descended(debts: Debts, fractions: Floats, failed: Flags) -> Floats:
             return shares
         if sweep % 16 == 0 and (polished := _polished(debts, shares, failed)) is not None:
             return polished
-    raise ArithmeticError(f"clearing: payments did not settle within {_PATIENCE} iterations at the transmission given")
+    raise ArithmeticError(f"clearing: payments did not settle within {_PATIENCE} iterations")
 
 
 def _polished(debts: Debts, shares: Floats, failed: Flags) -> Floats | None:

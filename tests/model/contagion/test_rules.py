@@ -135,6 +135,18 @@ def test_two_that_hold_back_from_each_other_run_down_to_what_margin_covers() -> 
     exactly(held.recovery, [1 - 0.15 / 11] * 2)
 
 
+def test_margin_that_feeds_a_closed_group_whose_outsiders_come_first_leaves_the_greatest_of_its_solutions() -> None:
+    """All four fail and owe outsiders 0, 3, 3, 3 first. The shares 23/60, 9/10, 2/75, 1/6 clear, and so do lower ones.
+
+    Node 0 gets 18 and 0.5 + 25/3, of 70. Node 1 has 2, gets 115/6 and 3 + 4/3, pays 3: 22.5 of 25. Node 2 gets 0.5 + 23/6, pays 3: 4/3 of
+    50. Node 3 has 2, gets 0.5 + 23/6 and 0.5 + 4.5, pays 3: 25/3 of 50.
+    """
+    L = [[0, 50, 10, 10], [20, 0, 0, 5], [0, 50, 0, 0], [50, 0, 0, 0]]
+    c = [[0, 0, 0.5, 0.5], [0, 0, 0, 0.5], [0, 3, 0, 0], [0.5, 0, 0, 0]]
+    found = clear(L, [0, 2, 0, 2], [0, 3, 3, 3], seniority="external_senior", margin=c)
+    exactly(found.interbank_recovery, [23 / 60, 9 / 10, 2 / 75, 1 / 6])
+
+
 def test_amplified_losses_that_die_out_are_solved_to_the_last_digit() -> None:
     """Each owes the other 2 and outsiders 8, has 7.9, tau = 1.5: s = 10 - 7.9 - 2 y, y = 1 - 0.15 s = 1 - 0.315 + 0.3 y = 0.685/0.7."""
     found = clear([[0, 2], [2, 0]], [7.9, 7.9], [8, 8], rule=paddrik_rajan_young(1.5))
