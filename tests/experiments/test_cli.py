@@ -79,7 +79,9 @@ def test_help_imports_nothing_heavy(words: list[str], tmp_path: Path) -> None:
 def test_help_lists_every_command(backstop: Backstop) -> None:
     done = backstop("--help")
     assert done.code == 0
-    assert all(f" {command} " in done.out for command in ("run", "sweep", "resume", "retry", "status", "study", "scenario", "bench", "validate"))
+    assert all(
+        f" {command} " in done.out for command in ("run", "sweep", "resume", "retry", "status", "study", "scenario", "bench", "validate")
+    )
 
 
 def test_linear_algebra_runs_on_one_thread(tmp_path: Path) -> None:
