@@ -18,6 +18,7 @@ import itertools
 import logging
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -240,7 +241,7 @@ def _run(home: StudyFolder, where: Where, tasks: Sequence[Task], work: tuple[str
         if where.here:
             _here(tasks, work, course)
         else:
-            with _client(where, home, len(tasks)) as client:
+            with _client(where, home, len(tasks), course.stopping) as client:
                 _hand_out(client, tasks, work, course)
     if course.fault is not None:
         raise course.fault
@@ -304,7 +305,7 @@ def _judge(future: "Future[str]", task: Task, root: Path, source: str, course: _
 
 
 @contextmanager
-def _client(where: Where, home: StudyFolder, tasks: int) -> Iterator["Client"]:
+def _client(where: Where, home: StudyFolder, tasks: int, stopping: threading.Event) -> Iterator["Client"]:
     """A client of the cluster that is to do the runs, its workers looked at before the first."""
     from distributed import Client  # noqa: PLC0415
 
@@ -317,7 +318,7 @@ def _client(where: Where, home: StudyFolder, tasks: int) -> Iterator["Client"]:
             client = stack.enter_context(Client(cluster))
         if not where.slurm and not where.scheduler:
             client.register_worker_callbacks(_deaf)
-        _inspect(client, home)
+        _inspect(client, home, stopping)
         yield client
 
 
@@ -327,7 +328,7 @@ def _local(workers: int | None, tasks: int) -> Any:
     from distributed import LocalCluster  # noqa: PLC0415
 
     count = max(1, min(CPU_COUNT if workers is None else workers, tasks))
-    return LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1")
+    return LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1")
 
 
 def _slurm(profile: Path | None, workers: int | None) -> Any:
@@ -365,13 +366,26 @@ def _deaf() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _inspect(client: "Client", home: StudyFolder) -> None:
+def _await_worker(client: "Client", stopping: threading.Event) -> None:
+    """Waits for the first worker, a queue's perhaps for long; an interruption ends the wait."""
+    deadline = time.monotonic() + ARRIVAL
+    while True:
+        if stopping.is_set():
+            raise KeyboardInterrupt
+        try:
+            return client.wait_for_workers(1, timeout=1.0)
+        except TimeoutError:
+            if time.monotonic() > deadline:
+                raise ScenarioError([fault("sweep", None, "workers", "none within an hour", "at least one")]) from None
+
+
+def _inspect(client: "Client", home: StudyFolder, stopping: threading.Event) -> None:
     """Refuses workers that would give other numbers, or cannot reach the folder.
 
     Raises:
         ScenarioError: one line for each difference.
     """
-    client.wait_for_workers(1, timeout=ARRIVAL)
+    _await_worker(client, stopping)
     threads = max(client.nthreads().values())
     if threads > 1:
         raise ScenarioError([fault("sweep", None, "workers", f"{threads} threads in one", "1 in each: dask worker --nthreads 1")])
