@@ -45,6 +45,8 @@ app.command(
 app.command("experiments.study_commands:resume", name="resume", help="Run what a study's folder lacks.")
 app.command("experiments.study_commands:retry", name="retry", help="Run what a study's folder lacks, and what failed.")
 app.command("experiments.study_commands:status", name="status", help="Say how far a study is.")
+app.command("experiments.analysis_commands:analyse", name="analyse", help="Make a study's analyses: tables with intervals.")
+app.command("experiments.analysis_commands:report", name="report", help="Write a study's figures, tables and one HTML page.")
 scenario = App(name="scenario", help="Check scenario files, list the shipped ones, print their schema.", help_format="plaintext")
 scenario.command("experiments.commands:check", name="check", help="Say what is wrong with a scenario file, a line a fault.")
 scenario.command("experiments.commands:schema", name="schema", help="Print the JSON Schema of scenario files.")

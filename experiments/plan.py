@@ -72,11 +72,11 @@ def make(study: Study, source: str | None = None) -> Plan:
         ScenarioError: scenarios that contradict themselves, a line each.
     """
     source = source or source_digest()
-    seeds = [study.seed_of(replication) for replication in range(study.replications)]
     faults: list[str] = []
     rows: list[tuple[Any, ...]] = []
     design = points(study)
     for at, point in enumerate(design.to_dict("records")):
+        seeds = [study.seed_of(replication, at) for replication in range(study.replications)]
         for arm in study.arms:
             try:
                 world = _tried(study, arm, point)  # type: ignore[arg-type]

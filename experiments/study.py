@@ -232,6 +232,13 @@ class Convergence(Parameters):
     type: Literal["convergence"]
 
 
+class Opening(Parameters):
+    """Whether the answer hangs on the opening: by burn-in where full series are kept, and by a factor that sets an opening value."""
+
+    type: Literal["opening"]
+    lever: Annotated[str | None, Field(description="a factor that sets an opening value, such as the fund's")] = None
+
+
 class SobolIndices(Parameters):
     """First-order and total indices; wants design saltelli."""
 
@@ -265,7 +272,7 @@ class Prim(Parameters):
 
 
 type Analysis = Annotated[
-    Means | Paired | Convergence | SobolIndices | MorrisEffects | Pawn | RbdFast | Prim,
+    Means | Paired | Convergence | Opening | SobolIndices | MorrisEffects | Pawn | RbdFast | Prim,
     Field(discriminator="type"),
 ]
 
@@ -294,6 +301,10 @@ class Study(Parameters):
     design: Annotated[Design, Field(description="at which points")]
     replications: Annotated[int, Field(ge=1, description="runs of each point and arm, with other draws each")] = 1
     seed: Annotated[int, Field(ge=0, description="of the design and of every run")] = 0
+    draws: Annotated[
+        Literal["common", "own"],
+        Field(description="common: the same at every point; own: each point has its own, for a mean over points that were drawn at random"),
+    ] = "common"
     arms: dict[Label, Settings] = Field(
         default={"base": {}}, min_length=1, description="policies compared at every point under the same draws: settings by dotted path"
     )
@@ -334,9 +345,9 @@ class Study(Parameters):
         settings = [*overrides(self.arms[arm], lambda path: f"arms.{arm}.{path}"), *overrides(varied, lambda path: f"factor {path}")]
         return apply(self.scenario, settings)
 
-    def seed_of(self, replication: int) -> int:
-        """Of all draws of a replication (from 0), the same at every point and for every arm: common random numbers."""
-        return seed_from(np.random.SeedSequence(self.seed, spawn_key=(replication,)))
+    def seed_of(self, replication: int, point: int = 0) -> int:
+        """Of all draws of a replication (from 0), the same for every arm and, unless draws are its own, at every point (from 0)."""
+        return seed_from(np.random.SeedSequence(self.seed, spawn_key=(replication,) if self.draws == "common" else (replication, point)))
 
 
 def overrides(settings: Settings, label: Any) -> list[Override]:

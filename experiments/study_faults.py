@@ -13,7 +13,21 @@ from pydantic import TypeAdapter
 
 from experiments import shipped
 from experiments.provenance import price_files
-from experiments.study import DUMMY, Analysis, Design, Factor, Factorial, Morris, Output, Paired, Prim, Saltelli, Settings, overrides
+from experiments.study import (
+    DUMMY,
+    Analysis,
+    Design,
+    Factor,
+    Factorial,
+    Morris,
+    Opening,
+    Output,
+    Paired,
+    Prim,
+    Saltelli,
+    Settings,
+    overrides,
+)
 from model.errors import ScenarioError, fault
 from model.observables import observables
 from model.scenario import Scenario
@@ -165,6 +179,10 @@ def _analysis(place: Place, analysis: Any, parts: _Parts) -> Iterator[Finding]:
             yield Finding((*place, "against"), repr(analysis.against), _one_of(analysis.against, arms, "an arm"))
         elif len(arms) < 2:
             yield Finding((*place, "against"), "a single arm", "at least 2 arms")
+    if isinstance(analysis, Opening) and analysis.lever is not None and "factors" in parts.whole:
+        known = [factor.name for factor in parts.factors.values()]
+        if analysis.lever not in known:
+            yield Finding((*place, "lever"), repr(analysis.lever), _one_of(analysis.lever, known, "a factor"))
     if isinstance(analysis, Prim) and "outputs" in parts.whole:
         known = [output.name for output in parts.outputs.values()]
         if analysis.output not in known:

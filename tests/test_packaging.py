@@ -53,7 +53,7 @@ def installed(wheel: Path) -> Path:
 
 
 def test_the_wheel_holds_every_module_and_every_scenario(wheel: Path) -> None:
-    expected = source_files("*.py") | source_files("*.yaml")
+    expected = source_files("*.py") | source_files("*.yaml") | source_files("*.html")
     assert {"agents/__init__.py", "agents/clearinghouse/__init__.py", "experiments/__init__.py", "model/__init__.py"} <= expected
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}

@@ -1,0 +1,356 @@
+"""The figures of a study: means, paired differences, convergence, what drives an output, and the opening's part in it.
+
+Each is drawn from one tidy table and saved with it. Where a number is missing because runs failed there is a gap, never a line across.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator, ScalarFormatter
+
+from experiments import drawing as d
+from experiments.analysis.blocks import Measure
+from experiments.analysis.indices import DUMMY
+from experiments.drawing import BLACK, BLUE, DASHES, GREY, MARKERS, ORANGE, PALETTE, Drawing, Floats
+from experiments.study import Factor, Factorial
+
+if TYPE_CHECKING:
+    from experiments.study import Study
+
+COLUMNS: Final = 3
+"""Panels side by side."""
+PANELS: Final = 9
+"""Panels of one figure at most; what does not fit is drawn against each factor instead."""
+COLOURS: Final = tuple(colour for colour in PALETTE if colour != GREY)
+
+
+def figures(study: "Study", measures: Sequence[Measure], tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, Drawing]]:
+    """Name, caption and drawing of each figure that the tables allow, in the order of the report."""
+    of = {measure.name: {name: table[table["output"] == measure.name] for name, table in tables.items()} for measure in measures}
+    for measure in measures:
+        for name, column in (("means", "mean"), ("paired", "difference")):
+            found = of[measure.name].get(name)
+            if found is not None and found[column].notna().any():
+                yield f"{name}_{measure.name}", _caption(name, found, measure), varied(study, measure, found, column)
+    for name in ("sobol", "morris", "pawn", "rbd_fast"):
+        if name in tables and tables[name][_ESTIMATE[name]].notna().any():
+            yield name, _DRIVERS[name], drivers(study, measures, name, tables[name])
+    if "sobol" in tables and len(set(tables["sobol"]["base_points"])) > 1:
+        yield "sobol_convergence", _DRIVERS["sobol_convergence"], settling(study, tables["sobol"])
+    for measure in measures:
+        found = of[measure.name].get("convergence")
+        if found is not None and found["half_width"].notna().any():
+            yield f"convergence_{measure.name}", _caption("convergence", found, measure), narrowing(study, measure, found)
+        found = of[measure.name].get("opening_burn_in")
+        if found is not None and len(found):
+            yield f"opening_{measure.name}", _caption("opening_burn_in", found, measure), openings(study, measure, found)
+
+
+_ESTIMATE: Final = {"sobol": "index", "morris": "mu_star", "pawn": "index", "rbd_fast": "index"}
+_DRIVERS: Final = {
+    "sobol": "Sobol indices with 95 % bootstrap intervals: first order is what a factor does alone, total what it does with all others. "
+    "The dummy sets nothing.",
+    "morris": "Morris' mu*: mean absolute change of the output over the whole range of a factor, with 95 % bootstrap intervals; crosses: "
+    "sigma, which shows interaction or curvature.",
+    "pawn": "PAWN: median Kolmogorov–Smirnov distance with 95 % intervals. What is not above the dummy (dashed) is not resolved.",
+    "rbd_fast": "First-order indices by RBD-FAST with 95 % intervals. What is not above the dummy (dashed) is not resolved.",
+    "sobol_convergence": "Total Sobol indices against the number of base points, with 95 % bootstrap intervals.",
+}
+
+
+def _caption(name: str, table: pd.DataFrame, measure: Measure) -> str:
+    counts = sorted({int(n) for n in table["n"]})
+    said = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    kinds = ", ".join(sorted({kind for kind in table["interval"] if not str(kind).startswith("none")})) or "no interval"
+    what = {
+        "means": f"{'Probability' if measure.binary else 'Mean'} over {said} replications; bars: 95 % intervals ({kinds}).",
+        "paired": f"Mean paired difference under the same draws over {said} pairs; bars: 95 % intervals ({kinds}).",
+        "convergence": "Half-width of the 95 % interval against replications; thin: each point and arm, thick: their median.",
+        "opening_burn_in": f"With more of the beginning left out, at the first point, {said} replications; bars: 95 % intervals ({kinds}).",
+    }
+    return what[name]
+
+
+# -- against factors --------------------------------------------------------------------------------------------------------------------
+
+
+def varied(study: "Study", measure: Measure, table: pd.DataFrame, column: str) -> Drawing:
+    """An estimate at every point, against one factor by line and panel where the design is a grid, else against each factor."""
+    title = f"{study.name}: {d.words(measure.name)}" + (
+        f", difference from arm {table['against'].iloc[0]}" if column == "difference" else ""
+    )
+    across = max(study.factors, key=lambda factor: (factor.scale != "choice", table[factor.name].nunique()))
+    others = [factor for factor in study.factors if factor is not across]
+    arms = list(dict.fromkeys(table["arm"]))
+    lines = others.pop(0) if len(arms) == 1 and others else None
+    cells = list(table.groupby([factor.name for factor in others], sort=False)) if others else [((), table)]
+    if not isinstance(study.design, Factorial) or len(cells) > PANELS:
+        return _scattered(study, measure, table, column, title)
+    figure, axes = _grid(title, len(cells), share=True)
+    scaled = _Money.of(measure.unit, table[[column, "low", "high"]])
+    for axis, (values, cell) in zip(axes, cells, strict=True):
+        if others:
+            axis.set_title(", ".join(f"{d.words(f.name)} {_value(f, value)}" for f, value in zip(others, values, strict=True)))
+        by = lines.name if lines else "arm"
+        for at, (name, line) in enumerate(cell.groupby(by, sort=False)):
+            _draw_line(axis, across, line.sort_values(across.name), column, scaled, at, str(_value(lines, name) if lines else name))
+        _finish(axis, across, measure, scaled, column, table)
+    if lines or len(arms) > 1:
+        _legend(axes[min(len(cells), COLUMNS) - 1], d.words(lines.name) if lines else "arm")
+    return figure, {"": table}
+
+
+def _scattered(study: "Study", measure: Measure, table: pd.DataFrame, column: str, title: str) -> Drawing:
+    """Every point against each factor in a panel of its own."""
+    figure, axes = _grid(title, len(study.factors), share=True)
+    scaled = _Money.of(measure.unit, table[[column]])
+    arms = list(dict.fromkeys(table["arm"]))
+    for axis, factor in zip(axes, study.factors, strict=True):
+        for at, arm in enumerate(arms):
+            part = table[table["arm"] == arm]
+            look: dict[str, Any] = {"marker": MARKERS[at % len(MARKERS)], "color": COLOURS[at % len(COLOURS)], "label": arm}
+            axis.scatter(_places(factor, part[factor.name]), part[column] / scaled.divisor, s=7, alpha=0.6, linewidths=0, **look)
+        _finish(axis, factor, measure, scaled, column, table)
+    if len(arms) > 1:
+        _legend(axes[min(len(study.factors), COLUMNS) - 1], "arm")
+    return figure, {"": table}
+
+
+def _draw_line(axis: Axes, across: Factor, line: pd.DataFrame, column: str, scaled: "_Money", at: int, label: str) -> None:
+    """One line with its intervals, a little beside the others so that bars do not cover each other."""
+    x = _places(across, line[across.name])
+    aside = (at % 2 * 2 - 1) * ((at + 1) // 2) * 0.012
+    ends = float(x.min()), float(x.max())
+    x = x * (ends[1] / ends[0]) ** aside if across.scale == "log" else x + aside * max(ends[1] - ends[0], 1.0)
+    y, low, high = (line[name].to_numpy(dtype=float) / scaled.divisor for name in (column, "low", "high"))
+    look: dict[str, Any] = {"color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)]}
+    drawn = "" if across.scale == "choice" else DASHES[at % len(DASHES)]
+    axis.plot(x, y, linestyle=drawn, label=label, **look)
+    axis.vlines(x, low, high, color=look["color"], linewidth=0.9)
+
+
+def _finish(axis: Axes, across: Factor, measure: Measure, scaled: "_Money", column: str, table: pd.DataFrame) -> None:
+    """Axes, their units and their limits."""
+    _across(axis, across, table[across.name])
+    if column == "difference":
+        axis.axhline(0.0, color=BLACK, linewidth=0.6, zorder=0)
+    else:
+        _from_zero(axis, table[[column, "low", "high"]] / scaled.divisor, measure.binary)
+    if axis.get_subplotspec() is None or axis.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+        name = f"Difference in {d.words(measure.name)}" if column == "difference" else d.words(measure.name).capitalize()
+        axis.set_ylabel(f"{name}\n({scaled.unit})")
+
+
+def _from_zero(axis: Axes, columns: pd.DataFrame, binary: bool) -> None:
+    """A vertical axis from zero where nothing lies below it; room for all panels that share it, and for a probability that is zero."""
+    top = max(float(columns.max().max()), 0.05 if binary else 0.0)
+    if float(columns.min().min()) >= 0.0 and top > 0.0:
+        axis.set_ylim(-0.02 * top if binary else 0.0, 1.06 * top)
+
+
+def _across(axis: Axes, factor: Factor, values: "pd.Series[Any]") -> None:
+    """The horizontal axis of a factor: its scale, ticks that a person reads, its name and unit."""
+    if factor.scale == "choice":
+        axis.set_xticks(range(len(factor.labels)), [_short(label) for label in factor.labels])
+        axis.set_xlim(-0.5, len(factor.labels) - 0.5)
+        axis.set_xlabel(d.words(factor.name).capitalize())
+        return
+    levels = np.unique(values.to_numpy(dtype=float))
+    if factor.scale == "log":
+        axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    if levels.size <= 6:
+        axis.xaxis.set_major_locator(FixedLocator(levels.tolist()))
+        axis.xaxis.set_minor_locator(NullLocator())
+    elif factor.scale == "integer":
+        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    money = factor.unit == "USD"
+    axis.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: _brief(value) if money else f"{value:g}") if money or levels.size <= 6 else ScalarFormatter()
+    )
+    unit = f" ({factor.unit})" if factor.unit and not money and factor.unit != "1" else ""
+    if money and 4 < levels.size <= 6:
+        axis.tick_params(axis="x", labelrotation=30)
+    axis.set_xlabel(f"{d.words(factor.name).capitalize()}{unit}")
+
+
+def _brief(usd: float) -> str:
+    """Money on a tick: two digits, no zeros that say nothing."""
+    divisor, unit = d.scale(np.array([usd]))
+    return f"${float(f'{usd / divisor:.2g}'):g}{unit[1:]}"
+
+
+# -- convergence and opening ------------------------------------------------------------------------------------------------------------
+
+
+def narrowing(study: "Study", measure: Measure, table: pd.DataFrame) -> Drawing:
+    """Half-widths of intervals against replications, and the slope of the root law."""
+    figure, (axis, *_) = _grid(f"{study.name}: {d.words(measure.name)}, convergence", 1)
+    table = table[table["half_width"].notna()]
+    scaled = _Money.of(measure.unit, table[["half_width"]])
+    for _, line in table.groupby(["point", "arm"], sort=False):
+        axis.plot(line["n"], line["half_width"] / scaled.divisor, color=GREY, linewidth=0.5, alpha=0.6)
+    median = table.groupby("n")["half_width"].median() / scaled.divisor
+    axis.plot(median.index, median, color=BLUE, marker="o", linewidth=1.6, label="median of points and arms")
+    law = float(median.iloc[-1]) * np.sqrt(float(median.index[-1]) / median.index.to_numpy(dtype=float))
+    axis.plot(median.index, law, color=BLACK, linestyle=DASHES[1], linewidth=0.8, label="∝ 1 / √replications")
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(FixedLocator([float(n) for n in median.index]))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_ylim(bottom=0.0)
+    axis.set_xlabel("Replications")
+    axis.set_ylabel(f"Half-width of the interval\n({scaled.unit})")
+    _legend(axis, "")
+    return figure, {"": table}
+
+
+def openings(study: "Study", measure: Measure, table: pd.DataFrame) -> Drawing:
+    """An output against how much of the beginning is left out."""
+    figure, (axis, *_) = _grid(f"{study.name}: {d.words(measure.name)}, by burn-in", 1)
+    unit = str(table["unit"].iloc[0])
+    scaled = _Money.of(unit, table[["mean", "low", "high"]])
+    burn_in = Factor(name="burn_in", path="burn_in", low=0.0, high=float(max(table["burn_in"].max(), 1)), unit="steps left out")
+    for at, (arm, line) in enumerate(table.groupby("arm", sort=False)):
+        _draw_line(axis, burn_in, line, "mean", scaled, at, str(arm))
+    axis.axvline(study.burn_in, color=BLACK, linestyle=DASHES[2], linewidth=0.8, zorder=0, label="the study's")
+    _from_zero(axis, table[["mean", "low", "high"]] / scaled.divisor, measure.binary)
+    axis.set_xlabel("Burn-in (steps left out)")
+    axis.set_ylabel(f"{d.words(measure.name).capitalize()}\n({scaled.unit})")
+    _legend(axis, "")
+    return figure, {"": table}
+
+
+# -- drivers ----------------------------------------------------------------------------------------------------------------------------
+
+
+def drivers(study: "Study", measures: Sequence[Measure], name: str, table: pd.DataFrame) -> Drawing:
+    """A panel an output and arm: each factor's index with its interval, the largest on top."""
+    if name == "sobol":
+        table = table[(table["base_points"] == table["base_points"].max()) & (table["order"] != "second")]
+    column = _ESTIMATE[name]
+    panels = [(key, part) for key, part in table.groupby(["output", "arm"], sort=False) if part[column].notna().any()]
+    many = len(set(table["arm"])) > 1
+    figure, axes = _grid(f"{study.name}: {_METHOD[name]}", len(panels), height=0.75 + 0.21 * table["factor"].nunique(), columns=2)
+    units = {measure.name: measure.unit for measure in measures}
+    for axis, ((output, arm), part) in zip(axes, panels, strict=True):
+        axis.set_title(d.words(str(output)) + (f", arm {arm}" if many else ""))
+        scaled = _Money.of(units.get(str(output), ""), part[[column]]) if name == "morris" else _Money(1.0, "index")
+        _draw_drivers(axis, part, column, scaled, name)
+    if name == "sobol":
+        _legend(axes[min(len(panels), 2) - 1], "")
+    return figure, {"": table}
+
+
+_METHOD: Final = {
+    "sobol": "Sobol indices",
+    "morris": "elementary effects",
+    "pawn": "PAWN indices",
+    "rbd_fast": "first-order indices by RBD-FAST",
+}
+
+
+def _draw_drivers(axis: Axes, part: pd.DataFrame, column: str, scaled: "_Money", name: str) -> None:
+    """Dots with intervals, factors from the top down by their largest estimate; the dummy last."""
+    strength = part.groupby("factor")[column].max()
+    order = [
+        *strength.drop(DUMMY, errors="ignore").sort_values(ascending=False, kind="stable").index,
+        *([DUMMY] if DUMMY in strength else []),
+    ]
+    orders = list(dict.fromkeys(part["order"])) if name == "sobol" else [""]
+    for at, kind in enumerate(orders):
+        rows = (part[part["order"] == kind] if kind else part).set_index("factor").loc[order]
+        y = np.arange(len(order)) + (at - (len(orders) - 1) / 2) * 0.25
+        look: dict[str, Any] = {"color": COLOURS[at], "zorder": 3}
+        label = {"first": "first order", "total": "total"}.get(kind, "")
+        axis.hlines(y, rows["low"] / scaled.divisor, rows["high"] / scaled.divisor, linewidth=1.2, **look)
+        axis.plot(rows[column] / scaled.divisor, y, linestyle="", marker=MARKERS[at], label=label, **look)
+        if name == "morris":
+            axis.plot(rows["sigma"] / scaled.divisor, y, linestyle="", marker="x", color=ORANGE)
+    if DUMMY in strength and name in ("pawn", "rbd_fast"):
+        axis.axvline(float(strength[DUMMY]), color=BLACK, linestyle=DASHES[1], linewidth=0.7, zorder=0)
+    axis.axvline(0.0, color=BLACK, linewidth=0.6, zorder=0)
+    axis.set_yticks(range(len(order)), [d.words(str(factor)) for factor in order])
+    axis.set_ylim(len(order) - 0.5, -0.5)
+    axis.set_xlabel(f"mu* and sigma ({scaled.unit})" if name == "morris" else "Index")
+
+
+def settling(study: "Study", table: pd.DataFrame) -> Drawing:
+    """Total indices against base points, a panel an output and arm."""
+    table = table[table["order"] == "total"]
+    panels = [(key, part) for key, part in table.groupby(["output", "arm"], sort=False) if part["index"].notna().any()]
+    many = len(set(table["arm"])) > 1
+    figure, axes = _grid(f"{study.name}: total Sobol indices, convergence", len(panels), columns=2)
+    base = Factor(name="base_points", path="design.points", scale="log", low=1.0, high=float(max(table["base_points"].max(), 2)))
+    for axis, ((output, arm), part) in zip(axes, panels, strict=True):
+        axis.set_title(d.words(str(output)) + (f", arm {arm}" if many else ""))
+        for at, (factor, line) in enumerate(part.groupby("factor", sort=False)):
+            _draw_line(axis, base, line, "index", _Money(1.0, "index"), at, d.words(str(factor)))
+        _across(axis, base, part["base_points"])
+        axis.axhline(0.0, color=BLACK, linewidth=0.6, zorder=0)
+        axis.set_ylabel("Total index")
+    _legend(axes[min(len(panels), 2) - 1], "")
+    return figure, {"": table}
+
+
+# -- parts ------------------------------------------------------------------------------------------------------------------------------
+
+
+class _Money:
+    """By what an output's values are divided, and the unit that is then theirs."""
+
+    def __init__(self, divisor: float, unit: str) -> None:
+        self.divisor, self.unit = divisor, unit
+
+    @classmethod
+    def of(cls, unit: str, columns: pd.DataFrame) -> "_Money":
+        """Money in thousands, millions, billions; anything else as it is."""
+        if not unit.startswith("USD"):
+            return cls(1.0, unit or "1")
+        values: list[Floats] = [columns[name].dropna().to_numpy(dtype=float) for name in columns]
+        divisor, money = d.scale(*values)
+        return cls(divisor, money + unit.removeprefix("USD"))
+
+
+def _grid(title: str, count: int, *, share: bool = False, height: float = 2.1, columns: int = COLUMNS) -> tuple[Figure, list[Axes]]:
+    """A figure of panels, row by row; a single one is not as wide as three."""
+    across = min(count, columns)
+    down = math.ceil(count / columns)
+    width = d.WIDTH if across > 1 else 0.66 * d.WIDTH
+    figure = Figure(figsize=(width, 0.3 + (height if count > 1 else max(height, 2.4)) * down), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, x=0.005, ha="left")
+    axes: list[Axes] = list(figure.subplots(down, across, squeeze=False, sharey=share).flat)
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, axes[:count]
+
+
+def _places(factor: Factor, values: "pd.Series[Any]") -> Floats:
+    """Where a factor's values stand on its axis; labels one after another."""
+    known = list(factor.labels)
+    return np.array([known.index(value) if known else value for value in values], dtype=np.float64)
+
+
+def _value(factor: Factor | None, value: Any) -> str:
+    """A factor's value as a person reads it."""
+    if factor is None or factor.scale == "choice":
+        return _short(str(value))
+    if factor.unit == "USD":
+        return d.usd(float(value))
+    return f"{float(value):.3g}" + (f" {factor.unit}" if factor.unit and factor.unit != "1" else "")
+
+
+def _short(label: str) -> str:
+    return d.words(label) if len(label) <= 18 else d.words(label[:17]) + "…"
+
+
+def _legend(axis: Axes, title: str) -> None:
+    """Beside the axes."""
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.03), title=title or None, alignment="left")
