@@ -5,8 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from experiments.study_commands import DEFAULTS, Options
+
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from experiments.analysis.tables import Analysed
+    from experiments.progress import Tally
 
 
 def analyse(folder: Path, /, *, quiet: Annotated[bool, Parameter(negative=())] = False) -> int:
@@ -38,6 +43,71 @@ def report(folder: Path, /, *, quiet: Annotated[bool, Parameter(negative=())] = 
     if not quiet:
         _say(f"look at {page}")
     return _refused(done)
+
+
+def rare(study: Path, /, *, out: Path | None = None, options: Options = DEFAULTS) -> int:
+    """Estimate the probability of rare events by drawing a shock where it matters and weighting each run.
+
+    Args:
+        study: A rare-event study file.
+        out: Its folder, new or carried on; results/<name> by default.
+    """
+    from experiments.analysis.blocks import Incomplete  # noqa: PLC0415
+    from experiments.rare_study import estimated, load_rare, told  # noqa: PLC0415
+    from experiments.report_figures import save_probabilities  # noqa: PLC0415
+
+    loaded = load_rare(study)
+    folder = out or Path("results") / loaded.name
+    with _progress(loaded.name, options) as progress:
+        try:
+            table = estimated(loaded, folder, options.where(), progress)
+        except (Incomplete, ValueError) as error:
+            _say(str(error))
+            return 3
+    save_probabilities(loaded.name, table, folder)
+    if not options.quiet:
+        _say(*told(table), f"all digits and draws are in {folder}")
+    return 0
+
+
+def search(file: Path, /, *, out: Path | None = None, options: Options = DEFAULTS) -> int:
+    """Search the frontier of safety against its cost, and simulate it again with other seeds.
+
+    Args:
+        file: A policy search file.
+        out: Its folder, new or carried on; results/<name> by default.
+    """
+    from experiments.analysis.blocks import Incomplete  # noqa: PLC0415
+    from experiments.analysis.discovery import MissingExtra  # noqa: PLC0415
+    from experiments.policy_search import load_search  # noqa: PLC0415
+    from experiments.policy_search import search as searched  # noqa: PLC0415
+    from experiments.report_figures import save_frontier  # noqa: PLC0415
+
+    given, study = load_search(file)
+    folder = out or Path("results") / given.name
+    with _progress(given.name, options) as progress:
+        try:
+            found = searched(given, study, folder, options.where(), progress)
+        except (Incomplete, MissingExtra) as error:
+            _say(str(error))
+            return 3
+    save_frontier(given, study, folder)
+    if not options.quiet:
+        kept = int(found["efficient"].sum())
+        _say(f"{kept} of {len(found)} points simulated again are efficient; look at {folder / 'figures'}, numbers in {folder / 'frontier.csv'}")
+    return 0
+
+
+def _progress(name: str, options: Options) -> "AbstractContextManager[Tally]":
+    """Where progress is told."""
+    import logging  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from experiments.progress import tallied  # noqa: PLC0415
+
+    logging.basicConfig(format="%(message)s", level=logging.ERROR if options.quiet else logging.WARNING)
+    return tallied(Console(stderr=True), name, quiet=options.quiet)
 
 
 def _refused(done: "Analysed") -> int:

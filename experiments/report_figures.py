@@ -5,6 +5,7 @@ Each is drawn from one tidy table and saved with it. Where a number is missing b
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from experiments.drawing import BLACK, BLUE, DASHES, GREY, MARKERS, ORANGE, PALE
 from experiments.study import Factor, Factorial
 
 if TYPE_CHECKING:
+    from experiments.policy_search import Objective, Search
     from experiments.study import Study
 
 COLUMNS: Final = 3
@@ -297,6 +299,66 @@ def settling(study: "Study", table: pd.DataFrame) -> Drawing:
         axis.set_ylabel("Total index")
     _legend(axes[min(len(panels), 2) - 1], "")
     return figure, {"": table}
+
+
+# -- rare events and policy search ------------------------------------------------------------------------------------------------------
+
+
+def save_probabilities(name: str, table: pd.DataFrame, folder: Path) -> list[Path]:
+    """The probabilities of a rare-event study on a logarithmic axis, by method; see `experiments.rare_study.estimated`."""
+    with d.style():
+        figure, (axis,) = _grid(f"{name}: probabilities with 95 % intervals", 1, height=0.8 + 0.35 * len(set(table["event"])))
+        events = list(dict.fromkeys(table["event"]))
+        for at, (method, rows) in enumerate(table.groupby("method", sort=False)):
+            look: dict[str, Any] = {"color": COLOURS[at], "zorder": 3}
+            y = np.array([events.index(event) for event in rows["event"]]) + (at - 0.5) * 0.25
+            axis.hlines(y, rows["low"].clip(lower=1e-12), rows["high"], linewidth=1.2, **look)
+            axis.plot(rows["probability"].where(rows["probability"] > 0.0), y, linestyle="", marker=MARKERS[at], label=str(method), **look)
+        shown = table[["probability", "low", "high"]].to_numpy(dtype=float)
+        least, most = float(np.nanmin(shown[shown > 0.0], initial=1.0)), float(np.nanmax(shown, initial=0.0))
+        axis.set_xscale("log")
+        axis.set_xlim(least / 2.0, min(1.0, most * 2.0) if most > 0.0 else 1.0)
+        axis.set_yticks(range(len(events)), [d.words(event) for event in events])
+        axis.set_ylim(len(events) - 0.5, -0.5)
+        axis.set_xlabel("Probability")
+        _legend(axis, "")
+        place = folder / "figures"
+        place.mkdir(exist_ok=True)
+        return d.save((figure, {"": table}), place, "probabilities")
+
+
+def save_frontier(given: "Search", study: "Study", folder: Path) -> list[Path]:
+    """Every point tried, and the frontier simulated again with its intervals; see `experiments.policy_search.search`."""
+    tried, told = pd.read_csv(folder / "evaluations.csv"), pd.read_csv(folder / "frontier.csv")
+    units = {output.name: "probability" if output.over == "any" else output.unit for output in study.outputs}
+    axes_of = {}
+    for name, objective in (("cost", given.cost), ("safety", given.safety)):
+        values = pd.concat([tried[name], told[name], told[f"{name}_high"]]).to_frame(name)
+        axes_of[name] = _Money.of(units[objective.output], values)
+    with d.style():
+        figure, (axis,) = _grid(f"{given.name}: the frontier of {study.name}", 1, height=2.8)
+        cost, safety = axes_of["cost"], axes_of["safety"]
+        axis.scatter(tried["cost"] / cost.divisor, tried["safety"] / safety.divisor, s=6, color=GREY, linewidths=0, label="tried")
+        for at, (label, rows) in enumerate((("efficient", told[told["efficient"]]), ("not efficient after all", told[~told["efficient"]]))):
+            if rows.empty:
+                continue
+            x, y = rows["cost"] / cost.divisor, rows["safety"] / safety.divisor
+            look: dict[str, Any] = {"color": COLOURS[at], "linewidth": 0.8}
+            axis.hlines(y, rows["cost_low"] / cost.divisor, rows["cost_high"] / cost.divisor, **look)
+            axis.vlines(x, rows["safety_low"] / safety.divisor, rows["safety_high"] / safety.divisor, **look)
+            axis.plot(x, y, linestyle="", marker=MARKERS[at], color=COLOURS[at], label=label)
+        axis.set_xlabel(f"{_stated(given.cost)} ({cost.unit})")
+        axis.set_ylabel(f"{_stated(given.safety)}\n({safety.unit})")
+        _legend(axis, f"{int(told['replications'].iloc[0])} fresh replications")
+        place = folder / "figures"
+        place.mkdir(exist_ok=True)
+        return d.save((figure, {"": told, "_tried": tried}), place, "frontier")
+
+
+def _stated(objective: "Objective") -> str:
+    """An objective in words."""
+    name = d.words(objective.output)
+    return name.capitalize() if objective.statistic == "mean" else f"Expected shortfall of {name}, {objective.level:.0%}"
 
 
 # -- parts ------------------------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The model: an exchange and those around it, and the order in which things happen."""
 
+import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -238,6 +239,13 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.datacollector.collect(self)
         if self.check_laws:
             self.assert_laws()
+
+    def branched(self, seed: int) -> "Ecosystem":
+        """A copy of the world as it stands, whose later draws are those of another seed: what else might have come of it."""
+        other = copy.deepcopy(self)
+        other._streams.reseed(seed)  # noqa: SLF001 - its own kind
+        other.seed = seed
+        return other
 
     # -- laws -----------------------------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,11 @@ class Streams:
             stream = self._streams[name] = self._open(name)
         return stream.wind(step)
 
+    def reseed(self, seed: int) -> None:
+        """Draws everything from now on as a run of another seed would; generators handed out before are not to be used any more."""
+        self.seed = seed
+        self._streams.clear()
+
     def _open(self, name: str) -> "_Stream":
         key = crc32(name.encode())
         if self._names.setdefault(key, name) != name:

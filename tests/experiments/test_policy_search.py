@@ -1,0 +1,116 @@
+"""Policy search: a frontier that is known is found, and what is told is simulated again."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import policy_search as searching
+from experiments.policy_search import Search, efficient, hypervolume, load_search, propose, search
+from experiments.study import Study
+from experiments.sweep import Where
+from model.errors import ScenarioError
+
+FACTORS = [{"name": name, "path": name, "low": 0.0, "high": 1.0} for name in ("fund", "levy", "noise")]
+GIVEN = {
+    "name": "found",
+    "study": "made-up",
+    "safety": {"output": "loss"},
+    "cost": {"output": "fees"},
+    "initial": 8,
+    "batch": 4,
+    "batches": 2,
+}
+
+
+def objectives(x):
+    """Cost is the fund; loss falls with it and is least where the levy is a half: the frontier is loss = (1 − fund)², levy 1/2."""
+    return np.column_stack([(1.0 - x[:, 0]) ** 2 + 2.0 * (x[:, 1] - 0.5) ** 2, x[:, 0]])
+
+
+def test_efficient_points_are_those_that_no_other_beats():
+    points = np.array([[1.0, 5.0], [2.0, 2.0], [3.0, 3.0], [5.0, 1.0], [2.0, 2.0], [1.0, 6.0]])
+    assert efficient(points).tolist() == [True, True, False, True, True, False]
+
+
+def test_hypervolume_is_an_area():
+    # Under (4, 4): from (1, 3) a strip 1 wide and 1 high, from (2, 1) a strip 2 wide and 3 high: 1 + 6 = 7; (5, 0) lies outside.
+    assert hypervolume(np.array([[1.0, 3.0], [2.0, 1.0], [3.0, 2.0], [5.0, 0.0]]), (4.0, 4.0)) == pytest.approx(7.0)
+
+
+def test_the_search_closes_in_on_a_known_frontier():
+    pytest.importorskip("sklearn", reason="needs the extra `search`")
+    # Ideal area under (1.2, 1.2): ∫ (1.2 − (1 − f)²) df from 0 to 1, plus 0.2 × 1.2: 1.2 − 1/3 + 0.24 = 1.10667.
+    rng = np.random.default_rng(0)
+    points = searching.qmc.Sobol(3, rng=rng).random(8)
+    found = objectives(points)
+    for _ in range(4):
+        new = propose(points, found + rng.normal(0.0, 0.01, found.shape), 8, rng)
+        assert new.shape == (8, 3)
+        assert ((new >= 0.0) & (new <= 1.0)).all()
+        points, found = np.vstack([points, new]), np.vstack([found, objectives(new)])
+    even = objectives(searching.qmc.Sobol(3, rng=np.random.default_rng(1)).random(40))
+    assert hypervolume(found, (1.2, 1.2)) > hypervolume(even, (1.2, 1.2))
+    assert hypervolume(found, (1.2, 1.2)) == pytest.approx(1.10667, rel=0.05)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Sweeps that nobody makes: the objectives with a little luck of the seed, and a note of each."""
+    calls = []
+
+    def sweep(study, folder, *, where, progress):
+        calls.append((folder.name, study.seed, study.replications))
+        points = pd.read_csv(study.design.file)
+        rng = np.random.default_rng(study.seed)
+        luck = rng.normal(0.0, 0.02, (len(points), study.replications))
+        values = objectives(points.to_numpy())
+        rows = [
+            {"run_id": f"{p}-{r}", "point": p, "arm": "base", "replication": r, "status": "complete",
+             "loss": values[p, 0] + luck[p, r], "fees": 1e6 * values[p, 1]}
+            for p in range(len(points)) for r in range(study.replications)
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    monkeypatch.setattr(searching, "sweep", sweep)
+    outputs = [{"name": "loss", "of": "residual_loss", "over": "sum"}, {"name": "fees", "of": "fees", "over": "sum"}]
+    study = Study.model_validate({
+        "name": "made-up", "base": "crash", "factors": FACTORS, "design": {"type": "factorial"}, "outputs": outputs,
+        "replications": 3, "seed": 5,
+    })  # fmt: skip
+    return study, calls
+
+
+def test_the_frontier_is_simulated_again_with_other_seeds_and_intervals(made, tmp_path):
+    pytest.importorskip("sklearn", reason="needs the extra `search`")
+    study, calls = made
+    found = search(Search.model_validate(GIVEN), study, tmp_path, Where(workers=0))
+    assert [name for name, _, _ in calls] == ["batch-00", "batch-01", "batch-02", "frontier"]
+    assert [replications for _, _, replications in calls] == [3, 3, 3, 40]
+    assert len({seed for _, seed, _ in calls}) == 2
+    assert ((found["safety_low"] < found["safety"]) & (found["safety"] < found["safety_high"])).all()
+    assert found["cost"].is_monotonic_increasing
+    assert found["efficient"].any()
+    assert (found["replications"] == 40).all()
+    assert len(pd.read_csv(tmp_path / "evaluations.csv")) == 8 + 4 + 4
+
+
+def test_a_resumed_search_tries_the_same_points(made, tmp_path):
+    pytest.importorskip("sklearn", reason="needs the extra `search`")
+    study, _ = made
+    given = Search.model_validate(GIVEN)
+    first = search(given, study, tmp_path, Where(workers=0))
+    before = (tmp_path / "batch-02-points.csv").read_bytes()
+    (tmp_path / "frontier.csv").unlink()
+    pd.testing.assert_frame_equal(search(given, study, tmp_path, Where(workers=0)), first)
+    assert (tmp_path / "batch-02-points.csv").read_bytes() == before
+
+
+def test_faults_of_a_search_file_are_told_in_a_line(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text("schema: 1\nname: x\nstudy: fund-size-small\nsafety: {output: losses}\ncost: {output: breached}\n")
+    with pytest.raises(ScenarioError, match=r"safety\.output: found 'losses', expected one of"):
+        load_search(file)
+    shortfall = "{output: residual_loss, statistic: expected_shortfall}"
+    file.write_text(f"schema: 1\nname: x\nstudy: fund-size-small\nsafety: {shortfall}\ncost: {{output: breached}}\n")
+    with pytest.raises(ScenarioError, match="3 replications, expected 100 or more"):
+        load_search(file)
