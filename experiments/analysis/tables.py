@@ -60,10 +60,11 @@ def analyse(study: "Study", summary: pd.DataFrame, series: Series | None = None)
 def measures(study: "Study") -> list[Measure]:
     """The study's outputs; a unit that is not stated is the observable's."""
     units = {output.name: output.unit for output in observables([asset.name for asset in study.scenario.assets])}
-    return [
-        Measure(output.name, "probability" if output.over == "any" else output.unit or units.get(output.of, ""), output.over == "any")
-        for output in study.outputs
-    ]
+    given = []
+    for output in study.outputs:
+        binary = output.over == "any" or (units.get(output.of) == "0/1" and output.over in {"max", "min", "last"})
+        given.append(Measure(output.name, "probability" if binary else output.unit or units.get(output.of, ""), binary))
+    return given
 
 
 def _made(

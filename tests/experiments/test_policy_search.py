@@ -39,18 +39,19 @@ def test_hypervolume_is_an_area():
 
 def test_the_search_closes_in_on_a_known_frontier():
     pytest.importorskip("sklearn", reason="needs the extra `search`")
-    # Ideal area under (1.2, 1.2): ∫ (1.2 − (1 − f)²) df from 0 to 1, plus 0.2 × 1.2: 1.2 − 1/3 + 0.24 = 1.10667.
+    # How far a point's loss lies above the frontier at its cost: 2 (levy − 1/2)², over points spread evenly 2 / 12 on average.
     rng = np.random.default_rng(0)
     points = searching.qmc.Sobol(3, rng=rng).random(8)
-    found = objectives(points)
     for _ in range(4):
+        found = objectives(points)
         new = propose(points, found + rng.normal(0.0, 0.01, found.shape), 8, rng)
         assert new.shape == (8, 3)
         assert ((new >= 0.0) & (new <= 1.0)).all()
-        points, found = np.vstack([points, new]), np.vstack([found, objectives(new)])
-    even = objectives(searching.qmc.Sobol(3, rng=np.random.default_rng(1)).random(40))
-    assert hypervolume(found, (1.2, 1.2)) > hypervolume(even, (1.2, 1.2))
-    assert hypervolume(found, (1.2, 1.2)) == pytest.approx(1.10667, rel=0.05)
+        points = np.vstack([points, new])
+    above = 2.0 * (points[:, 1] - 0.5) ** 2
+    assert above[-8:].mean() < (2 / 12) / 10
+    assert np.ptp(points[-16:, 0]) > 0.5  # along the frontier, not at one place of it
+    assert hypervolume(objectives(points), (1.2, 1.2)) > hypervolume(objectives(points[:8]), (1.2, 1.2))
 
 
 @pytest.fixture
@@ -112,5 +113,5 @@ def test_faults_of_a_search_file_are_told_in_a_line(tmp_path):
         load_search(file)
     shortfall = "{output: residual_loss, statistic: expected_shortfall}"
     file.write_text(f"schema: 1\nname: x\nstudy: fund-size-small\nsafety: {shortfall}\ncost: {{output: breached}}\n")
-    with pytest.raises(ScenarioError, match="3 replications, expected 100 or more"):
+    with pytest.raises(ScenarioError, match=r"\d+ replications, expected 100 or more"):
         load_search(file)
