@@ -94,9 +94,7 @@ def search(file: Path, /, *, out: Path | None = None, options: Options = DEFAULT
     save_frontier(given, study, folder)
     if not options.quiet:
         kept = int(found["efficient"].sum())
-        _say(
-            f"{kept} of {len(found)} points simulated again are efficient; look at {folder / 'figures'} and frontier.csv"
-        )
+        _say(f"{kept} of {len(found)} points simulated again are efficient; look at {folder / 'figures'} and frontier.csv")
     return 0
 
 

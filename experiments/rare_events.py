@@ -26,6 +26,8 @@ from experiments.analysis.intervals import Interval, bootstrap, stream, wilson
 EVENTS_NEEDED: Final = 10
 """Pilot runs with the event below which no proposal is fitted, and effective runs below which an interval is not to be trusted."""
 
+TOO_FEW: Final = "none: too few effective runs with the event"
+
 
 class Normal(Parameters):
     """A normal log return."""
@@ -91,7 +93,7 @@ class Estimate:
     Attributes:
         probability: the mean of event × weight.
         error: its standard error.
-        low, high, interval: 95 % interval and its kind.
+        low, high, interval: 95 % interval and its kind; none where few runs with the event carry the weight: it would be too narrow.
         runs: runs in the estimate; events: how many of them had the event.
         effective: Kish's effective sample size of all weights, (Σw)² / Σw²; effective_events: of those of runs with the event.
         weight: the mean weight, 1 but for chance: the check of the ratio; weight_error: its standard error.
@@ -124,7 +126,9 @@ def estimate(events: Floats, weights: Floats, seed: int) -> Estimate:
     parts = events * weights
     probability, error = float(parts.mean()), float(stats.sem(parts))
     plain = bool((weights == 1.0).all())
-    interval: Interval = wilson(int(events.sum()), count) if plain else bootstrap(parts, stream(seed, "rare"))
+    few = _kish(parts) < EVENTS_NEEDED
+    weighted = Interval(np.nan, np.nan, TOO_FEW) if few else bootstrap(parts, stream(seed, "rare"))
+    interval = wilson(int(events.sum()), count) if plain else weighted
     return Estimate(
         probability,
         error,

@@ -224,7 +224,7 @@ def told(table: pd.DataFrame) -> list[str]:
             f" mean weight {row['weight']:.3f} ± {row['weight_error']:.3f}; as good as {row['reduction']:.3g} times as many plain runs"
         )
         if row["effective_events"] < EVENTS_NEEDED:
-            lines.append(f"  fewer than {EVENTS_NEEDED} effective runs with the event: the interval may be too narrow; make more runs")
+            lines.append(f"  fewer than {EVENTS_NEEDED} effective runs with the event: make more runs, or another proposal")
         if np.isfinite(row["apart"]):
             lines.append(f"  tilted and plain are {abs(row['apart']):.1f} standard errors apart")
     return lines

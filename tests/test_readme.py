@@ -10,6 +10,8 @@ import pytest
 
 from experiments import shipped
 from experiments.plan import make
+from experiments.policy_search import load_search
+from experiments.rare_study import load_rare
 from experiments.runner import run
 from experiments.study import load_study
 from experiments.study_store import StudyFolder
@@ -43,7 +45,8 @@ def test_an_accrual_rule_of_ones_own_takes_under_twenty_lines(tmp_path: Path, mo
 
 
 def test_the_scenario_example_is_valid(tmp_path: Path) -> None:
-    for number, block in enumerate(b for b in blocks("yaml") if "TopUp" not in b and "factors:" not in b):
+    others = ("TopUp", "factors:", "shock:", "safety:")
+    for number, block in enumerate(b for b in blocks("yaml") if not any(word in b for word in others)):
         path = tmp_path / f"{number}.yaml"
         path.write_text(block, encoding="utf-8")
         assert shipped.load(path).venues[0].clearinghouse.fund == 5e6
@@ -53,6 +56,16 @@ def test_the_study_example_is_valid(tmp_path: Path) -> None:
     (tmp_path / "my_study.yaml").write_text(next(block for block in blocks("yaml") if "factors:" in block), encoding="utf-8")
     study = load_study(tmp_path / "my_study.yaml")
     assert len(make(study).table) == 5 * 2 * 20
+
+
+def test_the_rare_and_the_search_examples_are_valid(tmp_path: Path) -> None:
+    for name, word in (("rare", "shock:"), ("frontier", "safety:"), ("my_study", "factors:")):
+        text = next(block for block in blocks("yaml") if word in block)
+        told = text.replace("of: residual_loss, over: sum}", "of: residual_loss, over: sum}\n  - {name: fees, of: fees, over: sum}")
+        (tmp_path / f"{name}.yaml").write_text(told if name == "my_study" else text, encoding="utf-8")
+    assert load_rare(tmp_path / "rare.yaml").runs == 1000
+    given, study = load_search(tmp_path / "frontier.yaml")
+    assert (given.batches, study.name) == (4, "fund-or-levy")
 
 
 def test_the_sweep_example_runs_the_small_study_that_ships(tmp_path: Path) -> None:
