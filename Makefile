@@ -1,6 +1,6 @@
 # Needs a Python (3.12 or newer), its pip, and make; everything else goes into this folder's own .venv.
 # Another interpreter: make test PYTHON=/path/to/python
-.PHONY: help demo test lint validate mutations bench clean environment
+.PHONY: help demo test lint validate mutations bench picture clean environment
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 unexport PYTHONHOME PYTHONPATH
@@ -38,6 +38,9 @@ mutations: environment ## break the engine in listed ways, one at a time; each m
 bench: environment ## time a step in account-steps per second
 	@.venv/bin/backstop bench
 
+picture: environment ## draw the pictures of the browser UI anew, by a Chromium that is installed
+	@.venv/bin/backstop app crash --picture results/reference/app
+
 clean: ## remove .venv, caches, builds and results/demo
 	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis results/demo
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -53,6 +56,6 @@ environment:
 	  if "$(FOUND)" -c 'import ensurepip' 2>/dev/null; then "$(FOUND)" -m venv .venv; \
 	  else "$(FOUND)" -m venv --without-pip .venv && "$(FOUND)" -m pip --python .venv/bin/python install -qq -c constraints.txt pip; fi \
 	  && .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt pip setuptools \
-	  && .venv/bin/python -m pip install -qq --no-input -c constraints.txt --no-build-isolation -e '.[test]' \
+	  && .venv/bin/python -m pip install -qq --no-input -c constraints.txt --no-build-isolation -e '.[test,browser]' \
 	  && printf '%s' "$$made_from" >.venv/made-from; \
 	fi

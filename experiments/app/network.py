@@ -189,7 +189,7 @@ def _dots(accounts: Accounts) -> dict[str, Any]:
         "accounts": _radius(equity, 1.6, 11.0 if equity.size < 1_000 else 8.0),
         "states": "".join(map(str, states.tolist())),
         "rows": accounts.rows[kept].tolist(),
-        "equity": [usd(value) for value in equity.tolist()],
+        "equity": np.round(equity).astype(int).tolist(),
     }
 
 

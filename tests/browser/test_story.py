@@ -17,15 +17,15 @@ PAGES = ("Backstop", "Market", "Network", "Compare")
 def test_the_crash_is_told_from_the_opening_to_the_defaults(new_tab: Any, shoot: Any, dark: bool) -> None:
     tab = new_tab(dark=dark)
     look = "dark" if dark else "light"
-    assert "opens with $500k in its backstop fund" in tab.headline
+    assert "opens with $10.0m in its backstop fund" in tab.headline
     shoot(tab, f"{look}-opening")
     tab.take(2)
-    tab.play_to(10)
+    tab.play_to(11)
     assert "The fund is exhausted" in tab.headline or "insolvent" in tab.headline
     rows = tab.page.locator(".wf-row")
     paid = {row.get_attribute("data-layer"): float(row.get_attribute("data-usd")) for row in rows.all()}
     assert list(paid)[:2] == ["fund", "exchange_capital"]
-    assert paid["fund"] > 0.5e6 * 0.9
+    assert paid["fund"] > 10e6 * 0.9
     assert paid["exchange_capital"] > 0
     assert "defaulted" in tab.headline
     for name in PAGES:
@@ -60,7 +60,9 @@ def test_a_shock_strikes_and_what_is_downloaded_gives_it_again(tab: Any, tmp_pat
     tab.page.get_by_role("button", name="Shock now").click()
     tab.page.get_by_role("button", name="strikes in the next step").wait_for()
     tab.take(2)
-    assert "−30" in tab.page.locator(".card").first.inner_text() or "−3" in tab.page.locator(".card").first.inner_text()
+    fallen = tab.page.locator(".card .much").first.inner_text()
+    assert fallen.startswith("−")
+    assert float(fallen.strip("−%")) > 25.0
     files = {}
     for label, suffix in (("CSV", "csv"), ("YAML", "yaml")):
         with tab.page.expect_download() as waiting:
@@ -69,7 +71,7 @@ def test_a_shock_strikes_and_what_is_downloaded_gives_it_again(tab: Any, tmp_pat
         waiting.value.save_as(files[suffix])
     assert files["yaml"].name == "short-seed0.yaml"
     again = run(files["yaml"], seed=0)
-    seen = pd.read_csv(files["csv"], float_precision="round_trip")[list(again.series.columns)]
+    seen = pd.read_csv(files["csv"], dtype=str).astype(float)[list(again.series.columns)]
     pd.testing.assert_frame_equal(seen, again.series.astype({"step": float}), check_exact=True)
 
 
@@ -78,7 +80,7 @@ def test_fast_play_with_clicks_and_sliders_does_not_lose_the_page(tab: Any) -> N
     speed.focus()
     tab.page.keyboard.press("Home")
     tab.press("▶")
-    for turn in range(3):
+    for _ in range(3):
         for name in PAGES:
             tab.open(name)
         tab.page.get_by_role("slider", name="Leverage cap").first.focus()
@@ -103,13 +105,10 @@ def test_two_tabs_do_not_disturb_each_other_and_reloading_begins_anew(new_tab: A
 
 def test_two_policies_are_compared(tab: Any, shoot: Any) -> None:
     tab.open("Compare")
-    steps = tab.page.get_by_role("slider", name="Steps")
-    steps.focus()
-    tab.page.keyboard.press("Home")
     tab.press("Compare A with B")
-    tab.page.locator("text=24 steps:").wait_for(timeout=90_000)
+    tab.page.locator("text=168 steps:").wait_for(timeout=120_000)
     table = tab.page.locator("table.compare").inner_text()
     residual = next(line for line in table.splitlines() if line.startswith("Residual loss")).split("\t")
     assert residual[1] != "$0"
-    assert residual[2] == "$0"
+    assert residual[2] != residual[1]
     shoot(tab, "compared")

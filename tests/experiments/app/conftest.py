@@ -1,8 +1,8 @@
 """What the tests of the browser UI share: a small world, and a page's desk without a page."""
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +10,9 @@ from experiments import shipped
 from experiments.app import gate
 from experiments.app.gate import Gate, Watched
 from model.scenario import Scenario
+
+if TYPE_CHECKING:
+    import threading
 
 SMALL = "name: small\nsteps: 12\ntraders: {groups: [{name: few, count: 40, equity: 4e7}]}\n"
 SHOCKED = SMALL.replace("steps: 12", "steps: 40") + (

@@ -1,5 +1,7 @@
 """Levers: each changes the field that it names and no other, and nonsense gets a line."""
 
+from pathlib import Path
+
 import pytest
 
 from experiments import shipped
@@ -73,10 +75,8 @@ def test_nonsense_gets_a_line_that_names_the_lever() -> None:
     assert [line.partition(":")[0] for line in caught.value.faults] == ["Opening fund", "Leverage cap"]
 
 
-def test_a_ranking_for_a_waterfall_without_deleveraging_is_refused(tmp_path: object) -> None:
-    from pathlib import Path
-
-    file = Path(str(tmp_path)) / "bare.yaml"
+def test_a_ranking_for_a_waterfall_without_deleveraging_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "bare.yaml"
     file.write_text("venues: [{clearinghouse: {waterfall: [{type: fund}, {type: write_down}]}}]\n")
     with pytest.raises(ScenarioError, match="Deleveraging: waterfall: found no layer `deleveraging`"):
         resolved(str(file), {"deleveraging": next(iter(RANKINGS))})

@@ -1,5 +1,6 @@
 """The watched model: it waits for the browser, stops where a step fails, and is the model that `backstop run` runs."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from experiments.app import gate
 from experiments.app.gate import Gate, Watched
 from experiments.runner import run
+from model.scenario_file import dump_scenario
 
 from .conftest import SMALL, Desk
 
@@ -90,8 +92,6 @@ def test_the_run_ends_with_the_scenario(watch: Watch) -> None:
 
 
 def test_shocks_strike_in_the_next_step_and_the_scenario_gives_what_was_seen(watch: Watch, tmp_path: Path) -> None:
-    from model.scenario_file import dump_scenario
-
     model = watch(seed=2, steps=4)
     model.strike((-0.3, -0.4, -0.5))
     assert model.pending == 1
@@ -125,8 +125,6 @@ def failing_news(folder: Path, when: int) -> str:
 
 @pytest.fixture
 def own_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    import sys
-
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "failing_news_of_this_test", raising=False)
     return tmp_path

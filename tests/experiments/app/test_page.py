@@ -25,7 +25,7 @@ class Browser:
 
     def __init__(self) -> None:
         @solara.component
-        def Root() -> Any:
+        def Root() -> Any:  # noqa: N802
             return solara.AppLayout(children=[page.Page()])
 
         self.box, self.rc = solara.render(Root(), handle_error=False)

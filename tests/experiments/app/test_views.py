@@ -1,6 +1,7 @@
 """What the pages are given to draw: the numbers of the snapshot, thin enough, in waterfall order."""
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,8 +10,10 @@ import pytest
 
 pytest.importorskip("solara", reason="the browser UI's packages are not installed: pip install 'backstop[app]'")
 
+from experiments import shipped
 from experiments.app import backstop, compare, market, network
 from experiments.app.chart import BARS, POINTS, Bars, Line, Panel, option
+from experiments.app.controls import resolved
 from experiments.app.gate import Watched
 from experiments.app.snapshot import Accounts, Snapshot
 
@@ -113,10 +116,6 @@ def test_accounts_are_coloured_by_what_has_become_of_them(crashed: Snapshot) -> 
 
 
 def test_the_same_policy_twice_differs_in_nothing(shocked: str) -> None:
-    import threading
-
-    from experiments import shipped
-
     world, pairs = shipped.load(shocked), []
     compare.paired((world, world), 3, 6, threading.Event(), pairs.append)
     assert pairs[-1].done == 6
@@ -124,10 +123,6 @@ def test_the_same_policy_twice_differs_in_nothing(shocked: str) -> None:
 
 
 def test_a_larger_fund_bears_what_others_bore(shocked: str) -> None:
-    import threading
-
-    from experiments.app.controls import resolved
-
     pairs: list[compare.Pair] = []
     compare.paired((resolved(shocked, {}), resolved(shocked, {"fund": 100.0})), 3, 6, threading.Event(), pairs.append)
     table = compare.difference(pairs[-1]).set_index("output")
@@ -139,10 +134,6 @@ def test_a_larger_fund_bears_what_others_bore(shocked: str) -> None:
 
 
 def test_a_comparison_that_nobody_waits_for_ends_without_a_word(shocked: str) -> None:
-    import threading
-
-    from experiments import shipped
-
     world, cancel, pairs = shipped.load(shocked), threading.Event(), []
     cancel.set()
     compare.paired((world, world), 3, 10_000, cancel, pairs.append)
