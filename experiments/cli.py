@@ -38,7 +38,7 @@ app = App(
 )
 app.command("experiments.commands:run", name="run", help="Run a scenario and write what came of it into a folder.")
 app.command("experiments.bench:main", name="bench", help="Time a step in account-steps per second.")
-app.command("experiments.validation:main", name="validate", help="Compare the model with published results and recorded events.")
+app.command("experiments.validation.table:main", name="validate", help="Compare the model with published results and recorded events.")
 scenario = App(name="scenario", help="Check scenario files, list the shipped ones, print their schema.", help_format="plaintext")
 scenario.command("experiments.commands:check", name="check", help="Say what is wrong with a scenario file, a line a fault.")
 scenario.command("experiments.commands:schema", name="schema", help="Print the JSON Schema of scenario files.")
