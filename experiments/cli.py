@@ -40,7 +40,7 @@ app.command("experiments.commands:run", name="run", help="Run a scenario and wri
 app.command("experiments.app.serve:main", name="app", help="Watch a scenario in the browser.")
 app.command("experiments.bench:main", name="bench", help="Time a step in account-steps per second.")
 app.command("experiments.backtest:main", name="backtest", help="Back-test margin rules on recorded prices or on a run.")
-app.command("experiments.validation:main", name="validate", help="Compare the model with published results and recorded events.")
+app.command("experiments.validation.table:main", name="validate", help="Compare the model with published results and recorded events.")
 app.command(
     "experiments.study_commands:sweep", name="sweep", help="Run a study: every point, arm and replication; carries on where it was."
 )
