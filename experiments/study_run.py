@@ -15,7 +15,7 @@ from experiments.runner import RunFailed, simulate
 from experiments.study import Every, Output, Study
 from experiments.study_store import COMPLETE, FAILED, Record, StudyFolder, append, write_series
 from model.errors import ScenarioError
-from model.observables import observables
+from model.observables import PARTIAL, observables
 from model.scenario import Scenario
 
 NUMERICAL: Final = ("mesa", "numpy", "scipy", "networkx", "pandas", "pyarrow")
@@ -60,13 +60,20 @@ def run_task(root: str, task: Task, source: str, planned: str) -> str:
 
 
 def taken(series: pd.DataFrame, outputs: tuple[Output, ...], burn_in: int) -> dict[str, float]:
-    """Outputs over the kept steps: those after the opening (step 0) and the first `burn_in`; NaN if any of their values is."""
+    """Outputs over the kept steps: those after the opening (step 0) and the first `burn_in`.
+
+    Steps in which an output is not defined (`model.observables.PARTIAL`) are left out; of any other, one NaN makes it NaN.
+    """
     rows = series.iloc[1 + burn_in :]
-    return {output.name: _over(output.over, rows[output.of].to_numpy(np.float64)) for output in outputs}
+    return {output.name: _over(output.over, _defined(output.of, rows[output.of].to_numpy(np.float64))) for output in outputs}
+
+
+def _defined(name: str, values: Any) -> Any:
+    return values[~np.isnan(values)] if name.startswith(PARTIAL) else values
 
 
 def _over(how: str, values: Any) -> float:
-    if np.isnan(values).any() and how != "last":
+    if not values.size or (np.isnan(values).any() and how != "last"):
         return float("nan")
     match how:
         case "last":

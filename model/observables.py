@@ -41,6 +41,9 @@ _PER_MARKET: Final = (
     ("funding", "annualised", "funding rate that longs pay", "mean"),
 )
 
+PARTIAL: Final = ("adequacy", "ptsr", "pmr", "overshoot", "haircut_gini", "haircut_top_share")
+"""Outputs, and those by pool whose names begin with them, that are not defined in every step: not a number there."""
+
 LAYERS: Final = ("fund", "exchange_capital", "deleveraging", "socialised_loss", "withdrawal_factor", "clawback", "write_down")
 """The layers of the waterfall that ship, in their usual order."""
 

@@ -295,6 +295,14 @@ def test_an_output_over_what_is_not_a_number_is_not_a_number(over: str) -> None:
     assert math.isnan(taken(SERIES, study(outputs=[{"name": "y", "of": "fund", "over": over}]).outputs, 0)["y"])
 
 
+def test_steps_in_which_an_output_is_not_defined_are_left_out() -> None:
+    series = pd.DataFrame({"step": range(4), "haircut_gini": [math.nan, 0.2, math.nan, 0.6], "adequacy": [math.nan] * 4})
+    asked = study(outputs=[{"name": name, "of": name, "over": "mean"} for name in ("haircut_gini", "adequacy")]).outputs
+    found = taken(series, asked, 0)
+    assert found["haircut_gini"] == pytest.approx(0.4)
+    assert math.isnan(found["adequacy"])
+
+
 def test_a_row_for_every_k_steps_aggregates_as_each_output_declares() -> None:
     whole = run(study().scenario, seed=1, steps=7).series
     rows = kept(whole, study(series={"every": 3}), study().scenario)
