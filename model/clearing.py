@@ -93,6 +93,7 @@ class Walk:
         if k < self.first or not venue.is_open():
             return
         self.walked.ledger.mark(marks)
+        self.walked.ledger.revalue(venue.market.index)
         self._rescreen(marks)
         venue.events.increment = k
         self.settle_flat()
@@ -120,6 +121,7 @@ class Walk:
         else:
             self.walked.write_back()
         venue.ledger.mark(venue.market.marks)
+        venue.ledger.revalue(venue.market.index)
         venue.events.increment = venue.events.round = -1
 
     def settle_flat(self) -> None:

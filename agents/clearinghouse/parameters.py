@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from agents.clearinghouse.accrual import OpenInterestLevy, ShareOfLiquidationFees, ShareOfTradingFees, Surplus, accrual_rules
+from agents.clearinghouse.adequacy import adequacy_rules
 from agents.clearinghouse.fees import FeeParameters
 from agents.clearinghouse.liquidation import PartialThenFull, liquidation_rules
 from agents.clearinghouse.margin import Tiered, margin_rules
@@ -84,6 +85,9 @@ class ClearinghouseParameters(Parameters):
     sizing: Annotated[RuleParameters, sizing_rules] = Field(
         default=ShareOfOpenInterest.Parameters(), description="how large the fund should be"
     )
+    adequacy: Annotated[
+        tuple[Annotated[RuleParameters, adequacy_rules], ...], Field(description="what happens when the fund is short of its target")
+    ] = ()
     waterfall: Annotated[
         tuple[Annotated[RuleParameters, layers], ...], Field(min_length=1, description="who bears a deficit, in order")
     ] = (

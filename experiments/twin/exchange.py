@@ -51,6 +51,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.makers: list[MarketMaker] = []
         self.liquidators: list[Liquidator] = []
         self.traders: list[Trader] = []
+        if self.rules.pools.currency != "usd":
+            raise NotImplementedError("the twin's fund holds dollars")
         self.pools = Pools(self.rules.pools, [asset.name for asset in scenario.assets])
         self.funds = [Fund(self, fund_number(at), self.marks, balance) for at, balance in enumerate(opening.funds)]
         self.treasury, self.levies = opening.treasury, [Levies() for _ in range(self.pools.own)]
@@ -111,6 +113,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             injection = min(wanted, max(self.treasury, 0.0))
             self.treasury -= injection
             fund.receive("injection", injection)
+        for fund, usd in zip(self.funds, visits.recapitalised, strict=False):
+            fund.receive("recapitalisation", usd)
         before, capital = {number: account.cash for number, account in self.accounts.items()}, self.treasury
         if visits.ended and not self.insolvent:
             ended = [self.accounts[number] for number in visits.ended]

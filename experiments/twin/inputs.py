@@ -65,7 +65,7 @@ class Visits:
     """What comes from elsewhere between two steps.
 
     Attributes:
-        injections: USD from exchange capital to each pool of the fund.
+        injections: USD from exchange capital to each pool of the fund; recapitalised: from the exchange's owners.
         ended: numbers of accounts whose contracts end at mark, for they failed elsewhere; what they lack goes down the waterfall.
         money: USD by which each account has changed after all that; treasury: the same of exchange capital.
         entered: new accounts by number.
@@ -78,3 +78,4 @@ class Visits:
     status: dict[int, Status]
     treasury: float = 0.0
     injections: list[float] = field(default_factory=list)
+    recapitalised: list[float] = field(default_factory=list)

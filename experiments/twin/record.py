@@ -183,6 +183,7 @@ class RecordedEcosystem(Ecosystem):
             changed,
             ledger.treasury - core.treasury + sum(injections),
             injections,
+            self.venue.recapitalised.tolist() if not core.insolvent else [],
         )
 
 

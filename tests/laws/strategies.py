@@ -133,6 +133,7 @@ def pools(draw: st.DrawFn) -> Block:
         "by": by,
         "groups": GROUPS if by == "group" else [],
         "shared": 0.0 if by == "all" else draw(st.one_of(st.just(0.0), rates(0.01, 0.9))),
+        "currency": draw(st.sampled_from(["usd", "underlying"])),
         "claims": draw(st.lists(tiers, max_size=MARKETS)),
     }
 
@@ -152,6 +153,13 @@ sizings = st.one_of(
     st.builds(lambda share: {"type": "open_interest", "share": share}, rates(0.0, 1.0)),
     st.builds(lambda usd: {"type": "fixed", "amount": usd}, usd(1e9)),
     st.builds(lambda kind, stress: {"type": kind, **stress}, st.sampled_from(["tail_loss", "newsvendor", "cover"]), stresses),
+)
+
+
+adequacies = st.builds(
+    lambda kind, below: {"type": kind, "below": below},
+    st.sampled_from(["raise_levies", "recapitalise", "cap_open_interest", "halt"]),
+    rates(0.01, 1.0),
 )
 
 
@@ -178,6 +186,7 @@ def clearinghouses(draw: st.DrawFn) -> Block:
         },
         "accrual": draw(accruals),
         "sizing": draw(sizings),
+        "adequacy": draw(st.lists(adequacies, max_size=2)),
         "waterfall": order,
     }
 
