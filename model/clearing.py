@@ -97,6 +97,7 @@ class Walk:
         if k < self.first or not venue.is_open():
             return
         self.walked.ledger.mark(marks)
+        self.walked.ledger.revalue(venue.market.index)
         self._rescreen(marks)
         if self.stopped[k]:
             return
@@ -126,6 +127,7 @@ class Walk:
         else:
             self.walked.write_back()
         venue.ledger.mark(venue.market.marks)
+        venue.ledger.revalue(venue.market.index)
         venue.events.increment = venue.events.round = -1
 
     def settle_flat(self) -> None:

@@ -83,7 +83,9 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.tick = 0
         self.names = tuple(asset.name for asset in self.world.assets)
         pools = Pools.of(self.world.venues[0].clearinghouse.pools, self.names)
-        self.outputs = [output.name for output in observables(self.names, pools.names)]
+        self.outputs = [
+            output.name for output in observables(self.names, pools.names, acts=bool(self.world.venues[0].clearinghouse.adequacy))
+        ]
         self._streams = Streams(self.seed)
         self.news = NewsSource(self.world.news, self.world.assets, self._streams, self.hours_per_step)
         self.shocks: list[Shock] = [shock_rules.build(p) for p in self.world.shocks]
@@ -104,6 +106,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         opening = self.population.opening()
         self.venue.open_positions(opening.rows, opening.contracts, self.population.weights)
         self.venue.divide_fund()
+        self.venue.balance_coins()
         self.venue.requote(self.venue.ledger)
         self.venue.size_and_levy(self.hours_per_step)
         self.venue.ledger.begin_step()
@@ -165,6 +168,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             settle_outstanding(self.venue, self.hours_per_step)
         if not self.venue.insolvent:
             self._levy()
+            self.venue.balance_coins()
             self.venue.size_and_levy(self.hours_per_step)
             self.credit.serve(self.venue, self.hours_per_step)
         self._spread_defaults()
@@ -205,7 +209,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         orders = self.population.decide(self.tick, self.hours_per_step, view)
         unwinding, quantity = venue.unwinding(self.hours_per_step)
         venue.requote(venue.ledger)
-        return Orders(np.concatenate((orders.rows, unwinding)), np.concatenate((orders.contracts, quantity), axis=1))
+        rows = np.concatenate((orders.rows, unwinding))
+        return Orders(rows, venue.permitted(rows, np.concatenate((orders.contracts, quantity), axis=1)))
 
     def _trade(self, orders: Orders) -> None:
         """The auction clears orders against the market makers; hedgers bring their spot into line."""

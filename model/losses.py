@@ -59,6 +59,7 @@ class Losses:
             skip: layers that are not asked.
         """
         venue, left, cause = self.venue, losses.copy(), float(losses.sum())
+        self.walked.ledger.revalue(venue.market.index)
         for at, layer in enumerate(venue.waterfall):
             if left.sum() <= TIE * cause:
                 break
@@ -104,7 +105,19 @@ class Losses:
         funds = part.funds if pool is None else part.funds[pool : pool + 1]
         held = np.maximum(part.pools, 0.0) if funds.size > 1 else np.ones(1)
         shares = held / held.sum() if held.any() else held
+        for row, share in zip(funds.tolist(), shares.tolist(), strict=True):
+            self._sell_coins(part, row, usd * share)
         return sum(part.transfer(kind, row, SETTLEMENT, usd * share) for row, share in zip(funds.tolist(), shares.tolist(), strict=True))
+
+    def _sell_coins(self, part: Ledger, row: int, usd: float) -> None:
+        """A pool sells of its coins, at the index at which they are valued, what it lacks to pay `usd`; the sale moves the index."""
+        for asset in np.flatnonzero(part.spot[:, row]).tolist():
+            price = float(part.index[asset])
+            lacks = usd - max(float(part.cash[row] + part.marks @ part.position[:, row]), 0.0)
+            sold = min(max(lacks, 0.0) / price, float(part.spot[asset, row])) if price > 0.0 else 0.0
+            if sold > 0.0:
+                part.trade_spot(asset, part.funds[part.funds == row], np.array([-sold]), price)
+                self.venue.market.trade_spot(asset, -sold * price)
 
     def _take(self, part: Ledger, layer: Layer, pool: int | None, charge: Charge, view: LayerView, draws: dict[Flow, float]) -> float:
         """Books a layer's charge; `draws` says which part of what the fund pays goes under which name. Returns USD paid."""
@@ -208,6 +221,8 @@ class Losses:
         venue, part = self.venue, self.walked.widen()
         venue.insolvent = True
         part.tear_up()
+        for row in part.funds.tolist():
+            self._sell_coins(part, row, np.inf)
         below = np.flatnonzero(part.cash < -DUST)
         below = below[below >= part.house]
         house = np.append(part.funds, TREASURY)

@@ -100,12 +100,21 @@ _PER_POOL: Final = (
 )
 
 
-def observables(assets: Sequence[str], pools: Sequence[str] = ()) -> list[Observable]:
-    """All outputs, in order, for these assets and, if there are several, for these pools of the fund."""
+_ACTIONS: Final = (
+    ("levy_factor", "1", "factor on levies because the fund is short of its target", "mean"),
+    ("recapitalised", "USD", "paid into the fund by the exchange's owners because it is short of its target", "sum"),
+    ("capped", "0/1", "whether orders may only reduce positions in the coming step", "mean"),
+    ("suspended", "0/1", "whether no orders are taken in the coming step", "mean"),
+)
+
+
+def observables(assets: Sequence[str], pools: Sequence[str] = (), *, acts: bool = False) -> list[Observable]:
+    """All outputs, in order, for these assets and, if there are several, these pools; `acts`: whether there are adequacy rules."""
     markets = [Observable(f"{base}_{asset}", unit, text, how) for base, unit, text, how in _PER_MARKET for asset in assets]  # type: ignore[arg-type]
     totals = [Observable(name, unit, text, how) for name, unit, text, how in _TOTALS]  # type: ignore[arg-type]
     ringed = [Observable(f"{base}_{pool}", unit, text, how) for base, unit, text, how in _PER_POOL for pool in pools if len(pools) > 1]  # type: ignore[arg-type]
-    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals, *ringed]
+    actions = [Observable(name, unit, text, how) for name, unit, text, how in _ACTIONS if acts]  # type: ignore[arg-type]
+    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals, *ringed, *actions]
 
 
 def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:
@@ -131,6 +140,12 @@ def _by_pool(venue: "Venue") -> list[float]:
         return []
     adequacy = [fund / target if target > 0.0 else float("nan") for fund, target in zip(funds, targets, strict=True)]
     return [*funds, *targets, *adequacy, *(-sum(statement.get(kind, 0.0) for kind in DRAWS) for statement in statements)]
+
+
+def _actions(venue: "Venue") -> list[float]:
+    """The outputs in the order of `_ACTIONS`; nothing if there are no adequacy rules."""
+    action = venue.action
+    return [action.levies, float(venue.recapitalised.sum()), action.capped, action.suspended] if venue.adequacy else []
 
 
 def _residual(venue: "Venue") -> float:
@@ -194,5 +209,5 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.halted,
         int(venue.insolvent),
     )
-    values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *_by_pool(venue)]
+    values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *_by_pool(venue), *_actions(venue)]
     return dict(zip(eco.outputs, (float(v) for v in values), strict=True))

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from agents.clearinghouse import margin_history, margin_size  # noqa: F401 - their rules are members of the family
 from agents.clearinghouse.accrual import OpenInterestLevy, ShareOfLiquidationFees, ShareOfTradingFees, Surplus, accrual_rules
+from agents.clearinghouse.adequacy import adequacy_rules
 from agents.clearinghouse.deferral import Deferral
 from agents.clearinghouse.fees import FeeParameters
 from agents.clearinghouse.halts import CircuitBreakerParameters
@@ -90,6 +91,9 @@ class ClearinghouseParameters(Parameters):
     sizing: Annotated[RuleParameters, sizing_rules] = Field(
         default=ShareOfOpenInterest.Parameters(), description="how large the fund should be"
     )
+    adequacy: Annotated[
+        tuple[Annotated[RuleParameters, adequacy_rules], ...], Field(description="what happens when the fund is short of its target")
+    ] = ()
     waterfall: Annotated[
         tuple[Annotated[RuleParameters, layers], ...], Field(min_length=1, description="who bears a deficit, in order")
     ] = (

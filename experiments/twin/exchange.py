@@ -57,6 +57,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.makers: list[MarketMaker] = []
         self.liquidators: list[Liquidator] = []
         self.traders: list[Trader] = []
+        if self.rules.pools.currency != "usd":
+            raise NotImplementedError("the twin's fund holds dollars")
         self.pools = Pools(self.rules.pools, [asset.name for asset in scenario.assets])
         self.funds = [Fund(self, fund_number(at), self.marks, balance) for at, balance in enumerate(opening.funds)]
         self.treasury, self.levies = opening.treasury, [Levies() for _ in range(self.pools.own)]
@@ -130,10 +132,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     def visit(self, visits: Visits) -> None:
         """What comes from elsewhere after the close."""
-        for fund, wanted in zip(self.funds, visits.injections, strict=False):
-            injection = min(wanted, max(self.treasury, 0.0))
-            self.treasury -= injection
-            fund.receive("injection", injection)
+        self.refill(visits)
         for number, usd in visits.served.items():
             self.accounts[number].cash += usd
         if visits.ended and not self.insolvent:
@@ -154,6 +153,15 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             self.outstanding -= visits.withheld
             self.absorbed["withdrawal_factor"] = self.absorbed.get("withdrawal_factor", 0.0) + visits.withheld
         self.learn()
+
+    def refill(self, visits: Visits) -> None:
+        """The exchange pays into its fund out of its capital, then its owners do."""
+        for fund, wanted in zip(self.funds, visits.injections, strict=False):
+            injection = min(wanted, max(self.treasury, 0.0))
+            self.treasury -= injection
+            fund.receive("injection", injection)
+        for fund, usd in zip(self.funds, visits.recapitalised, strict=False):
+            fund.receive("recapitalisation", usd)
 
     def learn(self) -> None:
         """The close of a step: the margin rule sees how far indices have moved since the last one, and open interest."""

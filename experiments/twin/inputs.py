@@ -74,7 +74,7 @@ class Visits:
     """What comes from elsewhere between two steps, in this order.
 
     Attributes:
-        injections: USD from exchange capital to each pool of the fund.
+        injections: USD from exchange capital to each pool of the fund; recapitalised: from the exchange's owners.
         served: USD by which accounts change as loans are served.
         ended: numbers of accounts whose contracts end at mark, for they failed elsewhere; what they lack goes down the waterfall.
         left: USD that market makers and liquidators have once creditors are paid.
@@ -93,5 +93,6 @@ class Visits:
     status: dict[int, Status]
     treasury: float = 0.0
     injections: list[float] = field(default_factory=list)
+    recapitalised: list[float] = field(default_factory=list)
     paid_in: dict[int, float] = field(default_factory=dict)
     withheld: float = 0.0

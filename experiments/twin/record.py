@@ -203,6 +203,7 @@ class RecordedEcosystem(Ecosystem):
             {row: now.status[row] for row in range(first, before) if now.status[row] != core.status[row]},
             now.treasury - self.cleared.treasury,
             injections,
+            self.venue.recapitalised.tolist() if not core.insolvent else [],
             dict(zip(range(first, ledger.rows), ledger.paid_in[first:].tolist(), strict=True)),
             self.venue.tally.absorbed.get("withdrawal_factor", 0.0) - core.absorbed.get("withdrawal_factor", 0.0),
         )

@@ -207,6 +207,7 @@ def pools(draw: st.DrawFn) -> Block:
         "by": by,
         "groups": GROUPS if by == "group" else [],
         "shared": 0.0 if by == "all" else draw(st.one_of(st.just(0.0), rates(0.01, 0.9))),
+        "currency": draw(st.sampled_from(["usd", "underlying"])),
         "claims": draw(st.lists(tiers, max_size=MARKETS)),
     }
 
@@ -229,13 +230,20 @@ sizings = st.one_of(
 )
 
 
+adequacies = st.builds(
+    lambda kind, below: {"type": kind, "below": below},
+    st.sampled_from(["raise_levies", "recapitalise", "cap_open_interest", "halt"]),
+    rates(0.01, 1.0),
+)
+
+
 @st.composite
 def clearinghouses(draw: st.DrawFn) -> Block:
     taker = draw(rates(0.0, 0.01))
     divided = draw(pools())
     order = draw(waterfalls())
     if any(layer["type"] in ("withdrawal_factor", "clawback") for layer in order):
-        divided = {"by": "all", "shared": 0.0}  # what is borne later is of no market in particular
+        divided = {"by": "all", "shared": 0.0, "currency": divided["currency"]}  # what is borne later is of no market in particular
     if divided["shared"]:
         order.insert(draw(st.integers(0, len(order) - 1)), {"type": "shared_fund"})
     return {
@@ -254,6 +262,7 @@ def clearinghouses(draw: st.DrawFn) -> Block:
         },
         "accrual": draw(accruals),
         "sizing": draw(sizings),
+        "adequacy": draw(st.lists(adequacies, max_size=2)),
         "waterfall": order,
     }
 

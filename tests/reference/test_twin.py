@@ -402,7 +402,9 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     levies = [{"type": "funding", "share": 0.3}, {"type": "volume", "basis_points": 5.0}, {"type": "injection_on_adequacy"}]
     steady = [*levies, {"type": "surplus"}, {"type": "open_interest", "rate": 0.5, "exponent": 1.0, "exposure_exponent": 0.5}]
     seeking = [{"type": "target_seeking", "levies": one} for one in levies]
+    actions = [{"type": kind, "below": 0.5} for kind in ("raise_levies", "recapitalise", "cap_open_interest", "halt")]
     house = {
+        "adequacy": draw(st.lists(st.sampled_from(actions), max_size=2)),
         "accrual": draw(st.lists(st.sampled_from([*steady, *seeking, {"type": "liquidation_fees"}]), max_size=4)),
         "fund": draw(st.sampled_from([0.0, 1e5, 3e6, 1e8])),
         "pools": divided,
