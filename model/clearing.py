@@ -35,7 +35,9 @@ class Walk:
 
     def __init__(self, venue: Venue, path: Path) -> None:
         self.venue, self.path = venue, path
-        venue.drawdown.observe(venue.ledger.fund, float(path.hours.sum()))
+        hours = float(path.hours.sum())
+        venue.drawdown.observe(venue.ledger.fund, hours)
+        venue.hours += hours
         marks, self._undisturbed = venue.market.project(path.dlog, path.hours)
         self.low = np.minimum(marks.min(axis=1), venue.ledger.marks) * (1.0 - BOX)
         self.high = np.maximum(marks.max(axis=1), venue.ledger.marks) * (1.0 + BOX)

@@ -96,6 +96,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self._log_index: Floats = self.venue.market.log_index.copy()
         self._create_agents(0)
         self.venue.ledger.begin_step()
+        if self.venue.members is not None:
+            self.venue.members.join(self.venue)
         opening = self.population.opening()
         self.venue.open_positions(opening.rows, opening.contracts, self.population.weights)
         self.venue.requote(self.venue.ledger)
@@ -157,6 +159,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         if not self.venue.insolvent:
             self._fund()
             settle_outstanding(self.venue, self.hours_per_step)
+            if self.venue.members is not None:
+                self.venue.members.restore(self.venue, self.hours_per_step)
         if not self.venue.insolvent:
             self._levy()
             self.venue.size_and_levy(self.hours_per_step)

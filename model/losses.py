@@ -1,14 +1,17 @@
 """Losses on their way down the waterfall: from the account that cannot bear them to the layer that does."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.clearinghouse.waterfall import Charge, LayerView
-from model.ledger import FUND, HOUSE_ROWS, SETTLEMENT, TREASURY, Flow, Ledger, Rows, Status
+from model.ledger import FUND, HOUSE_ROWS, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, Status
 from model.venue import DUST, TIE
 from model.walked import Walked
 
 type Floats = NDArray[np.float64]
+type Defaulters = tuple[Rows, Floats]
 
 
 class Losses:
@@ -28,7 +31,7 @@ class Losses:
         venue.tally.deficits += total
         self.bankrupt(rows)
         venue.events.add("deficit", venue.name, account=self.walked.rows[rows], amount=deficit)
-        self.absorb(total, min(taken_over / total, 1.0), kind)
+        self.absorb(total, min(taken_over / total, 1.0), kind, defaulters=(self.walked.rows[rows], deficit))
 
     def bankrupt(self, rows: Rows) -> None:
         """Accounts among `rows` without contracts are bankrupt from now on."""
@@ -37,7 +40,9 @@ class Losses:
         self.venue.tally.bankruptcies += int((status[flat] != Status.BANKRUPT).sum())
         status[flat] = Status.BANKRUPT
 
-    def absorb(self, loss: float, taken_over: float, kind: Flow, *, skip: frozenset[str] = frozenset()) -> None:
+    def absorb(
+        self, loss: float, taken_over: float, kind: Flow, *, skip: frozenset[str] = frozenset(), defaulters: Defaulters | None = None
+    ) -> None:
         """Sends a loss standing on the settlement row down the waterfall.
 
         Args:
@@ -45,6 +50,7 @@ class Losses:
             taken_over: part of it that takeovers caused.
             kind: of draw on the fund, for the rest.
             skip: layers that are not asked.
+            defaulters: whose loss it is: rows of the whole ledger and USD, (n,) each.
         """
         venue, cause = self.venue, loss
         for at, layer in enumerate(venue.waterfall):
@@ -54,7 +60,7 @@ class Losses:
                 continue
             everybody = layer.reaches in ("accounts", "later")
             part = self.walked.widen() if everybody else self.walked.ledger
-            view = self._layer_view(loss, part, everybody)
+            view = self._layer_view(loss, part, everybody, defaulters)
             charge, venue.states[f"layer {at}"] = layer.rule(view, venue.states[f"layer {at}"], venue.rng)
             paid = self._take(part, layer.name, charge, view, {Flow.DRAW_TAKEOVER: taken_over, kind: 1.0 - taken_over})
             if charge.deferred > 0.0:
@@ -66,6 +72,8 @@ class Losses:
                 loss -= paid
                 venue.tally.absorb(layer.name, paid)
                 venue.events.add("absorbed", venue.name, account=SETTLEMENT, amount=paid, layer=layer.name)
+            if charge.tears_up and not venue.insolvent:
+                self.end_contracts()
         if loss > TIE * cause:
             self._exhaust(loss, kind)
         if venue.write_down > 0.0 and not venue.insolvent:
@@ -79,6 +87,9 @@ class Losses:
                 paid += part.transfer(draw, FUND, SETTLEMENT, charge.fund * share)
         if charge.treasury > 0.0:
             paid += part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, charge.treasury)
+        if charge.contributions is not None and charge.contributions.any():
+            assert self.venue.members is not None
+            paid += self.venue.members.use(part, SETTLEMENT, charge.contributions)
         if charge.accounts is not None and charge.accounts.any():
             paid += self._charge_accounts(part, layer, charge.accounts, view)
         return paid
@@ -94,16 +105,17 @@ class Losses:
                 self.venue.tally.absorb(layer, paid)
                 self.venue.events.add("absorbed", self.venue.name, account=SETTLEMENT, amount=paid, layer=layer)
 
-    def _layer_view(self, loss: float, part: Ledger, accounts: bool) -> LayerView:
-        fund, treasury = max(part.fund, 0.0), max(part.treasury, 0.0)
-        if not accounts:
-            return LayerView(loss, fund, treasury, np.zeros(0), np.zeros(0), np.zeros(0))
+    def _layer_view(self, loss: float, part: Ledger, everybody: bool, defaulters: Defaulters | None = None) -> LayerView:
+        venue, fund, treasury = self.venue, max(part.fund, 0.0), max(part.treasury, 0.0)
+        members = venue.members.view(defaulters, venue.hours) if venue.members is not None else None
+        if not everybody:
+            return LayerView(loss, fund, treasury, np.zeros(0), np.zeros(0), np.zeros(0), venue.outstanding, members)
         equity = np.maximum(part.equity(), 0.0)
-        equity[:HOUSE_ROWS] = 0.0
+        equity[part.role == Role.HOUSE] = 0.0
         gains = np.maximum(part.position * (part.marks[:, None] - part.entry), 0.0).sum(axis=0)
         notional = part.marks @ part.exposure
         notional[:HOUSE_ROWS] = 0.0
-        return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional, self.venue.outstanding)
+        return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional, venue.outstanding, members)
 
     def _charge_accounts(self, part: Ledger, layer: str, charged: Floats, view: LayerView) -> float:
         """Takes a layer's charges from account holders.
@@ -111,7 +123,7 @@ class Losses:
         Gains that are given are gains no longer: their entry prices move towards the mark.
         """
         venue = self.venue
-        kind = Flow.WRITE_DOWN if layer == "write_down" else Flow.SOCIALISED_LOSS
+        kind = {"write_down": Flow.WRITE_DOWN, "assessment": Flow.ASSESSMENT}.get(layer, Flow.SOCIALISED_LOSS)
         charged = np.minimum(charged, view.equity)
         rows = np.flatnonzero(charged > 0.0)
         paid = part.transfer(kind, rows, SETTLEMENT, charged[rows])
@@ -146,20 +158,27 @@ class Losses:
 
     def _house_holds(self) -> float:
         part = self.walked.ledger
-        nothing = np.zeros(0)
         fund, treasury, total = max(part.fund, 0.0), max(part.treasury, 0.0), 0.0
         for at, layer in enumerate(self.venue.waterfall):
             if layer.reaches == "contracts":
                 break
-            view = LayerView(np.inf, fund, treasury, nothing, nothing, nothing)
+            view = replace(self._layer_view(np.inf, part, everybody=False), fund=fund, treasury=treasury)
             charge, _ = layer.rule(view, self.venue.states[f"layer {at}"], self.venue.rng)
             fund, treasury, total = fund - charge.fund, treasury - charge.treasury, total + charge.fund + charge.treasury
+            total += float(charge.contributions.sum()) if charge.contributions is not None else 0.0
         return total
 
     def _fail(self) -> None:
         """The exchange is insolvent: contracts are torn up at mark, deficits still open are written down too, trading ends."""
-        venue, part = self.venue, self.walked.widen()
+        venue = self.venue
         venue.insolvent = True
+        self.end_contracts()
+        self.write_down_outstanding()
+        venue.events.add("insolvency", venue.name, account=TREASURY, amount=venue.write_down, layer="write_down")
+
+    def end_contracts(self) -> None:
+        """All contracts end at mark; what accounts, the fund included, are then short of goes down the waterfall."""
+        venue, part = self.venue, self.walked.widen()
         part.tear_up()
         below = np.flatnonzero(part.cash < -DUST)
         below = below[below >= HOUSE_ROWS]
@@ -171,8 +190,6 @@ class Losses:
             venue.tally.deficits += float(deficit.sum())
             self.bankrupt(below)
             self.absorb(float(deficit.sum()), 0.0, Flow.DRAW_CLOSE_OUT)
-        self.write_down_outstanding()
-        venue.events.add("insolvency", venue.name, account=TREASURY, amount=venue.write_down, layer="write_down")
 
     def write_down_outstanding(self) -> None:
         """Losses that are still outstanding are written down: nobody else will bear them."""

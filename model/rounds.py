@@ -270,5 +270,5 @@ class Liquidator:
             sides = self._route(held, kept.fraction, breached)
             self._commit(rows, held, kept, shares, sides)
         bankrupt = chosen[~solvent]
-        if bankrupt.size and not self.venue.insolvent:
+        if bankrupt.size and self.walked.ledger.exposure[:, bankrupt].any() and not self.venue.insolvent:
             self.deleverager.close(bankrupt, margin[:, accounts[~solvent]], breached)

@@ -20,6 +20,7 @@ from model.drawdown import Drawdown
 from model.events import Events
 from model.ledger import FUND, HOUSE_ROWS, OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, Status
 from model.market import Market
+from model.members import Members
 
 if TYPE_CHECKING:
     from model.haircuts import Haircuts
@@ -77,7 +78,8 @@ class Venue:
 
     Attributes:
         ledger: its accounts; house rows first, then market makers, then liquidators, then traders.
-        makers, liquidators: rows.
+        makers, liquidators: rows; members: clearing members and their fund, if there are any.
+        hours: at the end of the step's walk, since the start.
         levies: what the fund takes in the current step; funding: shape (M,), the step's rate that longs pay.
         insolvent: whether claims on the exchange have been written down; trading has ended then.
         write_down: USD of claims written down in the step; written_down: shape (R,) or None, of whom.
@@ -103,6 +105,7 @@ class Venue:
         self.ledger = Ledger(market.marks, supply=np.full(market.marks.size, 1e9))
         self.makers = self.ledger.open(makers.count, Role.MARKET_MAKER)
         self.liquidators = self.ledger.open(liquidators.count, Role.LIQUIDATOR)
+        self.members = Members(parameters.members, int(self.ledger.open(1, Role.HOUSE)[0])) if parameters.members is not None else None
         self.institutions = self.ledger.rows
         self.maker_capital = np.zeros(makers.count)
         self.reference_volatility = market.volatility.copy()
@@ -119,6 +122,7 @@ class Venue:
                 self.deleveraging = deleveraging_rules.build(layer.parameters.rule)
                 self.deleverages = layer.parameters
         self.deferral = next((layer for layer in self.waterfall if isinstance(layer, Deferral)), None)
+        self.hours = 0.0
         self.outstanding = self.brought_forward = self.factor_seen = self.factor_rise = self.since_settlement = 0.0
         self.drawdown = Drawdown(self.deleverages.window, self.deleverages.drawdown)
         self.states: dict[str, Any] = {

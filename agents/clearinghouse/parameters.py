@@ -9,6 +9,7 @@ from agents.clearinghouse.deferral import Deferral
 from agents.clearinghouse.fees import FeeParameters
 from agents.clearinghouse.liquidation import PartialThenFull, liquidation_rules
 from agents.clearinghouse.margin import Tiered, margin_rules
+from agents.clearinghouse.members import MemberLayer, MemberParameters
 from agents.clearinghouse.sizing import ShareOfOpenInterest, sizing_rules
 from agents.clearinghouse.waterfall import BackstopFund, Deleveraging, ExchangeCapital, SocialisedLoss, WriteDown, layers
 from agents.families import Parameters, RuleParameters
@@ -83,6 +84,9 @@ class ClearinghouseParameters(Parameters):
     sizing: Annotated[RuleParameters, sizing_rules] = Field(
         default=ShareOfOpenInterest.Parameters(), description="how large the fund should be"
     )
+    members: Annotated[
+        MemberParameters | None, Field(description="clearing members with a default fund of their own; none on most crypto venues")
+    ] = None
     waterfall: Annotated[
         tuple[Annotated[RuleParameters, layers], ...], Field(min_length=1, description="who bears a deficit, in order")
     ] = (
@@ -100,15 +104,18 @@ class ClearinghouseParameters(Parameters):
             raise ValueError(
                 "impossible waterfall: expected `write_down` as its last layer and nowhere else, for somebody bears what is left"
             )
-        for once in ("fund", "exchange_capital", "deleveraging"):
+        for once in ("fund", "exchange_capital", "deleveraging", "defaulter_contribution", "members_fund", "assessment"):
             if kinds.count(once) > 1:
                 raise ValueError(f"impossible waterfall: expected `{once}` at most once")
         reaches = [layers.find(kind).reaches for kind in kinds]  # type: ignore[attr-defined]
         for kind in kinds[:-2]:
             if issubclass(layers.find(kind), Deferral):
-                raise ValueError(
-                    f"impossible waterfall: expected `{kind}` next to last, for only the write-down can end what it leaves open"
-                )
+                raise ValueError(f"impossible waterfall: expected `{kind}` next to last, for only the write-down ends what it leaves open")
+        if "members_fund" in kinds and "defaulter_contribution" in kinds[kinds.index("members_fund") :]:
+            raise ValueError("impossible waterfall: expected `defaulter_contribution` before `members_fund` (EMIR, Art. 45)")
+        for kind in kinds:
+            if self.members is None and issubclass(layers.find(kind), MemberLayer):
+                raise ValueError(f"impossible waterfall: expected `members` to be set, for `{kind}` is theirs")
         if "contracts" in reaches and "accounts" in reaches[: reaches.index("contracts")]:
             raise ValueError(
                 "impossible waterfall: expected `deleveraging` before layers that take from accounts, for it decides which contracts leave"

@@ -194,9 +194,9 @@ class Liquidator(Account):
         return max(p.appetite * max(self.cash, 0.0) - self.notional, 0.0) if able else 0.0
 
     def discount(self, p: "LiquidatorParameters", volatility: float) -> float:
-        """What it asks below mark: more with volatility and with how much of its appetite is used."""
+        """What it asks below mark, at most half: more with volatility and with how much of its appetite is used."""
         used = clamp(self.notional / max(p.appetite * max(self.cash, 0.0), 1e-9), 0.0, 1.0)
-        return p.discount + p.volatility_loading * volatility / math.sqrt(HOURS_PER_YEAR) + p.inventory_loading * used
+        return min(p.discount + p.volatility_loading * volatility / math.sqrt(HOURS_PER_YEAR) + p.inventory_loading * used, 0.5)
 
 
 class Trader(Account):

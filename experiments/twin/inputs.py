@@ -25,12 +25,13 @@ class Quoting:
 
 @dataclass
 class Opening:
-    """The state from which the twin starts: markets, accounts by number, the fund, exchange capital (USD)."""
+    """The state from which the twin starts: markets, accounts by number, the fund, exchange capital, members' contributions (USD)."""
 
     markets: list[Quoting]
     accounts: dict[int, Balance]
     fund: Balance
     treasury: float
+    members: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass

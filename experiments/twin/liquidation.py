@@ -237,5 +237,5 @@ def exhausted(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -
     if solvent:
         commit(exchange, solvent, route(exchange, solvent, excluded))
     bankrupt = [case for case in cases if case.bankrupt]
-    if bankrupt and not exchange.insolvent:
+    if any(not case.account.flat for case in bankrupt) and not exchange.insolvent:
         deleveraging.deleverage(exchange, bankrupt, excluded)

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.twin.accounts import Balance, Role, Status
+from experiments.twin.accounts import Balance, Status
+from experiments.twin.accounts import Role as Holder
 from experiments.twin.accrual import Levies
 from experiments.twin.exchange import Exchange
 from experiments.twin.inputs import Inputs, Opening, Quoting, Visits
 from model.ecosystem import Ecosystem
-from model.ledger import FUND, HOUSE_ROWS
+from model.ledger import FUND, HOUSE_ROWS, Role
 from model.path import Path
 from model.population import Orders
 from model.randomness import Streams
@@ -24,7 +25,7 @@ TOLERANCE = 1e-9
 FLOOR = 1e3
 """USD against which the tolerance is taken at least: a millionth of a dollar."""
 STATUS: tuple[Status, ...] = ("active", "bankrupt", "gone", "closing")
-ROLES: dict[int, Role] = {1: "market_maker", 2: "liquidator", 3: "trader"}
+ROLES: dict[int, Holder] = {1: "market_maker", 2: "liquidator", 3: "trader"}
 
 
 @dataclass
@@ -44,6 +45,7 @@ class State:
     absorbed: dict[str, float]
     given: dict[int, float]
     outstanding: float
+    contributions: dict[int, float]
     insolvent: bool
 
 
@@ -97,6 +99,7 @@ class RecordedEcosystem(Ecosystem):
             dict(tally.absorbed),
             {int(row): float(haircuts.given[row]) for row in np.flatnonzero(haircuts.given)} if haircuts is not None else {},
             self.venue.outstanding,
+            dict(zip(members.rows.tolist(), members.held.tolist(), strict=True)) if (members := self.venue.members) is not None else {},
             self.venue.insolvent,
         )
 
@@ -117,6 +120,7 @@ class RecordedEcosystem(Ecosystem):
                 float(ledger.paid_in[row]),
             )
             for row in rows
+            if row == FUND or ledger.role[row] != Role.HOUSE
         }
 
     def opening(self) -> Opening:
@@ -125,7 +129,14 @@ class RecordedEcosystem(Ecosystem):
         kept = (market.basis, market.pressure, market.momentum, market.average_premium)
         columns = [column.tolist() for column in (market.index, market.reference_depth, self.venue.reference_volatility, *kept)]
         quoting = [Quoting(*values) for values in zip(*columns, strict=True)]
-        return Opening(quoting, self.balances(range(HOUSE_ROWS, ledger.rows)), self.balances(range(FUND, FUND + 1))[FUND], ledger.treasury)
+        members = self.venue.members
+        return Opening(
+            quoting,
+            self.balances(range(HOUSE_ROWS, ledger.rows)),
+            self.balances(range(FUND, FUND + 1))[FUND],
+            ledger.treasury,
+            dict(zip(members.rows.tolist(), members.held.tolist(), strict=True)) if members is not None else {},
+        )
 
     # -- what goes in ---------------------------------------------------------------------------------------------------------------
 
@@ -185,7 +196,7 @@ class RecordedEcosystem(Ecosystem):
             changed,
             ledger.treasury - core.treasury + injection,
             injection,
-            dict(zip(range(HOUSE_ROWS, ledger.rows), ledger.paid_in[HOUSE_ROWS:].tolist(), strict=True)),
+            {row: float(ledger.paid_in[row]) for row in range(HOUSE_ROWS, ledger.rows) if ledger.role[row] != Role.HOUSE},
             self.venue.tally.absorbed.get("withdrawal_factor", 0.0) - core.absorbed.get("withdrawal_factor", 0.0),
         )
 
@@ -232,6 +243,9 @@ def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> 
         yield f"mark of market {at}", mark, exchange.marks[at], tolerance * abs(mark)
     yield "exchange capital", state.treasury, exchange.treasury, total
     yield "outstanding losses", state.outstanding, exchange.outstanding, total
+    for member in exchange.members:
+        number = member.account.number
+        yield f"contribution of {number}", state.contributions[number], member.held, tolerance * (float(gross[number]) + member.required)
     yield "deficits", state.deficits, exchange.deficits, total
     flows = exchange.fund.statement.flows
     for kind in sorted(state.statement.keys() | flows.keys()):

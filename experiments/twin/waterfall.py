@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from experiments.twin import deferral, deleveraging
+from experiments.twin import deferral, deleveraging, members
 from experiments.twin.accounts import CENT, TIE, Account
 
 if TYPE_CHECKING:
     from experiments.twin.exchange import Exchange
+
+type Caused = dict[Account, float]
 
 
 def deleveraging_layer(exchange: "Exchange") -> Any:
@@ -16,14 +18,18 @@ def deleveraging_layer(exchange: "Exchange") -> Any:
 
 def house_capacity(exchange: "Exchange") -> float:
     """USD that the layers before deleveraging would pay; nothing while winners come before the fund."""
-    total = 0.0
+    total, left = 0.0, {"fund": max(exchange.fund.cash, 0.0), "capital": max(exchange.treasury, 0.0)}
     if fund_spared(exchange):
         return total
     for layer in exchange.rules.waterfall:
         if layer.type == "deleveraging":
             break
-        held = {"fund": exchange.fund.cash, "exchange_capital": exchange.treasury}[layer.type]
-        total += layer.share * max(held, 0.0)  # type: ignore[attr-defined]
+        if layer.type == "members_fund":
+            total += sum(member.held for member in exchange.members)
+        elif layer.type != "defaulter_contribution":  # that is known only once somebody has defaulted
+            held = left["fund" if layer.type == "fund" else "capital"]
+            total += layer.share * held  # type: ignore[attr-defined]
+            left["fund" if layer.type == "fund" else "capital"] -= layer.share * held  # type: ignore[attr-defined]
     return total
 
 
@@ -54,11 +60,16 @@ def cover(exchange: "Exchange", deficits: list[tuple[Account, float]], by_takeov
         if account.flat:
             account.status = "bankrupt"
     exchange.deficits += total
-    absorb(exchange, total, min(by_takeover / total, 1.0), kind)
+    absorb(exchange, total, min(by_takeover / total, 1.0), kind, caused=dict(deficits))
 
 
-def absorb(exchange: "Exchange", loss: float, by_takeover: float, kind: str, *, skip: tuple[str, ...] = ()) -> None:
-    """Sends a loss, USD, down the layers; `by_takeover` is the part of it that takeovers caused. Deleveraging has had its turn before."""
+def absorb(
+    exchange: "Exchange", loss: float, by_takeover: float, kind: str, *, skip: tuple[str, ...] = (), caused: Caused | None = None
+) -> None:
+    """Sends a loss, USD, down the layers; `by_takeover` is the part of it that takeovers caused, `caused` what each defaulter did.
+
+    Deleveraging has had its turn before.
+    """
     whole = loss
     for layer in exchange.rules.waterfall:
         if loss <= TIE * whole:
@@ -68,9 +79,14 @@ def absorb(exchange: "Exchange", loss: float, by_takeover: float, kind: str, *, 
         if layer.type in deferral.LATER:
             loss -= deferral.defer(exchange, loss)
             continue
-        paid = charge(exchange, layer, loss, by_takeover, kind)
+        if layer.type in members.LAYERS:
+            paid = charge_members(exchange, layer, loss, caused or {})
+        else:
+            paid = charge(exchange, layer, loss, by_takeover, kind)
         loss -= paid
         exchange.absorbed[layer.type] = exchange.absorbed.get(layer.type, 0.0) + paid
+        if layer.type == "tear_up" and not exchange.insolvent:
+            end_contracts(exchange)
     if loss > TIE * whole:
         pay_with_everything(exchange, loss, kind)
     if exchange.write_down > 0.0 and not exchange.insolvent:
@@ -93,6 +109,17 @@ def settle_flat(exchange: "Exchange") -> None:
     cover(exchange, below, 0.0, "draw_execution")
 
 
+def charge_members(exchange: "Exchange", layer: Any, loss: float, caused: Caused) -> float:
+    """What clearing members pay, USD: out of their contributions, or when called, out of their accounts."""
+    charges = members.charge(exchange, layer, loss, caused)
+    for member, usd in charges:
+        if layer.type != "assessment":
+            member.held -= usd
+        elif usd > 0.0:
+            take(exchange, member.account, usd)
+    return sum(usd for _, usd in charges)
+
+
 def charge(exchange: "Exchange", layer: Any, loss: float, by_takeover: float, kind: str) -> float:
     """What one layer pays, USD."""
     if layer.type == "fund":
@@ -100,7 +127,7 @@ def charge(exchange: "Exchange", layer: Any, loss: float, by_takeover: float, ki
         exchange.fund.receive("draw_takeover", -paid * by_takeover)
         exchange.fund.receive(kind, -paid * (1.0 - by_takeover))
         return paid
-    if layer.type == "exchange_capital":
+    if layer.type in ("exchange_capital", "second_skin"):
         paid = min(loss, layer.share * max(exchange.treasury, 0.0))
         exchange.treasury -= paid
         return paid
@@ -118,8 +145,8 @@ def charge(exchange: "Exchange", layer: Any, loss: float, by_takeover: float, ki
 
 def _charges(layer: Any, holders: list[Account], open_positions: float, loss: float) -> list[float]:
     """USD by holder: in proportion to gains since entry, to balances, or to open positions (USD of all), each up to the layer's cap."""
-    by = "equity" if layer.type == "write_down" else layer.by
-    cap = 1.0 if layer.type == "write_down" else layer.cap
+    by = {"write_down": "equity", "tear_up": "gains"}.get(layer.type) or layer.by
+    cap = 1.0 if layer.type in ("write_down", "tear_up") else layer.cap
     if by == "funding_index":
         return [min(loss * one.notional / open_positions, cap * one.cash) if open_positions > 0.0 else 0.0 for one in holders]
     if by == "open_interest":
@@ -149,6 +176,12 @@ def note_haircut(exchange: "Exchange", account: Account, share: float) -> None:
 def fail(exchange: "Exchange") -> None:
     """The exchange is insolvent: contracts are torn up at mark, deficits still open are written down too, trading ends."""
     exchange.insolvent = True
+    end_contracts(exchange)
+    deferral.write_down(exchange)
+
+
+def end_contracts(exchange: "Exchange") -> None:
+    """All contracts end at mark; what accounts, the fund included, are then short of goes down the waterfall."""
     everyone: list[Account] = [exchange.fund, *exchange.everyone()]
     deficit = max(-exchange.treasury, 0.0)
     exchange.treasury += deficit
@@ -164,7 +197,6 @@ def fail(exchange: "Exchange") -> None:
     if deficit > 0.0:
         exchange.deficits += deficit
         absorb(exchange, deficit, 0.0, "draw_close_out")
-    deferral.write_down(exchange)
 
 
 def recover_fund(exchange: "Exchange") -> None:
