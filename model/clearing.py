@@ -36,9 +36,11 @@ class Walk:
 
     def __init__(self, venue: Venue, path: Path) -> None:
         self.venue, self.path = venue, path
+        hours = float(path.hours.sum())
         self.stopped = venue.halts.liquidations_stop(path, venue.start, venue.market.momentum)
         venue.tally.halted = float(path.hours[self.stopped].sum())
-        venue.drawdown.observe(venue.ledger.fund, float(path.hours.sum()))
+        venue.drawdown.observe(venue.ledger.fund, hours)
+        venue.hours += hours
         marks, self._undisturbed = venue.market.project(path.dlog, path.hours)
         self.low = np.minimum(marks.min(axis=1), venue.ledger.marks) * (1.0 - BOX)
         self.high = np.maximum(marks.max(axis=1), venue.ledger.marks) * (1.0 + BOX)

@@ -103,6 +103,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self._log_index: Floats = self.venue.market.log_index.copy()
         self._create_agents(0)
         self.venue.ledger.begin_step()
+        if self.venue.members is not None:
+            self.venue.members.join(self.venue)
         opening = self.population.opening()
         self.venue.open_positions(opening.rows, opening.contracts, self.population.weights)
         self.venue.divide_fund()
@@ -167,6 +169,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             self._fund()
             settle_outstanding(self.venue, self.hours_per_step)
         if not self.venue.insolvent:
+            self._restore()
             self._levy()
             self.venue.balance_coins()
             self.venue.size_and_levy(self.hours_per_step)
@@ -222,6 +225,11 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
     def _fund(self) -> None:
         """Funding between longs and shorts."""
         self.venue.exchange_funding(self.hours_per_step)
+
+    def _restore(self) -> None:
+        """Clearing members pay in again what has been used of their contributions."""
+        if self.venue.members is not None:
+            self.venue.members.restore(self.venue, self.hours_per_step)
 
     def _levy(self) -> None:
         """The open-interest levy, from every open position to the fund."""

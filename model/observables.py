@@ -41,7 +41,20 @@ _PER_MARKET: Final = (
     ("funding", "annualised", "funding rate that longs pay", "mean"),
 )
 
-LAYERS: Final = ("fund", "exchange_capital", "deleveraging", "socialised_loss", "withdrawal_factor", "clawback", "write_down")
+LAYERS: Final = (
+    "defaulter_contribution",
+    "fund",
+    "exchange_capital",
+    "members_fund",
+    "second_skin",
+    "assessment",
+    "deleveraging",
+    "socialised_loss",
+    "tear_up",
+    "withdrawal_factor",
+    "clawback",
+    "write_down",
+)
 """The layers of the waterfall that ship, in their usual order."""
 
 _TOTALS: Final = (
@@ -71,6 +84,7 @@ _TOTALS: Final = (
     ("deficits", "USD", "losses beyond an account's equity when contracts leave it", "sum"),
     ("residual_loss", "USD", "deficits beyond the fund and what stands before it; above 0 is a breach", "sum"),
     *((f"absorbed_{layer}", "USD", f"deficits borne by layer `{layer}`", "sum") for layer in LAYERS),
+    ("members_fund", "USD", "clearing members' contributions to their default fund", "last"),
     ("outstanding", "USD", "losses that account holders are yet to bear, when they withdraw or at the end of the week", "last"),
     ("withdrawal_factor", "1", "part of withdrawals that is kept while losses are outstanding", "last"),
     ("bankruptcies", "accounts", "accounts that left a deficit", "sum"),
@@ -190,6 +204,7 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.deficits,
         _residual(venue),
         *(tally.absorbed.get(layer, 0.0) for layer in LAYERS),
+        float(venue.members.held.sum()) if venue.members is not None else 0.0,
         venue.outstanding,
         venue.withdrawal_factor(),
         tally.bankruptcies,

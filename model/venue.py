@@ -27,6 +27,7 @@ from model.events import Events
 from model.halts import Halts
 from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, RowsLike, Status
 from model.market import Market
+from model.members import Members
 
 if TYPE_CHECKING:
     from model.haircuts import Haircuts
@@ -86,7 +87,8 @@ class Venue:
 
     Attributes:
         ledger: its accounts; house rows first, then market makers, then liquidators, then traders.
-        makers, liquidators: rows.
+        makers, liquidators: rows; members: clearing members and their fund, if there are any.
+        hours: at the end of the step's walk, since the start.
         pools: how the fund is divided; claimed: shape (G,), USD that each claimant has had from it.
         action: what the exchange does because the fund is short; recapitalised: shape (P,), USD that its owners paid in for that.
         levied: by pool that has markets, what it takes in the current step; funding: shape (M,), the step's rate that longs pay.
@@ -120,6 +122,7 @@ class Venue:
         self.claimed = np.zeros(self.pools.pool.size)
         self.makers = self.ledger.open(makers.count, Role.MARKET_MAKER)
         self.liquidators = self.ledger.open(liquidators.count, Role.LIQUIDATOR)
+        self.members = Members(parameters.members, int(self.ledger.open(1, Role.HOUSE)[0])) if parameters.members is not None else None
         self.institutions = self.ledger.rows
         self.maker_capital = np.zeros(makers.count)
         self.reference_volatility = market.volatility.copy()
@@ -139,6 +142,7 @@ class Venue:
                 self.deleveraging = deleveraging_rules.build(layer.parameters.rule)
                 self.deleverages = layer.parameters
         self.deferral = next((layer for layer in self.waterfall if isinstance(layer, Deferral)), None)
+        self.hours = 0.0
         self.outstanding = self.brought_forward = self.factor_seen = self.factor_rise = self.since_settlement = 0.0
         self.drawdown = Drawdown(self.deleverages.window, self.deleverages.drawdown)
         self.states: dict[str, Any] = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import mesa
 
 from agents.clock import HOURS_PER_YEAR
-from experiments.twin import accrual, deferral, deleveraging, liquidation, waterfall
+from experiments.twin import accrual, deferral, deleveraging, liquidation, members, waterfall
 from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Trader
 from experiments.twin.accrual import Levies
 from experiments.twin.inputs import Inputs, Opening, Visits, fund_number
@@ -36,6 +36,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         luck: the exchange's draws, uniform on 0 to 1.
         deficits: USD of losses beyond accounts' equity in the step; absorbed: the same by the layer that bore it.
         insolvent: whether claims on the exchange have been written down.
+        members: clearing members; calling_since: hour of the first assessment that counts.
         outstanding: USD of losses that account holders are yet to bear; since_settlement: hours since the last clawback.
     """
 
@@ -64,6 +65,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.treasury, self.levies = opening.treasury, [Levies() for _ in range(self.pools.own)]
         for number, balance in opening.accounts.items():
             self.enter(number, balance)
+        self.members = [members.Member(self.accounts[number], usd, usd) for number, usd in opening.members.items()]
+        self.calling_since: float | None = None
         self.watched = list(self.accounts.values())
         self.depth, self.funding = [1.0] * len(self.markets), [0.0] * len(self.markets)
         self.insolvent = False
@@ -108,6 +111,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             accrual.pay_funding(self, inputs.hours)
             deferral.settle(self, inputs.hours)
         if not self.insolvent:
+            members.restore(self, inputs.hours)
             accrual.charge_open_interest(self, inputs.hours)
 
     def begin(self, inputs: Inputs | None = None) -> None:

@@ -30,12 +30,13 @@ class Quoting:
 
 @dataclass
 class Opening:
-    """The state from which the twin starts: markets, accounts by number, the fund's pools, exchange capital (USD)."""
+    """The state from which the twin starts: markets, accounts by number, the fund's pools, capital and members' contributions (USD)."""
 
     markets: list[Quoting]
     accounts: dict[int, Balance]
     funds: list[Balance]
     treasury: float
+    members: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass
