@@ -30,6 +30,7 @@ def run(  # noqa: PLR0913 - one an option
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     check_laws: Annotated[bool, Parameter(negative=())] = False,
+    disclosure: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Run a scenario and write what came of it into a folder.
@@ -43,12 +44,14 @@ def run(  # noqa: PLR0913 - one an option
         set_: A setting to change, such as venues.0.clearinghouse.fund=5e7; can be given again.
         overwrite: Replace an earlier run in that folder.
         check_laws: Assert the model's laws after every step.
+        disclosure: Print the run as public quantitative disclosures too, as a central counterparty would.
         quiet: Print nothing but faults.
     """
     import logging  # noqa: PLC0415
 
     from rich.console import Console  # noqa: PLC0415
 
+    from experiments import disclosure as disclosures  # noqa: PLC0415
     from experiments import runner, shipped, store  # noqa: PLC0415
     from experiments.progress import reported  # noqa: PLC0415
     from experiments.replay import periods, replayed  # noqa: PLC0415
@@ -65,6 +68,8 @@ def run(  # noqa: PLR0913 - one an option
     if not quiet:
         console = Console()
         show(done, console)
+        if disclosure:
+            disclosures.show(done, console)
         console.print(f"look at {folder / 'figures'}; the numbers are in {folder}", highlight=False, markup=False, soft_wrap=True)
 
 

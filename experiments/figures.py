@@ -44,10 +44,15 @@ FLOWS: Final[dict[str, Look]] = {
 """How each flow of the fund looks, in the order in which they are stacked away from zero; any other flow looks like `OTHER`."""
 OTHER: Final[Look] = (GREY, "xxxxx")
 LAYERS: Final[dict[str, Look]] = {
+    "defaulter_contribution": (GREY, "////"),
     "fund": (BLUE, ""),
     "exchange_capital": (ORANGE, "////"),
     "deleveraging": (PLUM, "...."),
+    "members_fund": (BLUE, "...."),
+    "second_skin": (ORANGE, "xxxx"),
+    "assessment": (BLUE, "////"),
     "socialised_loss": (VIOLET, "\\\\\\\\"),
+    "tear_up": (VIOLET, "...."),
     "withdrawal_factor": (GREY, "||||"),
     "clawback": (BLACK, "++++"),
     "write_down": (RED, "xxxx"),

@@ -36,9 +36,11 @@ class Walk:
 
     def __init__(self, venue: Venue, path: Path) -> None:
         self.venue, self.path = venue, path
+        hours = float(path.hours.sum())
         self.stopped = venue.halts.liquidations_stop(path, venue.start, venue.market.momentum)
         venue.tally.halted = float(path.hours[self.stopped].sum())
-        venue.drawdown.observe(venue.ledger.fund, float(path.hours.sum()))
+        venue.drawdown.observe(venue.ledger.fund, hours)
+        venue.hours += hours
         marks, self._undisturbed = venue.market.project(path.dlog, path.hours)
         self.low = np.minimum(marks.min(axis=1), venue.ledger.marks) * (1.0 - BOX)
         self.high = np.maximum(marks.max(axis=1), venue.ledger.marks) * (1.0 + BOX)
@@ -97,6 +99,7 @@ class Walk:
         if k < self.first or not venue.is_open():
             return
         self.walked.ledger.mark(marks)
+        self.walked.ledger.revalue(venue.market.index)
         self._rescreen(marks)
         if self.stopped[k]:
             return
@@ -126,6 +129,7 @@ class Walk:
         else:
             self.walked.write_back()
         venue.ledger.mark(venue.market.marks)
+        venue.ledger.revalue(venue.market.index)
         venue.events.increment = venue.events.round = -1
 
     def settle_flat(self) -> None:

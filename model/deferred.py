@@ -5,7 +5,7 @@ import numpy as np
 from agents.clearinghouse.deferral import Clawback, clawback_rate
 from model.ledger import SETTLEMENT, Flow, Role
 from model.losses import Losses
-from model.venue import DUST, Venue
+from model.venue import DUST, TIE, Venue
 from model.walked import Walked
 
 
@@ -36,8 +36,8 @@ def _fund_pays(venue: Venue) -> None:
 
 def _claw_back(venue: Venue) -> None:
     """Winners of the week pay; what their profits cannot bear is written down."""
-    ledger = venue.ledger
-    if venue.outstanding <= DUST:
+    ledger, owed = venue.ledger, venue.outstanding
+    if owed <= DUST:
         return
     equity = np.maximum(ledger.equity(), 0.0)
     profit = np.clip(equity - ledger.paid_in, 0.0, equity)
@@ -50,4 +50,5 @@ def _claw_back(venue: Venue) -> None:
         venue.settle("clawback", ledger.transfer(Flow.SOCIALISED_LOSS, rows, SETTLEMENT, charged[rows]))
         losses.note_haircut(ledger, rows, charged[rows] / equity[rows])
         venue.events.add("clawback", venue.name, account=rows, amount=charged[rows], layer="clawback")
-    losses.write_down_outstanding()
+    if venue.outstanding > TIE * owed + DUST:  # what rounding leaves is nobody's loss
+        losses.write_down_outstanding()

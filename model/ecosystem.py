@@ -83,7 +83,9 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.tick = 0
         self.names = tuple(asset.name for asset in self.world.assets)
         pools = Pools.of(self.world.venues[0].clearinghouse.pools, self.names)
-        self.outputs = [output.name for output in observables(self.names, pools.names)]
+        self.outputs = [
+            output.name for output in observables(self.names, pools.names, acts=bool(self.world.venues[0].clearinghouse.adequacy))
+        ]
         self._streams = Streams(self.seed)
         self.news = NewsSource(self.world.news, self.world.assets, self._streams, self.hours_per_step)
         self.shocks: list[Shock] = [shock_rules.build(p) for p in self.world.shocks]
@@ -101,9 +103,12 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self._log_index: Floats = self.venue.market.log_index.copy()
         self._create_agents(0)
         self.venue.ledger.begin_step()
+        if self.venue.members is not None:
+            self.venue.members.join(self.venue)
         opening = self.population.opening()
         self.venue.open_positions(opening.rows, opening.contracts, self.population.weights)
         self.venue.divide_fund()
+        self.venue.balance_coins()
         self.venue.requote(self.venue.ledger)
         self.venue.size_and_levy(self.hours_per_step)
         self.venue.ledger.begin_step()
@@ -164,7 +169,9 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             self._fund()
             settle_outstanding(self.venue, self.hours_per_step)
         if not self.venue.insolvent:
+            self._restore()
             self._levy()
+            self.venue.balance_coins()
             self.venue.size_and_levy(self.hours_per_step)
             self.credit.serve(self.venue, self.hours_per_step)
         self._spread_defaults()
@@ -205,7 +212,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         orders = self.population.decide(self.tick, self.hours_per_step, view)
         unwinding, quantity = venue.unwinding(self.hours_per_step)
         venue.requote(venue.ledger)
-        return Orders(np.concatenate((orders.rows, unwinding)), np.concatenate((orders.contracts, quantity), axis=1))
+        rows = np.concatenate((orders.rows, unwinding))
+        return Orders(rows, venue.permitted(rows, np.concatenate((orders.contracts, quantity), axis=1)))
 
     def _trade(self, orders: Orders) -> None:
         """The auction clears orders against the market makers; hedgers bring their spot into line."""
@@ -217,6 +225,11 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
     def _fund(self) -> None:
         """Funding between longs and shorts."""
         self.venue.exchange_funding(self.hours_per_step)
+
+    def _restore(self) -> None:
+        """Clearing members pay in again what has been used of their contributions."""
+        if self.venue.members is not None:
+            self.venue.members.restore(self.venue, self.hours_per_step)
 
     def _levy(self) -> None:
         """The open-interest levy, from every open position to the fund."""

@@ -72,14 +72,21 @@ class Flow(StrEnum):
     LIQUIDATION_FEE = "liquidation_fee"
     SURPLUS = "surplus"
     INJECTION = "injection"
+    RECAPITALISATION = "recapitalisation"
     DISTRIBUTION = "distribution"
     DEFICIT = "deficit"
     DRAW_EXECUTION = "draw_execution"
     DRAW_TAKEOVER = "draw_takeover"
     DRAW_CLOSE_OUT = "draw_close_out"
     EXCHANGE_CAPITAL = "exchange_capital"
+    CONTRIBUTION = "contribution"
+    """Members' payments into their default fund, and back."""
+    MEMBERS_FUND = "members_fund"
+    ASSESSMENT = "assessment"
     SOCIALISED_LOSS = "socialised_loss"
     WRITE_DOWN = "write_down"
+    REVALUATION = "revaluation"
+    """The fund's gain or loss on coins that it holds, from index to index."""
     INVENTORY_RESULT = "inventory_result"
     """The fund's gain or loss on contracts it has taken over, from mark to mark and on the trade that closes them."""
 
@@ -108,6 +115,7 @@ class Ledger:
         spot: shape (M, R), units of the underlying held.
         paid_in: shape (R,), USD, equity when profits were last settled, with what has been paid in since and less what was taken out:
             equity beyond it is net profit since then.
+        index: shape (M,), USD, at which the fund's coins are valued.
         role, status: shape (R,), int8.
         flows: USD moved in the step, by kind.
         statements: by pool, USD by kind that changed it in the step; the total is the change of its equity.
@@ -126,6 +134,7 @@ class Ledger:
 
     def __init__(self, marks: Floats, supply: Floats | None = None, pool: Rows | None = None, pools: int = 1) -> None:
         self.marks: Floats = np.array(marks, dtype=float)
+        self.index: Floats = self.marks.copy()
         self.markets = self.marks.size
         self.rows = 0
         self.funds: Rows = np.concatenate(([FUND], np.arange(_FURTHER, _FURTHER + pools - 1))).astype(np.intp)
@@ -173,7 +182,7 @@ class Ledger:
         """A compact ledger of some rows, the house first; it books its flows where this one does."""
         part = object.__new__(Ledger)
         part.markets, part.rows = self.markets, rows.size
-        part.marks, part._supply = self.marks, self._supply
+        part.marks, part.index, part._supply = self.marks, self.index, self._supply
         part.house, part.funds = self.house, self.funds
         part._pool_of_row, part._fund_of_market = self._pool_of_row, self._fund_of_market
         part.flows, part.statements = self.flows, self.statements
@@ -185,7 +194,7 @@ class Ledger:
         """Writes a compact ledger's rows back and takes over its marks."""
         for name, column in part._store.items():  # noqa: SLF001 - of our own kind
             self._store[name][..., rows] = column
-        self.marks = part.marks
+        self.marks, self.index = part.marks, part.index
 
     # -- what is held ---------------------------------------------------------------------------------------------------------------
 
@@ -200,8 +209,9 @@ class Ledger:
 
     @property
     def pools(self) -> list[float]:
-        """USD by pool of the backstop fund, its inventory at mark."""
-        return [float(self.cash[row] + self.marks @ self.position[:, row]) for row in self.funds.tolist()]
+        """USD by pool of the backstop fund, its inventory at mark, its coins at the index."""
+        rows = self.funds.tolist()
+        return [float(self.cash[row] + self.marks @ self.position[:, row] + self.index @ self.spot[:, row]) for row in rows]
 
     @property
     def fund(self) -> float:
@@ -323,6 +333,14 @@ class Ledger:
             if held.any():
                 self._itemise(pool, Flow.INVENTORY_RESULT, float((marks - self.marks) @ held))
         self.marks = marks
+
+    def revalue(self, index: Floats) -> None:
+        """Moves the index prices, shape (M,), USD, at which the fund's coins are valued: they gain or lose at once."""
+        for row, pool in self._pool_of_row.items():
+            coins = self.spot[:, row]
+            if coins.any():
+                self._itemise(pool, Flow.REVALUATION, float((index - self.index) @ coins))
+        self.index = index
 
     def tear_up(self) -> None:
         """Ends every contract at mark: what accounts have is cash."""

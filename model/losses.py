@@ -1,14 +1,17 @@
 """Losses on their way down the waterfall: from the account that cannot bear them to the layer that does."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.clearinghouse.waterfall import Charge, Layer, LayerView
-from model.ledger import SETTLEMENT, TREASURY, Flow, Ledger, Rows, Status
+from model.ledger import SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, Status
 from model.venue import DUST, TIE
 from model.walked import Walked
 
 type Floats = NDArray[np.float64]
+type Defaulters = tuple[Rows, Floats]
 
 
 class Losses:
@@ -40,7 +43,7 @@ class Losses:
         venue.events.add("deficit", venue.name, account=self.walked.rows[rows], amount=deficit)
         losses = np.array([float((one[some] * deficit).sum()) for one in parts])
         taken_over = np.divide(taken_over, losses, out=np.zeros_like(losses), where=losses > 0.0)
-        self.absorb(losses, np.minimum(taken_over, 1.0), kind)
+        self.absorb(losses, np.minimum(taken_over, 1.0), kind, defaulters=(self.walked.rows[rows], deficit))
 
     def bankrupt(self, rows: Rows) -> None:
         """Accounts among `rows` without contracts are bankrupt from now on."""
@@ -49,7 +52,9 @@ class Losses:
         self.venue.tally.bankruptcies += int((status[flat] != Status.BANKRUPT).sum())
         status[flat] = Status.BANKRUPT
 
-    def absorb(self, losses: Floats, taken_over: Floats, kind: Flow, *, skip: frozenset[str] = frozenset()) -> None:
+    def absorb(
+        self, losses: Floats, taken_over: Floats, kind: Flow, *, skip: frozenset[str] = frozenset(), defaulters: Defaulters | None = None
+    ) -> None:
         """Sends losses standing on the settlement row, (G,) USD by claimant, down the waterfall.
 
         Args:
@@ -57,8 +62,10 @@ class Losses:
             taken_over: shape (G,), part of each that takeovers caused.
             kind: of draw on the fund, for the rest.
             skip: layers that are not asked.
+            defaulters: whose loss it is: rows of the whole ledger and USD, (n,) each.
         """
         venue, left, cause = self.venue, losses.copy(), float(losses.sum())
+        self.walked.ledger.revalue(venue.market.index)
         for at, layer in enumerate(venue.waterfall):
             if left.sum() <= TIE * cause:
                 break
@@ -68,25 +75,32 @@ class Losses:
             for pool, claims in self._asked(layer, left):
                 offered, state = float(claims.sum()), venue.states[f"layer {at}"]
                 part = self.walked.widen() if everybody else self.walked.ledger
-                view = self._layer_view(offered, pool, part, everybody)
+                view = self._layer_view(offered, pool, part, everybody, defaulters)
                 charge, state[pool or 0] = layer.rule(view, state[pool or 0], venue.rng)
                 taken = float((claims / offered) @ taken_over)
                 paid = self._take(part, layer, pool, charge, view, {Flow.DRAW_TAKEOVER: taken, kind: 1.0 - taken})
                 left = left - (paid + charge.deferred) * (claims / offered)
-                if charge.deferred > 0.0:
-                    venue.outstanding += charge.deferred
-                    venue.tally.deferred += charge.deferred
-                    venue.events.add("deferred", venue.name, account=SETTLEMENT, amount=charge.deferred, layer=layer.name)
-                if paid > 0.0:
-                    if layer.draws == "own":
-                        venue.claimed += paid * (claims / offered)
-                    name = "fund" if layer.draws else layer.name
-                    venue.tally.absorb(name, paid)
-                    venue.events.add("absorbed", venue.name, account=SETTLEMENT, amount=paid, layer=name)
+                self._note(layer, charge, paid, claims / offered)
+                if charge.tears_up and not venue.insolvent:
+                    self.end_contracts()
         if left.sum() > TIE * cause:
             self._exhaust(float(left.sum()), kind)
         if venue.write_down > 0.0 and not venue.insolvent:
             self._fail()
+
+    def _note(self, layer: Layer, charge: Charge, paid: float, shares: Floats) -> None:
+        """Notes what a layer has borne, USD, or put off; `shares`, (G,), says of whose losses."""
+        venue = self.venue
+        if charge.deferred > 0.0:
+            venue.outstanding += charge.deferred
+            venue.tally.deferred += charge.deferred
+            venue.events.add("deferred", venue.name, account=SETTLEMENT, amount=charge.deferred, layer=layer.name)
+        if paid > 0.0:
+            if layer.draws == "own":
+                venue.claimed += paid * shares
+            name = "fund" if layer.draws else layer.name
+            venue.tally.absorb(name, paid)
+            venue.events.add("absorbed", venue.name, account=SETTLEMENT, amount=paid, layer=name)
 
     def _asked(self, layer: Layer, left: Floats) -> list[tuple[int | None, Floats]]:
         """Which pools a layer asks, None for none in particular, and for what part, (G,) USD, of the losses that are left."""
@@ -104,7 +118,19 @@ class Losses:
         funds = part.funds if pool is None else part.funds[pool : pool + 1]
         held = np.maximum(part.pools, 0.0) if funds.size > 1 else np.ones(1)
         shares = held / held.sum() if held.any() else held
+        for row, share in zip(funds.tolist(), shares.tolist(), strict=True):
+            self._sell_coins(part, row, usd * share)
         return sum(part.transfer(kind, row, SETTLEMENT, usd * share) for row, share in zip(funds.tolist(), shares.tolist(), strict=True))
+
+    def _sell_coins(self, part: Ledger, row: int, usd: float) -> None:
+        """A pool sells of its coins, at the index at which they are valued, what it lacks to pay `usd`; the sale moves the index."""
+        for asset in np.flatnonzero(part.spot[:, row]).tolist():
+            price = float(part.index[asset])
+            lacks = usd - max(float(part.cash[row] + part.marks @ part.position[:, row]), 0.0)
+            sold = min(max(lacks, 0.0) / price, float(part.spot[asset, row])) if price > 0.0 else 0.0
+            if sold > 0.0:
+                part.trade_spot(asset, part.funds[part.funds == row], np.array([-sold]), price)
+                self.venue.market.trade_spot(asset, -sold * price)
 
     def _take(self, part: Ledger, layer: Layer, pool: int | None, charge: Charge, view: LayerView, draws: dict[Flow, float]) -> float:
         """Books a layer's charge; `draws` says which part of what the fund pays goes under which name. Returns USD paid."""
@@ -114,35 +140,40 @@ class Losses:
                 paid += self._draw(part, draw, pool, charge.fund * share)
         if charge.treasury > 0.0:
             paid += part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, charge.treasury)
+        if charge.contributions is not None and charge.contributions.any():
+            assert self.venue.members is not None
+            paid += self.venue.members.use(part, SETTLEMENT, charge.contributions)
         if charge.accounts is not None and charge.accounts.any():
             paid += self._charge_accounts(part, layer.name, charge.accounts, view)
         return paid
 
     def _exhaust(self, loss: float, kind: Flow) -> None:
-        """What claims cannot bear is borne by what the exchange still has, whatever its waterfall keeps back."""
+        """What claims cannot bear is borne by what the exchange and its members' fund still have, whatever the waterfall keeps back."""
         part = self.walked.ledger
         own = min(loss, max(part.treasury, 0.0))
         drawn = min(loss - own, sum(max(usd, 0.0) for usd in part.pools))
-        for layer, paid in (("exchange_capital", own), ("fund", drawn)):
+        if own > 0.0:
+            part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, own)
+        if drawn > 0.0:
+            self._draw(part, kind, None, drawn)
+        given = self.venue.members.give(part, SETTLEMENT, loss - own - drawn) if self.venue.members is not None else 0.0
+        for layer, paid in (("exchange_capital", own), ("fund", drawn), ("members_fund", given)):
             if paid > 0.0:
-                if layer == "fund":
-                    self._draw(part, kind, None, paid)
-                else:
-                    part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, paid)
                 self.venue.tally.absorb(layer, paid)
                 self.venue.events.add("absorbed", self.venue.name, account=SETTLEMENT, amount=paid, layer=layer)
 
-    def _layer_view(self, loss: float, pool: int | None, part: Ledger, accounts: bool) -> LayerView:
-        held = part.pools if pool is None else [part.pools[pool]]
+    def _layer_view(self, loss: float, pool: int | None, part: Ledger, everybody: bool, defaulters: Defaulters | None) -> LayerView:
+        venue, held = self.venue, part.pools if pool is None else [part.pools[pool]]
         fund, treasury = sum(max(usd, 0.0) for usd in held), max(part.treasury, 0.0)
-        if not accounts:
-            return LayerView(loss, fund, treasury, np.zeros(0), np.zeros(0), np.zeros(0))
+        members = venue.members.view(defaulters, venue.hours) if venue.members is not None else None
+        if not everybody:
+            return LayerView(loss, fund, treasury, np.zeros(0), np.zeros(0), np.zeros(0), members=members)
         equity = np.maximum(part.equity(), 0.0)
-        equity[: part.house] = 0.0
+        equity[part.role == Role.HOUSE] = 0.0
         gains = np.maximum(part.position * (part.marks[:, None] - part.entry), 0.0).sum(axis=0)
         notional = part.marks @ part.exposure
         notional[: part.house] = 0.0
-        return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional, self.venue.outstanding)
+        return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional, venue.outstanding, members)
 
     def _charge_accounts(self, part: Ledger, layer: str, charged: Floats, view: LayerView) -> float:
         """Takes a layer's charges from account holders.
@@ -150,7 +181,7 @@ class Losses:
         Gains that are given are gains no longer: their entry prices move towards the mark.
         """
         venue = self.venue
-        kind = Flow.WRITE_DOWN if layer == "write_down" else Flow.SOCIALISED_LOSS
+        kind = {"write_down": Flow.WRITE_DOWN, "assessment": Flow.ASSESSMENT}.get(layer, Flow.SOCIALISED_LOSS)
         charged = np.minimum(charged, view.equity)
         rows = np.flatnonzero(charged > 0.0)
         paid = part.transfer(kind, rows, SETTLEMENT, charged[rows])
@@ -187,6 +218,7 @@ class Losses:
         part = self.walked.ledger
         nothing = np.zeros(0)
         funds, treasury, paid = np.maximum(part.pools, 0.0), max(part.treasury, 0.0), np.zeros_like(losses)
+        members = self.venue.members.view(None, self.venue.hours) if self.venue.members is not None else None
         for at, layer in enumerate(self.venue.waterfall):
             if layer.reaches == "contracts":
                 break
@@ -196,18 +228,33 @@ class Losses:
                     continue
                 held = slice(None) if pool is None else slice(pool, pool + 1)
                 fund = float(funds[held].sum())
-                view = LayerView(offered, fund, treasury, nothing, nothing, nothing)
+                view = LayerView(offered, fund, treasury, nothing, nothing, nothing, members=members)
                 charge, _ = layer.rule(view, self.venue.states[f"layer {at}"][pool or 0], self.venue.rng)
                 funds[held] *= 1.0 - charge.fund / fund if fund > 0.0 else 1.0
                 treasury -= charge.treasury
-                paid = paid + (charge.fund + charge.treasury) * (claims / offered)
+                usd = charge.fund + charge.treasury
+                if members is not None and charge.contributions is not None:
+                    members = replace(members, held=members.held - charge.contributions)
+                    usd += float(charge.contributions.sum())
+                paid = paid + usd * (claims / offered)
         return paid
 
     def _fail(self) -> None:
         """The exchange is insolvent: contracts are torn up at mark, deficits still open are written down too, trading ends."""
         venue, part = self.venue, self.walked.widen()
         venue.insolvent = True
+        for row in part.funds.tolist():
+            self._sell_coins(part, row, np.inf)
+        self.end_contracts()
+        self.write_down_outstanding()
+        venue.events.add("insolvency", venue.name, account=TREASURY, amount=venue.write_down, layer="write_down")
+
+    def end_contracts(self) -> None:
+        """All contracts end at mark; what accounts, the fund included, are then short of goes down the waterfall."""
+        venue, part = self.venue, self.walked.widen()
         part.tear_up()
+        for row in part.funds.tolist():
+            self._sell_coins(part, row, max(-float(part.cash[row]), 0.0))
         below = np.flatnonzero(part.cash < -DUST)
         below = below[below >= part.house]
         house = np.append(part.funds, TREASURY)
@@ -219,8 +266,6 @@ class Losses:
             venue.tally.deficits += float(deficit.sum())
             self.bankrupt(below)
             self.absorb(self._of_no_market(float(deficit.sum())), np.zeros(venue.pools.pool.size), Flow.DRAW_CLOSE_OUT)
-        self.write_down_outstanding()
-        venue.events.add("insolvency", venue.name, account=TREASURY, amount=venue.write_down, layer="write_down")
 
     def write_down_outstanding(self) -> None:
         """Losses that are still outstanding are written down: nobody else will bear them."""

@@ -44,7 +44,20 @@ _PER_MARKET: Final = (
 PARTIAL: Final = ("adequacy", "ptsr", "pmr", "overshoot", "haircut_gini", "haircut_top_share")
 """Outputs, and those by pool whose names begin with them, that are not defined in every step: not a number there."""
 
-LAYERS: Final = ("fund", "exchange_capital", "deleveraging", "socialised_loss", "withdrawal_factor", "clawback", "write_down")
+LAYERS: Final = (
+    "defaulter_contribution",
+    "fund",
+    "exchange_capital",
+    "members_fund",
+    "second_skin",
+    "assessment",
+    "deleveraging",
+    "socialised_loss",
+    "tear_up",
+    "withdrawal_factor",
+    "clawback",
+    "write_down",
+)
 """The layers of the waterfall that ship, in their usual order."""
 
 _TOTALS: Final = (
@@ -74,6 +87,7 @@ _TOTALS: Final = (
     ("deficits", "USD", "losses beyond an account's equity when contracts leave it", "sum"),
     ("residual_loss", "USD", "deficits beyond the fund and what stands before it; above 0 is a breach", "sum"),
     *((f"absorbed_{layer}", "USD", f"deficits borne by layer `{layer}`", "sum") for layer in LAYERS),
+    ("members_fund", "USD", "clearing members' contributions to their default fund", "last"),
     ("outstanding", "USD", "losses that account holders are yet to bear, when they withdraw or at the end of the week", "last"),
     ("withdrawal_factor", "1", "part of withdrawals that is kept while losses are outstanding", "last"),
     ("bankruptcies", "accounts", "accounts that left a deficit", "sum"),
@@ -103,12 +117,21 @@ _PER_POOL: Final = (
 )
 
 
-def observables(assets: Sequence[str], pools: Sequence[str] = ()) -> list[Observable]:
-    """All outputs, in order, for these assets and, if there are several, for these pools of the fund."""
+_ACTIONS: Final = (
+    ("levy_factor", "1", "factor on levies because the fund is short of its target", "mean"),
+    ("recapitalised", "USD", "paid into the fund by the exchange's owners because it is short of its target", "sum"),
+    ("capped", "0/1", "whether orders may only reduce positions in the coming step", "mean"),
+    ("suspended", "0/1", "whether no orders are taken in the coming step", "mean"),
+)
+
+
+def observables(assets: Sequence[str], pools: Sequence[str] = (), *, acts: bool = False) -> list[Observable]:
+    """All outputs, in order, for these assets and, if there are several, these pools; `acts`: whether there are adequacy rules."""
     markets = [Observable(f"{base}_{asset}", unit, text, how) for base, unit, text, how in _PER_MARKET for asset in assets]  # type: ignore[arg-type]
     totals = [Observable(name, unit, text, how) for name, unit, text, how in _TOTALS]  # type: ignore[arg-type]
     ringed = [Observable(f"{base}_{pool}", unit, text, how) for base, unit, text, how in _PER_POOL for pool in pools if len(pools) > 1]  # type: ignore[arg-type]
-    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals, *ringed]
+    actions = [Observable(name, unit, text, how) for name, unit, text, how in _ACTIONS if acts]  # type: ignore[arg-type]
+    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals, *ringed, *actions]
 
 
 def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:
@@ -134,6 +157,12 @@ def _by_pool(venue: "Venue") -> list[float]:
         return []
     adequacy = [fund / target if target > 0.0 else float("nan") for fund, target in zip(funds, targets, strict=True)]
     return [*funds, *targets, *adequacy, *(-sum(statement.get(kind, 0.0) for kind in DRAWS) for statement in statements)]
+
+
+def _actions(venue: "Venue") -> list[float]:
+    """The outputs in the order of `_ACTIONS`; nothing if there are no adequacy rules."""
+    action = venue.action
+    return [action.levies, float(venue.recapitalised.sum()), action.capped, action.suspended] if venue.adequacy else []
 
 
 def _residual(venue: "Venue") -> float:
@@ -178,6 +207,7 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.deficits,
         _residual(venue),
         *(tally.absorbed.get(layer, 0.0) for layer in LAYERS),
+        float(venue.members.held.sum()) if venue.members is not None else 0.0,
         venue.outstanding,
         venue.withdrawal_factor(),
         tally.bankruptcies,
@@ -197,5 +227,5 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.halted,
         int(venue.insolvent),
     )
-    values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *_by_pool(venue)]
+    values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *_by_pool(venue), *_actions(venue)]
     return dict(zip(eco.outputs, (float(v) for v in values), strict=True))

@@ -289,5 +289,5 @@ class Liquidator:
             if not self.venue.insolvent:
                 self.deleverager.close_stranded(chosen[usual & beyond])
         bankrupt = chosen[~usual]
-        if bankrupt.size and not self.venue.insolvent:
+        if bankrupt.size and self.walked.ledger.exposure[:, bankrupt].any() and not self.venue.insolvent:
             self.deleverager.close(bankrupt, margin[:, accounts[~usual]], breached)

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.clearinghouse.accrual import Accrual, AccrualView, Levies, accrual_rules
+from agents.clearinghouse.adequacy import Action, AdequacyRule, AdequacyView, adequacy_rules
 from agents.clearinghouse.deferral import Deferral, WithdrawalFactor, withdrawal_factor
 from agents.clearinghouse.deleveraging import DeleveragingRule, deleveraging_rules
 from agents.clearinghouse.liquidation import LiquidationRule, liquidation_rules, maintenance_shares
@@ -26,6 +27,7 @@ from model.events import Events
 from model.halts import Halts
 from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, RowsLike, Status
 from model.market import Market
+from model.members import Members
 
 if TYPE_CHECKING:
     from model.haircuts import Haircuts
@@ -85,8 +87,10 @@ class Venue:
 
     Attributes:
         ledger: its accounts; house rows first, then market makers, then liquidators, then traders.
-        makers, liquidators: rows.
+        makers, liquidators: rows; members: clearing members and their fund, if there are any.
+        hours: at the end of the step's walk, since the start.
         pools: how the fund is divided; claimed: shape (G,), USD that each claimant has had from it.
+        action: what the exchange does because the fund is short; recapitalised: shape (P,), USD that its owners paid in for that.
         levied: by pool that has markets, what it takes in the current step; funding: shape (M,), the step's rate that longs pay.
         target: USD, what the fund should be; targets: shape (P,), its pools.
         interest: shape (M,), USD, one side, open interest at the last close, by which margin is asked for and losses of no market in
@@ -118,6 +122,7 @@ class Venue:
         self.claimed = np.zeros(self.pools.pool.size)
         self.makers = self.ledger.open(makers.count, Role.MARKET_MAKER)
         self.liquidators = self.ledger.open(liquidators.count, Role.LIQUIDATOR)
+        self.members = Members(parameters.members, int(self.ledger.open(1, Role.HOUSE)[0])) if parameters.members is not None else None
         self.institutions = self.ledger.rows
         self.maker_capital = np.zeros(makers.count)
         self.reference_volatility = market.volatility.copy()
@@ -128,6 +133,7 @@ class Venue:
         self.liquidation: LiquidationRule = liquidation_rules.build(parameters.liquidation)
         self.sizing: SizingRule = sizing_rules.build(parameters.sizing)
         self.accrual = [Accrual([accrual_rules.build(p) for p in parameters.accrual]) for _ in range(self.pools.own)]
+        self.adequacy: list[AdequacyRule] = [adequacy_rules.build(p) for p in parameters.adequacy]
         self.waterfall: list[Layer] = [layers.build(p) for p in parameters.waterfall]
         self.deleveraging: DeleveragingRule | None = None
         self.deleverages = Deleveraging.Parameters()
@@ -136,6 +142,7 @@ class Venue:
                 self.deleveraging = deleveraging_rules.build(layer.parameters.rule)
                 self.deleverages = layer.parameters
         self.deferral = next((layer for layer in self.waterfall if isinstance(layer, Deferral)), None)
+        self.hours = 0.0
         self.outstanding = self.brought_forward = self.factor_seen = self.factor_rise = self.since_settlement = 0.0
         self.drawdown = Drawdown(self.deleverages.window, self.deleverages.drawdown)
         self.states: dict[str, Any] = {
@@ -143,10 +150,13 @@ class Venue:
             "liquidation": self.liquidation.initial_state(),
             "sizing": [self.sizing.initial_state() for _ in range(self.pools.own)],
             "deleveraging": self.deleveraging.initial_state() if self.deleveraging else None,
+            "adequacy": [rule.initial_state() for rule in self.adequacy],
             **{f"layer {at}": [layer.initial_state() for _ in self.pools.names] for at, layer in enumerate(self.waterfall)},
         }
         self.rng: np.random.Generator = np.random.default_rng(0)
         self.levied = [Levies()] * self.pools.own
+        self.action = Action()
+        self.recapitalised: Floats = np.zeros(len(self.pools.names))
         self.funding: Floats = np.zeros(market.marks.size)
         self._closed: Floats = market.log_index.copy()
         self.targets: Floats = np.zeros(len(self.pools.names))
@@ -409,6 +419,8 @@ class Venue:
         """
         ledger = self.ledger
         equity = ledger.equity()
+        if self.parameters.pools.currency != "usd":
+            equity[ledger.funds] = ledger.pools
         short = due > np.maximum(equity, 0.0)
         short[OUTSIDE] = False
         if short.any():
@@ -480,6 +492,24 @@ class Venue:
         for row, usd in zip(ledger.funds[1:].tolist(), (shares[1:] * ledger.fund).tolist(), strict=True):
             ledger.transfer(Flow.DEPOSIT, int(ledger.funds[0]), row, usd)
 
+    def balance_coins(self) -> None:
+        """A fund that is held in coins buys them with its dollars, and sells what its debts in dollars need; both move the index."""
+        if self.parameters.pools.currency == "usd":
+            return
+        ledger, market = self.ledger, self.market
+        for pool, row in enumerate(ledger.funds.tolist()):
+            asset = int(np.argmax(self.pools.market == pool))  # the shared pool has no market: it holds the first of all
+            index = market.index
+            ledger.revalue(index)
+            money, price = float(ledger.cash[row] + ledger.marks @ ledger.position[:, row]), float(index[asset])
+            if price <= 0.0:
+                continue
+            money = money * self.within_custody(money) if money > 0.0 else max(money, -price * float(ledger.spot[asset, row]))
+            if money:
+                ledger.trade_spot(asset, np.array([row]), np.array([money / price]), price)
+                market.trade_spot(asset, money)
+        ledger.revalue(market.index)
+
     def size_and_levy(self, hours: float) -> None:
         """Close of a step: each pool's target, and what accrues to it in the next step; an injection moves at once."""
         market, tally, ledger, pools = self.market, self.tally, self.ledger, self.pools
@@ -509,6 +539,33 @@ class Venue:
             if levies.injection > 0.0:
                 ledger.transfer(Flow.INJECTION, TREASURY, int(ledger.funds[pool]), min(levies.injection, max(ledger.treasury, 0.0)))
         self.targets, self.levied = targets, levied
+        self._act()
+
+    def _act(self) -> None:
+        """What the exchange does if the fund is short of its target; its owners fill the pools up in proportion to what they lack."""
+        ledger, action = self.ledger, Action()
+        self.recapitalised = np.zeros_like(self.targets)
+        for at, rule in enumerate(self.adequacy):
+            more, self.states["adequacy"][at] = rule.rule(AdequacyView(ledger.fund, self.target), self.states["adequacy"][at], self.rng)
+            action = action + more
+        if action.levies != 1.0:
+            self.levied = [replace(levies.times(action.levies), injection=levies.injection) for levies in self.levied]
+        lacks = np.maximum(self.targets - np.array(ledger.pools), 0.0)
+        if action.recapitalisation > 0.0:
+            weights = lacks if lacks.any() else self.targets
+            self.recapitalised = action.recapitalisation * weights / weights.sum()
+            for row, usd in zip(ledger.funds.tolist(), self.recapitalised.tolist(), strict=True):
+                ledger.transfer(Flow.RECAPITALISATION, OUTSIDE, row, usd)
+        self.action = action
+
+    def permitted(self, rows: Rows, contracts: Floats) -> Floats:
+        """Orders, (M, n) of distinct rows (n,), as far as the exchange takes them: all, those that reduce positions, or none."""
+        if self.action.suspended:
+            return np.zeros_like(contracts)
+        if not self.action.capped:
+            return contracts
+        closing = -self.ledger.position[:, rows]
+        return np.clip(contracts, np.minimum(closing, 0.0), np.maximum(closing, 0.0))
 
     def announce_levies(self, hours: float) -> None:
         """Before anything is open, the levies that the accrual rules ask of an empty market; nothing moves, no rule remembers it."""

@@ -6,11 +6,13 @@ from pydantic import Field, model_validator
 
 from agents.clearinghouse import margin_history, margin_size  # noqa: F401 - their rules are members of the family
 from agents.clearinghouse.accrual import OpenInterestLevy, ShareOfLiquidationFees, ShareOfTradingFees, Surplus, accrual_rules
+from agents.clearinghouse.adequacy import adequacy_rules
 from agents.clearinghouse.deferral import Deferral
 from agents.clearinghouse.fees import FeeParameters
 from agents.clearinghouse.halts import CircuitBreakerParameters
 from agents.clearinghouse.liquidation import PartialThenFull, liquidation_rules
 from agents.clearinghouse.margin import Tiered, margin_rules
+from agents.clearinghouse.members import MemberLayer, MemberParameters
 from agents.clearinghouse.pools import PoolParameters
 from agents.clearinghouse.sizing import ShareOfOpenInterest, sizing_rules
 from agents.clearinghouse.waterfall import BackstopFund, Deleveraging, ExchangeCapital, SocialisedLoss, WriteDown, layers
@@ -90,6 +92,12 @@ class ClearinghouseParameters(Parameters):
     sizing: Annotated[RuleParameters, sizing_rules] = Field(
         default=ShareOfOpenInterest.Parameters(), description="how large the fund should be"
     )
+    adequacy: Annotated[
+        tuple[Annotated[RuleParameters, adequacy_rules], ...], Field(description="what happens when the fund is short of its target")
+    ] = ()
+    members: Annotated[
+        MemberParameters | None, Field(description="clearing members with a default fund of their own; none on most crypto venues")
+    ] = None
     waterfall: Annotated[
         tuple[Annotated[RuleParameters, layers], ...], Field(min_length=1, description="who bears a deficit, in order")
     ] = (
@@ -107,7 +115,7 @@ class ClearinghouseParameters(Parameters):
             raise ValueError(
                 "impossible waterfall: expected `write_down` as its last layer and nowhere else, for somebody bears what is left"
             )
-        for once in ("fund", "shared_fund", "exchange_capital", "deleveraging"):
+        for once in ("fund", "shared_fund", "exchange_capital", "deleveraging", "defaulter_contribution", "members_fund", "assessment"):
             if kinds.count(once) > 1:
                 raise ValueError(f"impossible waterfall: expected `{once}` at most once")
         if ("shared_fund" in kinds) != (self.pools.shared > 0.0):
@@ -119,11 +127,19 @@ class ClearinghouseParameters(Parameters):
             )
         for kind in kinds[:-2]:
             if issubclass(layers.find(kind), Deferral):
-                raise ValueError(
-                    f"impossible waterfall: expected `{kind}` next to last, for only the write-down can end what it leaves open"
-                )
+                raise ValueError(f"impossible waterfall: expected `{kind}` next to last, for only the write-down ends what it leaves open")
         if "contracts" in reaches and "accounts" in reaches[: reaches.index("contracts")]:
             raise ValueError(
                 "impossible waterfall: expected `deleveraging` before layers that take from accounts, for it decides which contracts leave"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _members(self) -> "ClearinghouseParameters":
+        kinds = [layer.type for layer in self.waterfall]
+        if "members_fund" in kinds and "defaulter_contribution" in kinds[kinds.index("members_fund") :]:
+            raise ValueError("impossible waterfall: expected `defaulter_contribution` before `members_fund` (EMIR, Art. 45)")
+        for kind in kinds:
+            if self.members is None and issubclass(layers.find(kind), MemberLayer):
+                raise ValueError(f"impossible waterfall: expected `members` to be set, for `{kind}` is theirs")
         return self

@@ -55,6 +55,14 @@ class PoolParameters(Parameters):
             json_schema_extra={"unit": "1"},
         ),
     ] = 0.0
+    currency: Annotated[
+        Literal["usd", "underlying"],
+        Field(
+            description="what the fund is held in; underlying: each pool's first market's, bought with what comes in when a step closes "
+            "and sold for each draw, at the index, which that moves",
+            json_schema_extra={"source": "underlying: BitMEX and Deribit, in BTC"},
+        ),
+    ] = "usd"
     claims: Annotated[
         tuple[ContractTier | Annotated[float, Field(ge=0)], ...],
         Field(

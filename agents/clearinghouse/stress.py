@@ -129,7 +129,7 @@ def with_liquidations(books: Books, returns: Floats, rounds: int, exponent: floa
             break
         before = sold
         depth = np.maximum(refilled * books.depth, 1e-300)
-        push = TEN_BASIS_POINTS * (np.abs(sold) * books.unit / depth) ** (1.0 / exponent)
+        push = TEN_BASIS_POINTS * np.minimum(np.abs(sold) * books.unit / depth, 1e9) ** (1.0 / exponent)
         moved = np.maximum((1.0 + returns) * np.exp(-np.sign(sold) * np.minimum(push, 5.0)) - 1.0, -LARGEST_MOVE)
     return moved
 

@@ -1,7 +1,7 @@
 """The waterfall: who bears a deficit, layer by layer. The last layer writes claims on the exchange down to what backs them."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 
 from agents.clearinghouse.deleveraging import Queue, deleveraging_rules, fill_pro_rata
 from agents.families import Family, Rule, RuleParameters
+
+if TYPE_CHECKING:
+    from agents.clearinghouse.members import MemberView
 
 type Floats = NDArray[np.float64]
 
@@ -25,6 +28,7 @@ class LayerView:
         gains: shape (R,), USD, gain since entry of account holders' open positions, at least 0 and at most their equity.
         notional: shape (R,), USD, account holders' open positions.
         outstanding: USD of earlier losses that account holders are yet to bear.
+        members: clearing members, if there are any.
     """
 
     loss: float
@@ -34,15 +38,21 @@ class LayerView:
     gains: Floats
     notional: Floats
     outstanding: float = 0.0
+    members: "MemberView | None" = None
 
 
 class Charge(NamedTuple):
-    """A layer's decision, USD: what it takes from the fund, from exchange capital and from accounts, (R,) or None, or later."""
+    """A layer's decision, USD: what it takes from the fund, from exchange capital, from accounts, (R,) or None, or from them later.
+
+    Also what it takes from members' contributions, (K,) or None, and whether it ends all contracts at mark.
+    """
 
     fund: float = 0.0
     treasury: float = 0.0
     accounts: Floats | None = None
     deferred: float = 0.0
+    contributions: Floats | None = None
+    tears_up: bool = False
 
 
 class Layer(Rule):

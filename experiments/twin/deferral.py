@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from experiments.twin import waterfall
-from experiments.twin.accounts import CENT
+from experiments.twin.accounts import CENT, TIE
 
 if TYPE_CHECKING:
     from experiments.twin.exchange import Exchange
@@ -50,7 +50,8 @@ def bear(exchange: "Exchange", layer: str, usd: float) -> None:
 
 def claw_back(exchange: "Exchange") -> None:
     """Each winner pays the same part of its profit of the week, at most what it has; what is then left is written down."""
-    if exchange.outstanding <= CENT:
+    owed = exchange.outstanding
+    if owed <= CENT:
         return
     profits = {one: min(max(one.cash - one.paid_in, 0.0), max(one.cash, 0.0)) for one in exchange.accounts.values()}
     total = sum(profits.values())
@@ -61,7 +62,8 @@ def claw_back(exchange: "Exchange") -> None:
             account.cash -= rate * profit
     if total > 0.0:
         bear(exchange, "clawback", rate * total)
-    write_down(exchange)
+    if exchange.outstanding > TIE * owed + CENT:
+        write_down(exchange)
 
 
 def write_down(exchange: "Exchange") -> None:

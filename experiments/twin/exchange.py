@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import mesa
 
 from agents.clock import HOURS_PER_YEAR
-from experiments.twin import accrual, deferral, deleveraging, liquidation, waterfall
+from experiments.twin import accrual, deferral, deleveraging, liquidation, members, waterfall
 from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Trader
 from experiments.twin.accrual import Levies
 from experiments.twin.inputs import Inputs, Opening, Visits, fund_number
@@ -36,6 +36,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         luck: the exchange's draws, uniform on 0 to 1.
         deficits: USD of losses beyond accounts' equity in the step; absorbed: the same by the layer that bore it.
         insolvent: whether claims on the exchange have been written down.
+        members: clearing members; calling_since: hour of the first assessment that counts.
         outstanding: USD of losses that account holders are yet to bear; since_settlement: hours since the last clawback.
     """
 
@@ -57,11 +58,15 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.makers: list[MarketMaker] = []
         self.liquidators: list[Liquidator] = []
         self.traders: list[Trader] = []
+        if self.rules.pools.currency != "usd":
+            raise NotImplementedError("the twin's fund holds dollars")
         self.pools = Pools(self.rules.pools, [asset.name for asset in scenario.assets])
         self.funds = [Fund(self, fund_number(at), self.marks, balance) for at, balance in enumerate(opening.funds)]
         self.treasury, self.levies = opening.treasury, [Levies() for _ in range(self.pools.own)]
         for number, balance in opening.accounts.items():
             self.enter(number, balance)
+        self.members = [members.Member(self.accounts[number], usd, usd) for number, usd in opening.members.items()]
+        self.calling_since: float | None = None
         self.watched = list(self.accounts.values())
         self.depth, self.funding = [1.0] * len(self.markets), [0.0] * len(self.markets)
         self.insolvent = False
@@ -106,6 +111,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             accrual.pay_funding(self, inputs.hours)
             deferral.settle(self, inputs.hours)
         if not self.insolvent:
+            members.restore(self, inputs.hours)
             accrual.charge_open_interest(self, inputs.hours)
 
     def begin(self, inputs: Inputs | None = None) -> None:
@@ -130,10 +136,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     def visit(self, visits: Visits) -> None:
         """What comes from elsewhere after the close."""
-        for fund, wanted in zip(self.funds, visits.injections, strict=False):
-            injection = min(wanted, max(self.treasury, 0.0))
-            self.treasury -= injection
-            fund.receive("injection", injection)
+        self.refill(visits)
         for number, usd in visits.served.items():
             self.accounts[number].cash += usd
         if visits.ended and not self.insolvent:
@@ -154,6 +157,15 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             self.outstanding -= visits.withheld
             self.absorbed["withdrawal_factor"] = self.absorbed.get("withdrawal_factor", 0.0) + visits.withheld
         self.learn()
+
+    def refill(self, visits: Visits) -> None:
+        """The exchange pays into its fund out of its capital, then its owners do."""
+        for fund, wanted in zip(self.funds, visits.injections, strict=False):
+            injection = min(wanted, max(self.treasury, 0.0))
+            self.treasury -= injection
+            fund.receive("injection", injection)
+        for fund, usd in zip(self.funds, visits.recapitalised, strict=False):
+            fund.receive("recapitalisation", usd)
 
     def learn(self) -> None:
         """The close of a step: the margin rule sees how far indices have moved since the last one, and open interest."""

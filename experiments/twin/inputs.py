@@ -30,12 +30,13 @@ class Quoting:
 
 @dataclass
 class Opening:
-    """The state from which the twin starts: markets, accounts by number, the fund's pools, exchange capital (USD)."""
+    """The state from which the twin starts: markets, accounts by number, the fund's pools, capital and members' contributions (USD)."""
 
     markets: list[Quoting]
     accounts: dict[int, Balance]
     funds: list[Balance]
     treasury: float
+    members: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -74,7 +75,7 @@ class Visits:
     """What comes from elsewhere between two steps, in this order.
 
     Attributes:
-        injections: USD from exchange capital to each pool of the fund.
+        injections: USD from exchange capital to each pool of the fund; recapitalised: from the exchange's owners.
         served: USD by which accounts change as loans are served.
         ended: numbers of accounts whose contracts end at mark, for they failed elsewhere; what they lack goes down the waterfall.
         left: USD that market makers and liquidators have once creditors are paid.
@@ -93,5 +94,6 @@ class Visits:
     status: dict[int, Status]
     treasury: float = 0.0
     injections: list[float] = field(default_factory=list)
+    recapitalised: list[float] = field(default_factory=list)
     paid_in: dict[int, float] = field(default_factory=dict)
     withheld: float = 0.0

@@ -266,5 +266,5 @@ def exhausted(exchange: "Exchange", cases: list[Case], short: set[int], excluded
     if usual:
         commit(exchange, usual, route(exchange, usual, excluded))
         close_stranded(exchange, usual)
-    if bankrupt and not exchange.insolvent:
+    if any(not case.account.flat for case in bankrupt) and not exchange.insolvent:
         deleveraging.deleverage(exchange, bankrupt, excluded)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.twin.accounts import Balance, Role, Status
+from experiments.twin.accounts import Balance, Status
+from experiments.twin.accounts import Role as Holder
 from experiments.twin.accrual import Levies
 from experiments.twin.exchange import Exchange
 from experiments.twin.inputs import Inputs, Opening, Quoting, Visits
 from model.ecosystem import Ecosystem
-from model.ledger import FUND
+from model.ledger import FUND, Role
 from model.path import Path
 from model.population import Orders
 from model.randomness import Streams
@@ -27,7 +28,7 @@ FLOOR = 1e3
 NUDGE = 1e-13
 """Relative: what a step starts from is moved by so much to see what the market makes of it; some hundred times the last bit."""
 STATUS: tuple[Status, ...] = ("active", "bankrupt", "gone", "closing")
-ROLES: dict[int, Role] = {1: "market_maker", 2: "liquidator", 3: "trader"}
+ROLES: dict[int, Holder] = {1: "market_maker", 2: "liquidator", 3: "trader"}
 
 
 @dataclass
@@ -47,6 +48,7 @@ class State:
     absorbed: dict[str, float]
     given: dict[int, float]
     outstanding: float
+    contributions: dict[int, float]
     insolvent: bool
 
 
@@ -105,6 +107,7 @@ class RecordedEcosystem(Ecosystem):
             dict(tally.absorbed),
             {int(row): float(haircuts.given[row]) for row in np.flatnonzero(haircuts.given)} if haircuts is not None else {},
             self.venue.outstanding,
+            _contributions(self),
             self.venue.insolvent,
         )
 
@@ -125,6 +128,7 @@ class RecordedEcosystem(Ecosystem):
                 float(ledger.paid_in[row]),
             )
             for row in rows
+            if row in ledger.funds or ledger.role[row] != Role.HOUSE
         }
 
     def opening(self) -> Opening:
@@ -134,7 +138,8 @@ class RecordedEcosystem(Ecosystem):
         columns = [column.tolist() for column in (market.index, market.reference_depth, self.venue.reference_volatility, *kept)]
         quoting = [Quoting(*values) for values in zip(*columns, strict=True)]
         funds = [self.balances(range(row, row + 1))[row] for row in ledger.funds.tolist()]
-        return Opening(quoting, self.balances(range(ledger.house, ledger.rows)), funds, ledger.treasury)
+        members = _contributions(self)
+        return Opening(quoting, self.balances(range(ledger.house, ledger.rows)), funds, ledger.treasury, members)
 
     # -- what goes in ---------------------------------------------------------------------------------------------------------------
 
@@ -190,22 +195,30 @@ class RecordedEcosystem(Ecosystem):
         core, now, ledger = self.core, self.state(), self.venue.ledger
         first, before = ledger.house, core.equity.size
         spread = bool((self.served.equity != self.cleared.equity).any())
+        institutions = np.concatenate((self.venue.makers, self.venue.liquidators))
         injections, capital = [], max(core.treasury, 0.0)
         for levies in self.venue.levied:
             injections.append(min(levies.injection, capital) if not core.insolvent else 0.0)
             capital -= injections[-1]
         return Visits(
             _moved(core, self.served, first),
-            {row: float(self.cleared.equity[row]) for row in range(first, self.venue.institutions)} if spread else {},
+            {row: float(self.cleared.equity[row]) for row in institutions.tolist()} if spread else {},
             _moved(self.cleared, now, first),
             self.balances(range(before, ledger.rows)),
             self.failed,
             {row: now.status[row] for row in range(first, before) if now.status[row] != core.status[row]},
             now.treasury - self.cleared.treasury,
             injections,
-            dict(zip(range(first, ledger.rows), ledger.paid_in[first:].tolist(), strict=True)),
+            self.venue.recapitalised.tolist() if not core.insolvent else [],
+            {row: float(ledger.paid_in[row]) for row in range(first, ledger.rows) if ledger.role[row] != Role.HOUSE},
             self.venue.tally.absorbed.get("withdrawal_factor", 0.0) - core.absorbed.get("withdrawal_factor", 0.0),
         )
+
+
+def _contributions(eco: Ecosystem) -> dict[int, float]:
+    """USD that each clearing member has in the members' default fund, by number."""
+    members = eco.venue.members
+    return dict(zip(members.rows.tolist(), members.held.tolist(), strict=True)) if members is not None else {}
 
 
 def _moved(before: State, after: State, first: int) -> dict[int, float]:
@@ -266,6 +279,9 @@ def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> 
         yield f"mark of market {at}", mark, exchange.marks[at], tolerance * abs(mark)
     yield "exchange capital", state.treasury, exchange.treasury, total
     yield "outstanding losses", state.outstanding, exchange.outstanding, total
+    for member in exchange.members:
+        number = member.account.number
+        yield f"contribution of {number}", state.contributions[number], member.held, tolerance * (float(gross[number]) + member.required)
     yield "deficits", state.deficits, exchange.deficits, total
     for fund, statement in zip(exchange.funds, state.statements, strict=True):
         flows = fund.statement.flows
@@ -335,6 +351,7 @@ def _state_of(exchange: Exchange, like: State) -> State:
         statements=[dict(fund.statement.flows) for fund in exchange.funds],
         deficits=exchange.deficits,
         absorbed=dict(exchange.absorbed),
+        contributions={member.account.number: member.held for member in exchange.members},
     )
 
 

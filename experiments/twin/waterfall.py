@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from experiments.twin import deferral, deleveraging
+from experiments.twin import deferral, deleveraging, members
 from experiments.twin.accounts import CENT, TIE, Account, Fund
 
 if TYPE_CHECKING:
     from experiments.twin.exchange import Exchange
+
+type Caused = dict[Account, float]
 
 
 def deleveraging_layer(exchange: "Exchange") -> Any:
@@ -49,7 +51,7 @@ def house_pays(exchange: "Exchange", losses: list[float]) -> list[float]:
     if fund_spared(exchange):
         return paid
     held = [max(fund.cash, 0.0) for fund in exchange.funds]
-    treasury = max(exchange.treasury, 0.0)
+    treasury, contributions = max(exchange.treasury, 0.0), sum(member.held for member in exchange.members)
     for layer in exchange.rules.waterfall:
         left = [loss - usd for loss, usd in zip(losses, paid, strict=True)]
         match layer.type:
@@ -61,8 +63,14 @@ def house_pays(exchange: "Exchange", losses: list[float]) -> list[float]:
                     _share(paid, claims, min(sum(claims), layer.share * held[pool]))  # type: ignore[attr-defined]
             case "shared_fund":
                 _share(paid, left, min(sum(left), layer.share * held[-1]))  # type: ignore[attr-defined]
+            case "defaulter_contribution":
+                continue  # that is known only once somebody has defaulted
+            case "members_fund":
+                _share(paid, left, min(sum(left), contributions))
             case _:
-                _share(paid, left, min(sum(left), layer.share * treasury))  # type: ignore[attr-defined]
+                usd = min(sum(left), layer.share * treasury)  # type: ignore[attr-defined]
+                treasury -= usd
+                _share(paid, left, usd)
     return paid
 
 
@@ -97,11 +105,29 @@ def cover(exchange: "Exchange", deficits: list[Deficit], kind: str) -> None:
         exchange.deficits += deficit.usd
     losses = by_claimant(exchange, [(deficit.usd, deficit.weights) for deficit in deficits])
     by_fund = by_claimant(exchange, [(deficit.usd * deficit.by_fund, deficit.weights) for deficit in deficits])
-    absorb(exchange, losses, [min(usd / loss, 1.0) if loss > 0.0 else 0.0 for usd, loss in zip(by_fund, losses, strict=True)], kind)
+    parts = [min(usd / loss, 1.0) if loss > 0.0 else 0.0 for usd, loss in zip(by_fund, losses, strict=True)]
+    absorb(exchange, losses, parts, kind, caused={deficit.account: deficit.usd for deficit in deficits})
 
 
-def absorb(exchange: "Exchange", losses: list[float], by_takeover: list[float], kind: str, *, skip: tuple[str, ...] = ()) -> None:
-    """Sends losses by claimant, USD, down the layers; `by_takeover`: part that takeovers caused. Deleveraging has had its turn before."""
+def absorb(
+    exchange: "Exchange",
+    losses: list[float],
+    by_takeover: list[float],
+    kind: str,
+    *,
+    skip: tuple[str, ...] = (),
+    caused: Caused | None = None,
+) -> None:
+    """Sends losses by claimant, USD, down the layers. Deleveraging has had its turn before.
+
+    Args:
+        exchange: whose waterfall it is.
+        losses: by claimant.
+        by_takeover: part of each that takeovers caused.
+        kind: of draw on the fund, for the rest.
+        skip: layers that are not asked.
+        caused: USD by defaulter.
+    """
     left, whole = list(losses), sum(losses)
     for layer in exchange.rules.waterfall:
         if sum(left) <= TIE * whole:
@@ -115,11 +141,15 @@ def absorb(exchange: "Exchange", losses: list[float], by_takeover: list[float], 
         paid = [0.0] * len(left)
         if layer.type in ("fund", "shared_fund"):
             draw(exchange, layer, left, paid, by_takeover, kind)
+        elif layer.type in members.LAYERS:
+            _share(paid, left, charge_members(exchange, layer, sum(left), caused or {}))
         else:
             _share(paid, left, charge(exchange, layer, sum(left)))
         left = [loss - usd for loss, usd in zip(left, paid, strict=True)]
         name = "fund" if layer.type == "shared_fund" else layer.type
         exchange.absorbed[name] = exchange.absorbed.get(name, 0.0) + sum(paid)
+        if layer.type == "tear_up" and not exchange.insolvent:
+            end_contracts(exchange)
     if sum(left) > TIE * whole:
         pay_with_everything(exchange, sum(left), kind)
     if exchange.write_down > 0.0 and not exchange.insolvent:
@@ -127,14 +157,18 @@ def absorb(exchange: "Exchange", losses: list[float], by_takeover: list[float], 
 
 
 def pay_with_everything(exchange: "Exchange", loss: float, kind: str) -> None:
-    """What claims cannot bear is borne by what the exchange still has, whatever its waterfall keeps back: capital, then fund."""
+    """What claims cannot bear is borne by what is still there, whatever the waterfall keeps back: capital, fund, contributions."""
     held = [max(fund.cash, 0.0) for fund in exchange.funds]
     own = min(loss, max(exchange.treasury, 0.0))
     drawn = min(loss - own, sum(held))
     exchange.treasury -= own
     for fund, usd in zip(exchange.funds, held, strict=True):
         fund.receive(kind, -drawn * usd / sum(held) if usd > 0.0 else 0.0)
-    for layer, paid in (("exchange_capital", own), ("fund", drawn)):
+    contributions = sum(member.held for member in exchange.members)
+    given = min(max(loss - own - drawn, 0.0), contributions)
+    for member in exchange.members:
+        member.held -= given * member.held / contributions if contributions > 0.0 else 0.0
+    for layer, paid in (("exchange_capital", own), ("fund", drawn), ("members_fund", given)):
         exchange.absorbed[layer] = exchange.absorbed.get(layer, 0.0) + paid
 
 
@@ -162,9 +196,20 @@ def draw(exchange: "Exchange", layer: Any, left: list[float], paid: list[float],
             pools.left[at] -= usd * claim / sum(claims)
 
 
+def charge_members(exchange: "Exchange", layer: Any, loss: float, caused: Caused) -> float:
+    """What clearing members pay, USD: out of their contributions, or when called, out of their accounts."""
+    charges = members.charge(exchange, layer, loss, caused)
+    for member, usd in charges:
+        if layer.type != "assessment":
+            member.held -= usd
+        elif usd > 0.0:
+            take(exchange, member.account, usd)
+    return sum(usd for _, usd in charges)
+
+
 def charge(exchange: "Exchange", layer: Any, loss: float) -> float:
-    """What one layer other than the fund pays, USD."""
-    if layer.type == "exchange_capital":
+    """What one layer other than the fund and the members' pays, USD."""
+    if layer.type in ("exchange_capital", "second_skin"):
         paid: float = min(loss, layer.share * max(exchange.treasury, 0.0))
         exchange.treasury -= paid
         return paid
@@ -182,8 +227,8 @@ def charge(exchange: "Exchange", layer: Any, loss: float) -> float:
 
 def _charges(layer: Any, holders: list[Account], open_positions: float, loss: float) -> list[float]:
     """USD by holder: in proportion to gains since entry, to balances, or to open positions (USD of all), each up to the layer's cap."""
-    by = "equity" if layer.type == "write_down" else layer.by
-    cap = 1.0 if layer.type == "write_down" else layer.cap
+    by = {"write_down": "equity", "tear_up": "gains"}.get(layer.type) or layer.by
+    cap = 1.0 if layer.type in ("write_down", "tear_up") else layer.cap
     if by == "funding_index":
         return [min(loss * one.notional / open_positions, cap * one.cash) if open_positions > 0.0 else 0.0 for one in holders]
     if by == "open_interest":
@@ -213,6 +258,12 @@ def note_haircut(exchange: "Exchange", account: Account, share: float) -> None:
 def fail(exchange: "Exchange") -> None:
     """The exchange is insolvent: contracts are torn up at mark, deficits still open are written down too, trading ends."""
     exchange.insolvent = True
+    end_contracts(exchange)
+    deferral.write_down(exchange)
+
+
+def end_contracts(exchange: "Exchange") -> None:
+    """All contracts end at mark; what accounts, the fund included, are then short of goes down the waterfall."""
     everyone: list[Account] = [*exchange.funds, *exchange.everyone()]
     deficit = max(-exchange.treasury, 0.0)
     exchange.treasury += deficit
@@ -229,7 +280,6 @@ def fail(exchange: "Exchange") -> None:
         exchange.deficits += deficit
         losses = by_claimant(exchange, [(deficit, exchange.interest)])
         absorb(exchange, losses, [0.0] * len(losses), "draw_close_out")
-    deferral.write_down(exchange)
 
 
 def recover_fund(exchange: "Exchange") -> None:

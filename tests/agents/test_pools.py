@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -5,9 +7,9 @@ from pydantic import ValidationError
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.clearinghouse.pools import PoolParameters, Pools
 from model.ecosystem import Ecosystem
-from model.ledger import OUTSIDE, Flow
+from model.ledger import FUND, OUTSIDE, Flow
 from model.scenario import Scenario
-from tests.validation.handmade import handmade
+from tests.validation.handmade import MAKER, Handmade, handmade
 
 MARKETS = ("BTC", "ETH", "ALT")
 
@@ -97,3 +99,62 @@ def test_an_empty_pool_leaves_its_market_to_the_next_layer_however_full_the_othe
 
 
 WATERFALL = [{"type": "fund"}, {"type": "exchange_capital", "share": 1.0}, {"type": "write_down"}]
+
+
+def held_in_coins(units: float, deposit: float, contracts: float, **house: Any) -> Handmade:
+    """A fund of so many coins at 100 USD, and one long."""
+    one = handmade((deposit,), (100.0,), fund=100.0 * units, maker=1e9, pools={"currency": "underlying"}, **house)
+    one.venue.balance_coins()
+    one.position(one.venue.institutions, MAKER, contracts, 100.0)
+    return one
+
+
+def test_the_dollars_of_a_fund_in_coins_fall_further_than_its_coins() -> None:
+    # BitMEX, 11-13 March 2020: 35,508 XBT less 1,627 is 33,881, a fall by 4.6 %. With bitcoin at 61 % of its price the dollars fall by
+    # 1 - 33,881 x 0.61 / 35,508 = 41.8 %. Here a long of 10,000 contracts loses 390,000 at 61, 1,627 x 61 = 99,247 more than it has.
+    one = held_in_coins(35_508.0, 390_000.0 - 99_247.0, 10_000.0)
+    ledger = one.venue.ledger
+    assert (ledger.spot[0, FUND], ledger.cash[FUND]) == (pytest.approx(35_508.0), pytest.approx(0.0, abs=1e-6))
+    one.move(61.0)
+    coins, dollars = ledger.spot[0, FUND] / 35_508.0 - 1.0, ledger.fund / 3_550_800.0 - 1.0
+    assert ledger.spot[0, FUND] == pytest.approx(33_881.0)
+    assert (coins, dollars) == (pytest.approx(-0.0458, abs=5e-5), pytest.approx(-0.418, abs=5e-4))
+    assert one.statement == {Flow.REVALUATION: pytest.approx(-39.0 * 35_508.0), Flow.DRAW_EXECUTION: pytest.approx(-99_247.0)}
+
+
+def test_a_fund_in_coins_loses_more_dollars_than_coins_in_a_fall_like_march_2020_and_one_in_dollars_does_not() -> None:
+    # Bitcoin falls by 39 % within 16 hours. Dollars now over dollars then are coins now over coins then, times 0.61 or less: draws sell
+    # coins, and that moves the index.
+    def shaken(currency: str) -> tuple[Ecosystem, float, float]:
+        base = Scenario().model_dump(mode="json", by_alias=True)
+        base |= {"news": {"type": "constant"}, "shocks": [{"type": "price_move", "at": 4.0, "lasts": 16.0, "size": [-0.39]}]}
+        base["traders"]["groups"] = [{"count": 150, "equity": 1.5e8, "leverage": 5.0}]
+        base["venues"][0]["clearinghouse"] |= {"pools": {"currency": currency}, "accrual": [{"type": "surplus"}]}
+        eco = Ecosystem(Scenario.model_validate(base), rng=3, check_laws=True, record_events=False)
+        eco.run_for(4)
+        coins, price = float(eco.venue.ledger.spot[0, FUND]), float(eco.venue.market.index[0])
+        before = eco.venue.ledger.fund
+        eco.run_for(20)
+        ledger = eco.venue.ledger
+        fell = ledger.fund / before
+        if coins:
+            assert fell == pytest.approx(ledger.spot[0, FUND] / coins * float(eco.venue.market.index[0]) / price, rel=1e-9)
+        return eco, fell, ledger.spot[0, FUND] / coins if coins else 1.0
+
+    eco, dollars, coins = shaken("underlying")
+    assert dollars < coins * 0.62
+    assert eco.statement.totals()["revaluation"] < 0.0
+    plain, steady, _ = shaken("usd")
+    assert steady > dollars + 0.3
+    assert "revaluation" not in plain.statement.totals()
+
+
+def test_a_draw_on_coins_sells_them_into_the_falling_market() -> None:
+    # Pass-through 1 and 1 m USD within ten basis points: selling 61,000 USD moves the index by 61,000 x 1e-3 / 1e6 = 6.1e-5.
+    one = held_in_coins(35_508.0, 390_000.0 - 61_000.0, 10_000.0)
+    one.venue.market.impact = np.array([1e-9])
+    one.venue.market.pressure[:] = 0.0
+    one.move(61.0)
+    sold = float(one.venue.ledger.spot[0, FUND]) - 35_508.0
+    assert sold == pytest.approx(-1000.0, rel=1e-3)
+    assert one.venue.market.index[0] < 61.0

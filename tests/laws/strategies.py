@@ -160,6 +160,23 @@ socialised = st.builds(
 )
 
 
+members = st.builds(
+    lambda makers, traders, share, hours: {"market_makers": makers, "traders": traders, "share": share, "restore_hours": hours},
+    st.booleans(),
+    st.integers(0, 5),
+    rates(0.001, 0.5),
+    rates(0.5, 1000.0),
+)
+of_members = st.one_of(
+    st.just({"type": "defaulter_contribution"}),
+    st.just({"type": "members_fund"}),
+    st.builds(lambda share: {"type": "second_skin", "share": share}, rates(0.01, 1.0)),
+)
+called = st.one_of(
+    st.builds(lambda cap, hours: {"type": "assessment", "cap": cap, "cooling_off": hours}, rates(0.01, 5.0), rates(1.0, 1000.0)),
+    st.just({"type": "tear_up"}),
+)
+
 later = st.one_of(
     st.just({"type": "withdrawal_factor"}), st.builds(lambda period: {"type": "clawback", "period": period}, rates(0.5, 200.0))
 )
@@ -168,9 +185,10 @@ later = st.one_of(
 @st.composite
 def waterfalls(draw: st.DrawFn) -> list[Block]:
     """House layers and deleveraging in any order and any part of them, then layers that take from accounts, then the write-down."""
-    first = draw(st.lists(st.one_of(house_layers, deleveraging), max_size=3, unique_by=lambda layer: layer["type"]))
-    order = draw(st.permutations(first))
-    return [*order, *draw(st.lists(socialised, max_size=2)), *draw(st.lists(later, max_size=1)), {"type": "write_down"}]
+    first = draw(st.lists(st.one_of(house_layers, deleveraging, of_members), max_size=4, unique_by=lambda layer: layer["type"]))
+    order = sorted(draw(st.permutations(first)), key=lambda layer: layer["type"] != "defaulter_contribution")
+    then = draw(st.lists(called, max_size=1))
+    return [*order, *then, *draw(st.lists(socialised, max_size=2)), *draw(st.lists(later, max_size=1)), {"type": "write_down"}]
 
 
 accruals = st.lists(
@@ -207,6 +225,7 @@ def pools(draw: st.DrawFn) -> Block:
         "by": by,
         "groups": GROUPS if by == "group" else [],
         "shared": 0.0 if by == "all" else draw(st.one_of(st.just(0.0), rates(0.01, 0.9))),
+        "currency": draw(st.sampled_from(["usd", "underlying"])),
         "claims": draw(st.lists(tiers, max_size=MARKETS)),
     }
 
@@ -229,13 +248,20 @@ sizings = st.one_of(
 )
 
 
+adequacies = st.builds(
+    lambda kind, below: {"type": kind, "below": below},
+    st.sampled_from(["raise_levies", "recapitalise", "cap_open_interest", "halt"]),
+    rates(0.01, 1.0),
+)
+
+
 @st.composite
 def clearinghouses(draw: st.DrawFn) -> Block:
     taker = draw(rates(0.0, 0.01))
     divided = draw(pools())
     order = draw(waterfalls())
     if any(layer["type"] in ("withdrawal_factor", "clawback") for layer in order):
-        divided = {"by": "all", "shared": 0.0}  # what is borne later is of no market in particular
+        divided = {"by": "all", "shared": 0.0, "currency": divided["currency"]}  # what is borne later is of no market in particular
     if divided["shared"]:
         order.insert(draw(st.integers(0, len(order) - 1)), {"type": "shared_fund"})
     return {
@@ -254,7 +280,9 @@ def clearinghouses(draw: st.DrawFn) -> Block:
         },
         "accrual": draw(accruals),
         "sizing": draw(sizings),
+        "adequacy": draw(st.lists(adequacies, max_size=2)),
         "waterfall": order,
+        "members": draw(members),
     }
 
 

@@ -64,7 +64,8 @@ def test_winners_of_the_week_pay_in_proportion_to_its_profit_and_not_before_its_
     venue.ledger.transfer(Flow.DEPOSIT, OUTSIDE, FUND, 10.0)
     settle_outstanding(venue, 1.0)
     # (50 - 10) / 100 = 40 % of the profit.
-    assert venue.outstanding == 0.0
+    assert venue.outstanding == pytest.approx(0.0, abs=1e-9)
+    assert not venue.insolvent
     assert one.equity(SHORT, OTHER) == pytest.approx([560.0, 1_400.0])
     assert one.absorbed == {"fund": pytest.approx(30.0), "clawback": pytest.approx(40.0)}
     assert venue.haircut is not None

@@ -13,7 +13,7 @@ def of(*given: float) -> np.ndarray:
 def chitra(*given: float) -> Haircuts:
     """Chitra's five accounts: endowments 8, 4, 0.5; bankrupt accounts 3 and 12 short; severity one half, a budget of 7.5."""
     step = Haircuts(5)
-    step.ask(of(3.0, 12.0), 0.5, 15.0)
+    step.ask(of(1.5, 6.0), 15.0)
     step.give(np.arange(3), of(8.0, 4.0, 0.5), of(*given))
     return step
 
@@ -43,28 +43,28 @@ def test_chitras_queue_leaves_the_top_winner_more() -> None:
 )
 def test_a_deficit_of_1500_over_three_winners(given: tuple[float, ...], even: float, top: float) -> None:
     step = Haircuts(3)
-    step.ask(of(1500.0), 1.0, 1500.0)
+    step.ask(of(1500.0), 1500.0)
     step.give(np.arange(3), of(2000.0, 3000.0, 6000.0), of(*given))
     assert step.measures()[2:] == pytest.approx((0.0, even, top))
 
 
 def test_what_was_given_while_the_fund_was_spared_is_overshoot() -> None:
     step = Haircuts(1)
-    step.ask(of(100.0), 1.0, 30.0)  # the fund could have paid 70
+    step.ask(of(100.0), 30.0)  # the fund could have paid 70
     step.give(np.array([0]), of(500.0), of(100.0))
     assert step.measures()[2] == 70.0
 
 
 def test_those_who_can_give_and_do_not_are_counted_and_those_who_cannot_are_not() -> None:
     step = Haircuts(6)
-    step.ask(of(10.0), 1.0, 10.0)
+    step.ask(of(10.0), 10.0)
     step.give(np.array([1, 3, 5]), of(10.0, 30.0, 0.0), of(10.0, 0.0, 0.0))
     assert step.measures() == pytest.approx((3.0, 3.0, 0.0, 0.5, 1.0))
 
 
 def test_an_account_asked_twice_has_what_it_could_have_given_at_first() -> None:
     step = Haircuts(1)
-    step.ask(of(5.0), 1.0, 5.0)
+    step.ask(of(5.0), 5.0)
     step.give(np.array([0]), of(8.0), of(3.0))
     step.give(np.array([0]), of(5.0), of(2.0))  # 5 of 8 were left
     assert (step.endowment[0], step.given[0]) == (8.0, 5.0)

@@ -150,6 +150,7 @@ WATERFALLS = {
     "through the funding index": [FUND, socialised("funding_index", 0.5), WRITE_DOWN],
     "when they withdraw": [FUND, {"type": "withdrawal_factor"}, WRITE_DOWN],
     "at the end of the day": [FUND, CAPITAL, {"type": "clawback", "period": 8.0}, WRITE_DOWN],
+    "a torn up book": [FUND, {"type": "tear_up"}, WRITE_DOWN],
     "gains, then balances": [FUND, socialised("gains", 0.5), socialised("equity", 0.2), WRITE_DOWN],
     "winners before the fund": [deleveraging("queue", "bitmex"), FUND, CAPITAL, socialised("equity"), WRITE_DOWN],
     "fund after winners": [CAPITAL, deleveraging("pro_rata", "profit"), FUND, socialised("open_interest", 0.5), WRITE_DOWN],
@@ -178,6 +179,25 @@ def test_every_division_of_the_fund_agrees(divided: dict[str, Any], move: tuple[
     layers = [FUND, *behind, CAPITAL, deleveraging("queue", "bitmex"), socialised(), WRITE_DOWN]
     borne = losses(world(move=move, house={"fund": 8e6, "pools": divided, "waterfall": layers}))
     assert borne["fund"] > 0.0
+
+
+CCP = [
+    {"type": "defaulter_contribution"},
+    CAPITAL,
+    {"type": "members_fund"},
+    {"type": "second_skin"},
+    {"type": "assessment", "cap": 0.5},
+    socialised("gains"),
+    {"type": "tear_up"},
+    WRITE_DOWN,
+]
+
+
+@pytest.mark.parametrize("move", [(-0.3, -0.4, -0.5), (-0.5, -0.5, -0.7), (-0.9, -0.95, -0.99), (0.5, 0.6, 0.8)])
+def test_a_central_counterpartys_layers_agree(move: tuple[float, ...]) -> None:
+    members = {"traders": 5, "share": 0.1, "restore_hours": 24.0}
+    borne = losses(world(move=move, house={"fund": 0.0, "members": members, "waterfall": CCP}), steps=20)
+    assert borne["members_fund"] > 0.0
 
 
 @pytest.mark.parametrize(
@@ -320,6 +340,13 @@ def waterfalls(draw: st.DrawFn) -> list[dict[str, Any]]:
     bases = draw(st.lists(st.sampled_from(["gains", "equity", "open_interest", "funding_index"]), max_size=2, unique=True))
     everybody = [socialised(by, draw(st.sampled_from([0.1, 1.0]))) for by in bases]
     later = draw(st.sampled_from([[], [], [{"type": "withdrawal_factor"}], [{"type": "clawback", "period": 4.0}]]))
+    if draw(st.booleans()):
+        house += [{"type": "defaulter_contribution"}, {"type": "members_fund"}, {"type": "second_skin"}]
+        everybody = [
+            {"type": "assessment", "cap": draw(st.sampled_from([0.2, 2.0]))},
+            *everybody,
+            *draw(st.sampled_from([[], [{"type": "tear_up"}]])),
+        ]
     before = draw(st.integers(0, len(house)))
     return [*house[:before], *winners, *house[before:], *everybody, *later, WRITE_DOWN]
 
@@ -402,7 +429,9 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     levies = [{"type": "funding", "share": 0.3}, {"type": "volume", "basis_points": 5.0}, {"type": "injection_on_adequacy"}]
     steady = [*levies, {"type": "surplus"}, {"type": "open_interest", "rate": 0.5, "exponent": 1.0, "exposure_exponent": 0.5}]
     seeking = [{"type": "target_seeking", "levies": one} for one in levies]
+    actions = [{"type": kind, "below": 0.5} for kind in ("raise_levies", "recapitalise", "cap_open_interest", "halt")]
     house = {
+        "adequacy": draw(st.lists(st.sampled_from(actions), max_size=2)),
         "accrual": draw(st.lists(st.sampled_from([*steady, *seeking, {"type": "liquidation_fees"}]), max_size=4)),
         "fund": draw(st.sampled_from([0.0, 1e5, 3e6, 1e8])),
         "pools": divided,
@@ -421,6 +450,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             "book_slippage": draw(st.sampled_from([0.005, 0.02, 0.1])),
         },
         "waterfall": order,
+        "members": {"traders": draw(st.integers(0, 5)), "share": draw(st.sampled_from([0.01, 0.3])), "restore_hours": 8.0},
     }
     venue = {
         "market_makers": {

@@ -1,0 +1,75 @@
+"""The members' default fund in the ledger: paid in, used and restored, with nothing lost on the way."""
+
+import numpy as np
+import pytest
+
+from model.ecosystem import Ecosystem
+from model.ledger import Flow, Role, Status
+from model.scenario import Scenario
+
+CCP = [
+    {"type": "defaulter_contribution"},
+    {"type": "exchange_capital"},
+    {"type": "members_fund"},
+    {"type": "second_skin"},
+    {"type": "assessment"},
+    {"type": "socialised_loss", "by": "gains"},
+    {"type": "tear_up"},
+    {"type": "write_down"},
+]
+
+
+def cleared(size: float, steps: int = 24, waterfall: tuple[dict[str, str], ...] = tuple(CCP), **members: float) -> Ecosystem:
+    """A house of members in which prices jump by `size` in the fourth hour."""
+    base = Scenario().model_dump(by_alias=True)
+    for group in base["traders"]["groups"]:
+        group.update(count=40, equity=4e7, leverage=10.0, leverage_max=100.0)
+    base["venues"][0]["clearinghouse"].update(fund=0.0, capital=4e6, members={"traders": 4, **members}, waterfall=waterfall)
+    base["shocks"] = [{"type": "price_move", "at": 3.0, "size": [size]}] if size else []
+    eco = Ecosystem(Scenario.model_validate(base), rng=1, check_laws=True)
+    for _ in range(steps):
+        eco.step()
+    return eco
+
+
+def test_members_are_the_market_makers_and_the_traders_with_most() -> None:
+    eco = cleared(0.0, steps=0, share=0.1)
+    members, ledger = eco.venue.members, eco.venue.ledger
+    assert members is not None
+    assert ledger.role[members.row] == Role.HOUSE
+    assert members.rows[:8].tolist() == eco.venue.makers.tolist()
+    others = np.setdiff1d(np.arange(eco.venue.institutions, ledger.rows), members.rows)
+    assert members.required[8:].min() >= 0.1 * ledger.equity(others).max()
+    # A tenth of what each had is on the fund's row.
+    assert ledger.cash[members.row] == pytest.approx(members.held.sum())
+
+
+def test_contributions_are_used_before_the_others_and_paid_in_again() -> None:
+    # A thousandth of balances, used up at once; in a day it is paid in again, as far as the members' margin allows.
+    hit, later = cleared(-0.35, steps=4, share=0.001, restore_hours=24.0), cleared(-0.35, steps=16, share=0.001, restore_hours=24.0)
+    absorbed = hit.series()[[f"absorbed_{layer}" for layer in ("exchange_capital", "members_fund", "second_skin", "assessment")]].sum()
+    assert (absorbed > 0.0).all()
+    members, restored = hit.venue.members, later.venue.members
+    assert members is not None
+    assert restored is not None
+    assert members.held.sum() < 0.1 * members.required.sum()
+    able = later.venue.ledger.status[restored.rows] == Status.ACTIVE
+    assert restored.held[able].sum() > members.held[able].sum()
+    assert (restored.held <= restored.required * (1.0 + 1e-9)).all()
+    for one in (hit, later):
+        assert one.venue.members is not None
+        assert one.venue.ledger.cash[one.venue.members.row] == pytest.approx(one.venue.members.held.sum(), abs=1e-3)
+
+
+def test_a_collapse_tears_the_book_up() -> None:
+    eco = cleared(-0.35, steps=4, waterfall=({"type": "tear_up"}, {"type": "write_down"}))
+    assert eco.observation["absorbed_tear_up"] > 0.0
+    assert eco.observation["open_interest"] == 0.0
+    assert not eco.venue.insolvent
+
+
+def test_a_calm_house_moves_nothing_but_the_first_contributions() -> None:
+    eco = cleared(0.0, steps=3)
+    assert eco.venue.members is not None
+    assert Flow.MEMBERS_FUND not in eco.venue.ledger.flows
+    assert eco.observation["members_fund"] == pytest.approx(float(eco.venue.members.required.sum()))
