@@ -31,7 +31,10 @@ ROLES: dict[int, Role] = {1: "market_maker", 2: "liquidator", 3: "trader"}
 
 @dataclass
 class State:
-    """The array engine's accounts, a column each, (R,) or (M, R), and what it counted; rounding is measured against `gross`, USD."""
+    """The array engine's accounts, a column each, (R,) or (M, R), and what it counted; rounding is measured against `gross`, USD.
+
+    `haircut` is the share of equity lost in the step to deleveraging and socialised loss, `counted` are sums of the step by name, USD.
+    """
 
     equity: Floats
     gross: Floats
@@ -42,7 +45,8 @@ class State:
     marks: Floats
     treasury: float
     statement: dict[str, float]
-    deficits: float
+    haircut: Floats
+    counted: dict[str, float]
     absorbed: dict[str, float]
     insolvent: bool
 
@@ -88,6 +92,9 @@ class RecordedEcosystem(Ecosystem):
         ledger, tally = self.venue.ledger, self.venue.tally
         equity = ledger.equity()
         gross = np.abs(ledger.cash) + ledger.marks @ ledger.exposure + FLOOR
+        haircut = np.zeros(ledger.rows)
+        if self.venue.haircut is not None:
+            haircut[: self.venue.haircut.size] = self.venue.haircut
         return State(
             equity,
             gross,
@@ -98,7 +105,13 @@ class RecordedEcosystem(Ecosystem):
             ledger.marks.copy(),
             ledger.treasury,
             {kind.value: usd for kind, usd in ledger.statement.items()},
-            tally.deficits,
+            haircut,
+            {
+                "deficits": tally.deficits,
+                "trading fees": tally.fees,
+                "liquidated": float(tally.liquidated.sum()),
+                "claims written down": self.venue.write_down,
+            },
             dict(tally.absorbed),
             self.venue.insolvent,
         )
@@ -233,7 +246,11 @@ def _numbers(exchange: Exchange, state: State, largest: Largest, tolerance: floa
 def _accounts(exchange: Exchange, state: State, gross: Floats, held: Floats, tolerance: float) -> Iterator[tuple[str, float, float, float]]:
     """What each account has: name, what the engine says, what the twin says, how far apart they may be."""
     for number, account in [(FUND, exchange.fund), *exchange.accounts.items()]:
-        yield f"equity of account {number}", float(state.equity[number]), account.cash, tolerance * float(gross[number])
+        within = tolerance * float(gross[number])
+        yield f"equity of account {number}", float(state.equity[number]), account.cash, within
+        # A share of equity: rounding of what is left, against what is left.
+        haircut, left = exchange.haircuts.get(account, 0.0), max(float(state.equity[number]), 1e-300)
+        yield f"haircut of account {number}", float(state.haircut[number]), haircut, min(within / left, 1.0)
         for at, mark in enumerate(state.marks.tolist()):
             where = f"of account {number} in market {at}"
             position, entry = float(state.position[at, number]), float(state.entry[at, number])
@@ -250,10 +267,11 @@ def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> 
     for at, mark in enumerate(state.marks.tolist()):
         yield f"mark of market {at}", mark, exchange.marks[at], tolerance * abs(mark)
     yield "exchange capital", state.treasury, exchange.treasury, total
-    yield "deficits", state.deficits, exchange.deficits, total
+    for name, usd in _counted(exchange).items():
+        yield name, state.counted[name], usd, total + tolerance * usd
     flows = exchange.fund.statement.flows
     for kind in sorted(state.statement.keys() | flows.keys()):
-        within = tolerance * (float(gross[FUND]) + state.deficits)
+        within = tolerance * (float(gross[FUND]) + state.counted["deficits"])
         yield f"fund: {kind}", state.statement.get(kind, 0.0), flows.get(kind, 0.0), within
     for layer in sorted(state.absorbed.keys() | exchange.absorbed.keys()):
         yield f"absorbed by {layer}", state.absorbed.get(layer, 0.0), exchange.absorbed.get(layer, 0.0), total
@@ -292,12 +310,22 @@ def _nudge(exchange: Exchange, by: float) -> None:
         account.cash += by * math.cos(number) * (abs(account.cash) + account.notional)
 
 
+def _counted(exchange: Exchange) -> dict[str, float]:
+    """The twin's sums of the step, by the names of `State.counted`."""
+    return {
+        "deficits": exchange.deficits,
+        "trading fees": exchange.fees,
+        "liquidated": exchange.liquidated,
+        "claims written down": exchange.write_down,
+    }
+
+
 def _state_of(exchange: Exchange, like: State) -> State:
     """The twin's accounts as the array engine would keep them; rounding is measured as in `like`."""
     everyone = {FUND: exchange.fund, **exchange.accounts}
-    equity, (position, entry, spot) = np.zeros_like(like.equity), (np.zeros_like(like.position) for _ in range(3))
+    (equity, haircut), (position, entry, spot) = np.zeros((2, like.equity.size)), np.zeros((3, *like.position.shape))
     for number, account in everyone.items():
-        equity[number] = account.cash
+        equity[number], haircut[number] = account.cash, exchange.haircuts.get(account, 0.0)
         position[:, number], entry[:, number], spot[:, number] = account.position, account.entry, account.spot
     return replace(
         like,
@@ -308,7 +336,8 @@ def _state_of(exchange: Exchange, like: State) -> State:
         marks=np.array(exchange.marks),
         treasury=exchange.treasury,
         statement=dict(exchange.fund.statement.flows),
-        deficits=exchange.deficits,
+        haircut=haircut,
+        counted=_counted(exchange),
         absorbed=dict(exchange.absorbed),
     )
 

@@ -72,3 +72,26 @@ def test_accounts_beyond_the_screened_range_come_in_when_liquidations_push_the_m
     walk([walked])
     assert one.held(A, B) == [0.0, 0.0]
     one.venue.ledger.check(1)
+
+
+def test_a_liquidation_fee_is_on_what_the_slice_is_worth_at_mark_and_not_on_what_it_fetches() -> None:
+    # 10 at a mark of 94 sold 2 % below it: 100 - 60 - 18.8 = 21.2 are left, of which 0.5 % of 940 is the fee; a part of the round's 940.
+    one = handmade([100.0], liquidator=1e4, discount=0.02, route=LIQUIDATORS, fees={"liquidation": 0.005})
+    one.position(A, MAKER, 10.0, 100.0)
+    one.move(94.0)
+    assert one.statement == {Flow.LIQUIDATION_FEE: pytest.approx(4.7), Flow.SURPLUS: pytest.approx(16.5)}
+    assert one.venue.tally.liquidated == pytest.approx([940.0])
+
+
+def test_haircuts_of_one_step_compound() -> None:
+    # At 90 one long is 20 short of 100 lost, at 70 another is 22.5 short of 67.5 lost. The short that has gained both bears them: 20 of
+    # its 500 + 122.5, then 22.5 of the 602.5 that were left and 245 more.
+    one = handmade([80.0, 500.0, 45.0], waterfall=[{"type": "socialised_loss", "by": "gains"}, {"type": "write_down"}])
+    one.position(A, B, 10.0, 100.0)
+    one.position(C, B, 2.25, 100.0)
+    one.move(90.0)
+    assert one.venue.haircut is not None
+    assert one.venue.haircut[B] == pytest.approx(20.0 / 622.5)
+    one.move(70.0)
+    assert one.venue.haircut[B] == pytest.approx(1.0 - (1.0 - 20.0 / 622.5) * (1.0 - 22.5 / 847.5))
+    assert one.equity(B) == pytest.approx([825.0])
