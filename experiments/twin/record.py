@@ -33,7 +33,10 @@ ROLES: dict[int, Holder] = {1: "market_maker", 2: "liquidator", 3: "trader"}
 
 @dataclass
 class State:
-    """The array engine's accounts, a column each, (R,) or (M, R), and what it counted; rounding is measured against `gross`, USD."""
+    """The array engine's accounts, a column each, (R,) or (M, R), and what it counted; rounding is measured against `gross`, USD.
+
+    `haircut` is the share of equity lost in the step to deleveraging and socialised loss, `counted` are sums of the step by name, USD.
+    """
 
     equity: Floats
     gross: Floats
@@ -44,7 +47,8 @@ class State:
     marks: Floats
     treasury: float
     statements: list[dict[str, float]]
-    deficits: float
+    haircut: Floats
+    counted: dict[str, float]
     absorbed: dict[str, float]
     given: dict[int, float]
     outstanding: float
@@ -93,6 +97,9 @@ class RecordedEcosystem(Ecosystem):
         ledger, tally, haircuts = self.venue.ledger, self.venue.tally, self.venue.haircuts
         equity = ledger.equity()
         gross = np.abs(ledger.cash) + ledger.marks @ ledger.exposure + FLOOR
+        haircut = np.zeros(ledger.rows)
+        if self.venue.haircut is not None:
+            haircut[: self.venue.haircut.size] = self.venue.haircut
         return State(
             equity,
             gross,
@@ -103,7 +110,13 @@ class RecordedEcosystem(Ecosystem):
             ledger.marks.copy(),
             ledger.treasury,
             [{kind.value: usd for kind, usd in statement.items()} for statement in ledger.statements],
-            tally.deficits,
+            haircut,
+            {
+                "deficits": tally.deficits,
+                "trading fees": tally.fees,
+                "liquidated": float(tally.liquidated.sum()),
+                "claims written down": self.venue.write_down,
+            },
             dict(tally.absorbed),
             {int(row): float(haircuts.given[row]) for row in np.flatnonzero(haircuts.given)} if haircuts is not None else {},
             self.venue.outstanding,
@@ -261,7 +274,11 @@ def _numbers(exchange: Exchange, state: State, largest: Largest, tolerance: floa
 def _accounts(exchange: Exchange, state: State, gross: Floats, held: Floats, tolerance: float) -> Iterator[tuple[str, float, float, float]]:
     """What each account has: name, what the engine says, what the twin says, how far apart they may be."""
     for number, account in [*((fund.number, fund) for fund in exchange.funds), *exchange.accounts.items()]:
-        yield f"equity of account {number}", float(state.equity[number]), account.cash, tolerance * float(gross[number])
+        within = tolerance * float(gross[number])
+        yield f"equity of account {number}", float(state.equity[number]), account.cash, within
+        # A share of equity: rounding of what is left, against what is left.
+        haircut, left = exchange.haircuts.get(account, 0.0), max(float(state.equity[number]), 1e-300)
+        yield f"haircut of account {number}", float(state.haircut[number]), haircut, min(within / left, 1.0)
         for at, mark in enumerate(state.marks.tolist()):
             where = f"of account {number} in market {at}"
             position, entry = float(state.position[at, number]), float(state.entry[at, number])
@@ -282,20 +299,18 @@ def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> 
     for member in exchange.members:
         number = member.account.number
         yield f"contribution of {number}", state.contributions[number], member.held, tolerance * (float(gross[number]) + member.required)
-    yield "deficits", state.deficits, exchange.deficits, total
+    for name, usd in _counted(exchange).items():
+        yield name, state.counted[name], usd, total + tolerance * usd
+    deficits = state.counted["deficits"]
     for fund, statement in zip(exchange.funds, state.statements, strict=True):
         flows = fund.statement.flows
         for kind in sorted(statement.keys() | flows.keys()):
-            within = tolerance * (float(gross[fund.number]) + state.deficits)
+            within = tolerance * (float(gross[fund.number]) + deficits)
             yield f"fund {fund.number}: {kind}", statement.get(kind, 0.0), flows.get(kind, 0.0), within
     given = {account.number: usd for account, usd in exchange.given.items()}
     for number in sorted(state.given.keys() | given.keys()):
-        yield (
-            f"given by {number}",
-            state.given.get(number, 0.0),
-            given.get(number, 0.0),
-            tolerance * (float(gross[number]) + state.deficits),
-        )
+        within = tolerance * (float(gross[number]) + deficits)
+        yield f"given by {number}", state.given.get(number, 0.0), given.get(number, 0.0), within
     for layer in sorted(state.absorbed.keys() | exchange.absorbed.keys()):
         yield f"absorbed by {layer}", state.absorbed.get(layer, 0.0), exchange.absorbed.get(layer, 0.0), total
 
@@ -333,12 +348,22 @@ def _nudge(exchange: Exchange, by: float) -> None:
         account.cash += by * math.cos(number) * (abs(account.cash) + account.notional)
 
 
+def _counted(exchange: Exchange) -> dict[str, float]:
+    """The twin's sums of the step, by the names of `State.counted`."""
+    return {
+        "deficits": exchange.deficits,
+        "trading fees": exchange.fees,
+        "liquidated": exchange.liquidated,
+        "claims written down": exchange.write_down,
+    }
+
+
 def _state_of(exchange: Exchange, like: State) -> State:
     """The twin's accounts as the array engine would keep them; rounding is measured as in `like`."""
     everyone = {**{fund.number: fund for fund in exchange.funds}, **exchange.accounts}
-    equity, (position, entry, spot) = np.zeros_like(like.equity), (np.zeros_like(like.position) for _ in range(3))
+    (equity, haircut), (position, entry, spot) = np.zeros((2, like.equity.size)), np.zeros((3, *like.position.shape))
     for number, account in everyone.items():
-        equity[number] = account.cash
+        equity[number], haircut[number] = account.cash, exchange.haircuts.get(account, 0.0)
         position[:, number], entry[:, number], spot[:, number] = account.position, account.entry, account.spot
     return replace(
         like,
@@ -349,7 +374,8 @@ def _state_of(exchange: Exchange, like: State) -> State:
         marks=np.array(exchange.marks),
         treasury=exchange.treasury,
         statements=[dict(fund.statement.flows) for fund in exchange.funds],
-        deficits=exchange.deficits,
+        haircut=haircut,
+        counted=_counted(exchange),
         absorbed=dict(exchange.absorbed),
         contributions={member.account.number: member.held for member in exchange.members},
     )

@@ -47,3 +47,43 @@ def test_what_has_defaulted_once_does_not_default_again(eco: Ecosystem) -> None:
     assert eco.credit.clear(eco.venue, 2, eco.events).defaults == 0
     assert eco.credit.cash.tolist() == cash.tolist()
     assert eco.credit.defaulted_at.tolist() == [-1, 1, -1]
+
+
+YEAR = 8_760.0
+
+
+def test_interest_is_on_what_is_owed_and_what_is_earned_beyond_debt_and_capital_is_paid_out(eco: Ecosystem) -> None:
+    # Half the loan is forgiven: 300 owed at 8 % for a year are 300 (e^0.08 - 1) = 24.99; the other 300 are lent again. Then it has
+    # 1,600 - 24.99 + 300, owes 600 and opened with 1,000 of its own: 275.01 are paid out.
+    credit, venue = eco.credit, eco.venue
+    credit.owed[1, 0] = 300.0
+    venue.ledger.begin_step()
+    credit.serve(venue, YEAR)
+    interest = 300.0 * np.expm1(0.08)
+    assert venue.ledger.flows[Flow.INTEREST] == pytest.approx(interest)
+    assert venue.ledger.flows[Flow.LOAN] == pytest.approx(300.0)
+    assert venue.ledger.flows[Flow.DISTRIBUTION] == pytest.approx(300.0 - interest)
+    assert credit.debt().tolist() == [pytest.approx(600.0)]
+
+
+def test_a_borrower_repays_no_more_than_interest_leaves_it(eco: Ecosystem) -> None:
+    # With 610 against 600 it may owe 10 x 0.6 / 0.4 = 15 and is called for 585 of it in time; 610 less interest is less than that.
+    credit, ledger, (maker,) = eco.credit, eco.venue.ledger, eco.venue.makers.tolist()
+    ledger.transfer(Flow.WITHDRAWAL, maker, OUTSIDE, 990.0)
+    credit.serve(eco.venue, YEAR)
+    assert ledger.equity(np.array([maker])).tolist() == [pytest.approx(0.0, abs=1e-9)]
+    assert credit.debt().tolist() == [pytest.approx(600.0 - (610.0 - 600.0 * np.expm1(0.08)))]
+
+
+def test_a_lender_in_default_lends_nothing_more(eco: Ecosystem) -> None:
+    eco.credit.owed[1, 0] = 300.0
+    eco.credit.wave[0] = 1
+    eco.credit.serve(eco.venue, YEAR)
+    assert eco.credit.debt().tolist() == [pytest.approx(300.0)]
+
+
+def test_an_exchange_is_worth_its_fund_and_its_capital_less_what_it_has_written_down(eco: Ecosystem) -> None:
+    venue = eco.venue
+    venue.write_down = 7.0
+    assert venue.ledger.fund > 0.0
+    assert eco.credit.worths(venue)[-1] == pytest.approx(venue.ledger.fund + venue.ledger.treasury - 7.0)

@@ -72,3 +72,55 @@ def test_accounts_beyond_the_screened_range_come_in_when_liquidations_push_the_m
     walk([walked])
     assert one.held(A, B) == [0.0, 0.0]
     one.venue.ledger.check(1)
+
+
+def test_a_liquidation_fee_is_on_what_the_slice_is_worth_at_mark_and_not_on_what_it_fetches() -> None:
+    # 10 at a mark of 94 sold 2 % below it: 100 - 60 - 18.8 = 21.2 are left, of which 0.5 % of 940 is the fee; a part of the round's 940.
+    one = handmade([100.0], liquidator=1e4, discount=0.02, route=LIQUIDATORS, fees={"liquidation": 0.005})
+    one.position(A, MAKER, 10.0, 100.0)
+    one.move(94.0)
+    assert one.statement == {Flow.LIQUIDATION_FEE: pytest.approx(4.7), Flow.SURPLUS: pytest.approx(16.5)}
+    assert one.venue.tally.liquidated == pytest.approx([940.0])
+
+
+def test_haircuts_of_one_step_compound() -> None:
+    # At 90 one long is 20 short of 100 lost, at 70 another is 22.5 short of 67.5 lost. The short that has gained both bears them: 20 of
+    # its 500 + 122.5, then 22.5 of the 602.5 that were left and 245 more.
+    one = handmade([80.0, 500.0, 45.0], waterfall=[{"type": "socialised_loss", "by": "gains"}, {"type": "write_down"}])
+    one.position(A, B, 10.0, 100.0)
+    one.position(C, B, 2.25, 100.0)
+    one.move(90.0)
+    assert one.venue.haircut is not None
+    assert one.venue.haircut[B] == pytest.approx(20.0 / 622.5)
+    one.move(70.0)
+    assert one.venue.haircut[B] == pytest.approx(1.0 - (1.0 - 20.0 / 622.5) * (1.0 - 22.5 / 847.5))
+    assert one.equity(B) == pytest.approx([825.0])
+
+
+NOBODY = {"order": ["liquidators"]}
+"""The liquidator has nothing, so that nobody takes liquidated contracts."""
+PRO_RATA = {"type": "deleveraging", "rule": {"type": "pro_rata"}}
+
+
+def test_a_fund_below_zero_is_rid_of_its_inventory_where_the_exchange_deleverages() -> None:
+    # 10 at 100 with 50 behind them: at 90 they are closed against the maker at mark, and the exchange's capital pays the 50.
+    layers = [{"type": "fund"}, {"type": "exchange_capital", "share": 1.0}, PRO_RATA, {"type": "write_down"}]
+    one = handmade([], fund=50.0, capital=200.0, waterfall=layers, route=NOBODY)
+    one.position(FUND, MAKER, 10.0, 100.0)
+    one.move(90.0)
+    assert one.held(FUND, MAKER) == [0.0, 0.0]
+    assert one.absorbed == {"exchange_capital": pytest.approx(50.0)}
+    assert one.equity(FUND, MAKER) == pytest.approx([0.0, 10_100.0], abs=1e-9)
+
+
+def test_the_fund_is_no_winner_to_be_deleveraged() -> None:
+    # At 90 a long of 10 is 50 short, 5 a contract. The only other winner gives its 5 contracts at 95, which is 25; the rest is closed at
+    # mark against the fund's 5, and the fund pays 25 as a draw and not out of what its contracts have gained.
+    layers = [PRO_RATA, {"type": "fund"}, {"type": "write_down"}]
+    one = handmade([50.0, 500.0], fund=1_000.0, waterfall=layers, route=NOBODY)
+    one.position(A, B, 5.0, 100.0)
+    one.position(A, FUND, 5.0, 100.0)
+    one.move(90.0)
+    assert one.absorbed == {"deleveraging": pytest.approx(25.0), "fund": pytest.approx(25.0)}
+    assert one.equity(A, B, FUND) == pytest.approx([0.0, 525.0, 1_025.0], abs=1e-9)
+    assert one.held(A, B, FUND) == [0.0, 0.0, 0.0]

@@ -300,6 +300,14 @@ def test_what_was_taken_over_is_sold_at_its_rate_and_crumbs_whole() -> None:
     assert orders[1].tolist() == [0.0, -99.0]
 
 
+def test_a_market_s_depth_multiplier_is_a_factor_on_what_makers_show() -> None:
+    # Still markets: 0.3m within ten basis points, and a quarter of 0.3m.
+    one = handmade([], [100.0, 10.0], depth=3e5, maker=1e6)
+    one.venue.depth_multiplier = of(1.0, 0.25)
+    one.venue.requote(one.venue.ledger)
+    assert one.venue.market.depth.tolist() == [pytest.approx([3e5, 0.75e5])] * 2
+
+
 def test_open_interest_is_one_side_at_mark() -> None:
     # 10 and 5 long against 15 short at 100; the fund's contracts count too.
     one = handmade([500.0, 500.0], fund=1_000.0)
