@@ -7,6 +7,7 @@ file gives the same points; a sweep freezes them in its plan all the same.
 import csv
 import importlib.util
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +43,22 @@ def points(study: Study) -> pd.DataFrame:
             return _mapped(study.factors, cube).assign(**{DUMMY: cube[:, -1]})
 
 
+def count(study: Study) -> int | None:
+    """How many points a design makes, without making them; not told of a table."""
+    design, factors = study.design, len(study.factors) + 1  # the dummy is one
+    match design:
+        case Factorial():
+            return math.prod(_count(factor, design) for factor in study.factors)
+        case LatinHypercube() | SobolPoints():
+            return design.points
+        case Morris():
+            return design.trajectories * (factors + 1)
+        case Saltelli():
+            return design.points * ((2 if design.second_order else 1) * factors + 2)
+        case Table():
+            return None
+
+
 def _rng(study: Study) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(study.seed, spawn_key=(DESIGN_STREAM,)))
 
@@ -59,12 +76,19 @@ def _levels(factor: Factor, design: Factorial) -> list[Any]:
     """Equally spaced values from low to high, on the factor's scale."""
     if factor.scale == "choice":
         return list(factor.labels)
-    count = design.levels if isinstance(design.levels, int) else design.levels[factor.name]
+    count = _count(factor, design)
     low, high = factor.range
     if factor.scale == "integer":
         return [int(value) for value in np.rint(np.linspace(low, high, count))]
     spaced: list[float] = (np.geomspace if factor.scale == "log" else np.linspace)(low, high, count).tolist()
     return spaced
+
+
+def _count(factor: Factor, design: Factorial) -> int:
+    """How many levels a factor has in a factorial design."""
+    if factor.scale == "choice":
+        return len(factor.values)
+    return design.levels if isinstance(design.levels, int) else design.levels[factor.name]
 
 
 def _scattered(study: Study) -> Floats:
@@ -111,6 +135,9 @@ def _table(path: Path, factors: Sequence[Factor]) -> pd.DataFrame:
     names = [factor.name for factor in factors]
     if sorted(header) != sorted(names):
         raise ScenarioError([fault(path, 1, "columns", ", ".join(header) or "nothing", ", ".join(names))])
+    wide = [fault(path, line, "row", f"{len(row)} values", f"{len(header)}, one a column") for line, row in rows if len(row) > len(header)]
+    if wide:  # a decimal comma, perhaps, which would be read as another number
+        raise ScenarioError(wide)
     faults: list[str] = []
     place = {name: at for at, name in enumerate(header)}
     out = [[_read(factor, row, place[factor.name], f"{path}:{line}", faults) for factor in factors] for line, row in rows]

@@ -6,13 +6,15 @@ from typing import Any, Final
 
 import pandas as pd
 
-from experiments.designs import points
-from experiments.provenance import price_files, run_ids, source_digest
+from experiments.designs import count, points
+from experiments.provenance import run_ids, scenario_files, source_digest
 from experiments.study import DUMMY, Study
 from model.errors import ScenarioError, fault
 from model.scenario import Scenario
 
 KEYS: Final = ("run_id", "point", "arm", "replication", "seed")
+MOST: Final = 1_000_000
+"""Rows of a plan at most (our choice): a design with more is a slip, and would fill the memory before anything could be said of it."""
 TOLD: Final = 12
 """More faulty scenarios than these are counted, not listed."""
 
@@ -69,8 +71,11 @@ def make(study: Study, source: str | None = None) -> Plan:
         source: digest of the model's source, taken now if None.
 
     Raises:
-        ScenarioError: scenarios that contradict themselves, a line each.
+        ScenarioError: scenarios that contradict themselves, a line each; more rows than `MOST`.
     """
+    each = len(study.arms) * study.replications
+    if (many := (count(study) or 1) * each) > MOST:
+        raise ScenarioError([fault(study.name, None, "design", f"{many:,} runs", f"at most {MOST:,}")])
     source = source or source_digest()
     faults: list[str] = []
     rows: list[tuple[Any, ...]] = []
@@ -91,8 +96,11 @@ def make(study: Study, source: str | None = None) -> Plan:
 
 
 def _tried(study: Study, arm: str, point: Mapping[str, Any]) -> Scenario:
-    """The scenario of a point; price files come from the base alone, for a study's folder keeps a copy of them."""
+    """The scenario of a point; files come from the base alone, for a study's folder keeps a copy of them, and some steps are kept."""
     world = study.world(arm, point)
-    if set(price_files(world)) - set(price_files(study.scenario)):
-        raise ScenarioError([fault("news", None, "files", "price files", "them in the base scenario only")])
+    added = set(scenario_files(world)) - (set(scenario_files(study.base)) if isinstance(study.base, Scenario) else set())
+    if added:
+        raise ScenarioError([fault("scenario", None, "files", ", ".join(sorted(path.name for path in added)), "files in the base only")])
+    if study.burn_in >= world.steps:
+        raise ScenarioError([fault("study", None, "burn_in", study.burn_in, f"less than the {world.steps} steps of a run")])
     return world

@@ -22,13 +22,15 @@ from experiments.analysis.blocks import Floats, require_complete
 from experiments.analysis.discovery import MissingExtra
 from experiments.analysis.intervals import bootstrap, mean, stream, wilson
 from experiments.analysis.replications import BEYOND, expected_shortfall, worst
+from experiments.analysis.tables import measures
 from experiments.progress import Tally
 from experiments.study import Study, Table, load_study
-from experiments.study_store import replace_file
+from experiments.study_store import folder_name, replace_file
 from experiments.sweep import Where, sweep
 from model.errors import ScenarioError, fault
 from model.scenario_faults import validate_as
 from model.scenario_file import by_line, in_file, locate, read_settings
+from model.strict_yaml import write_yaml
 
 CANDIDATES: Final = 1_024
 """Points among which a batch is chosen."""
@@ -105,7 +107,7 @@ def search(given: Search, study: Study, folder: Path, where: Where, progress: Ta
         Incomplete: a run failed.
         MissingExtra: scikit-learn is not installed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    _keep(given, study, folder)
     cube = qmc.Sobol(len(study.factors), rng=stream(given.seed, "initial")).random(given.initial)
     tried: list[pd.DataFrame] = []
     points = np.empty((0, len(study.factors)))
@@ -128,6 +130,24 @@ def search(given: Search, study: Study, folder: Path, where: Where, progress: Ta
     told = told.sort_values("cost", ignore_index=True)
     replace_file(folder / "frontier.csv", told.to_csv(index=False, lineterminator="\n").encode())
     return told
+
+
+def _keep(given: Search, study: Study, folder: Path) -> None:
+    """Writes what is searched to `search.yaml`; batches that were proposed for another question are not taken over.
+
+    Raises:
+        ScenarioError: the folder holds another search.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = {**given.model_dump(mode="json", by_alias=True), "study": folder_name(study)}
+    path = folder / "search.yaml"
+    if path.is_file():
+        if read_settings(path).data != asked:
+            raise ScenarioError([fault(path, None, "search", "another search", "this one, or a new folder")])
+    elif any(folder.iterdir()):
+        raise ScenarioError([fault(folder, None, "out", "other files", "a new or an empty folder, or this search's own")])
+    else:
+        replace_file(path, write_yaml(asked).encode())
 
 
 def propose(points: Floats, objectives: Floats, batch: int, rng: np.random.Generator) -> Floats:
@@ -205,7 +225,8 @@ def _frozen(path: Path, study: Study, cube: Floats) -> pd.DataFrame:
         units = {f"unit_{at}": column for at, column in enumerate(cube.T)}
         table = pd.DataFrame({**units, **{factor.name: factor.at(cube[:, at]) for at, factor in enumerate(study.factors)}})
         replace_file(path, table.to_csv(index=False, lineterminator="\n").encode())
-    return pd.read_csv(path, dtype={factor.name: str for factor in study.factors if factor.scale == "choice"})
+    labels = {factor.name: str for factor in study.factors if factor.scale == "choice"}
+    return pd.read_csv(path, dtype=labels, keep_default_na=False)  # a label may be called null
 
 
 def _evaluated(
@@ -223,11 +244,11 @@ def _evaluated(
         require_complete(found, objective.output, "search")
         for point, values in found.groupby("point", sort=False)[objective.output]:
             sample = values.to_numpy(dtype=float)
-            binary = next(output.over == "any" for output in study.outputs if output.name == objective.output)
+            binary = next(measure.binary for measure in measures(study) if measure.name == objective.output)
             rng = stream(seed, "search", name, point)
             interval = (
                 wilson(int(sample.sum()), sample.size)
-                if binary
+                if binary and objective.statistic == "mean"
                 else bootstrap(sample, rng, mean if objective.statistic == "mean" else objective.of)
             )
             for key, value in ((name, float(objective.of(sample))), (f"{name}_low", interval.low), (f"{name}_high", interval.high)):

@@ -101,6 +101,11 @@ def network_files(scenario: Scenario) -> list[Path]:
     return [Path(network.file)] if isinstance(network, EdgeList.Parameters) else []
 
 
+def scenario_files(scenario: Scenario) -> list[Path]:
+    """Every file that a scenario reads: prices, then the network."""
+    return [*price_files(scenario), *network_files(scenario)]
+
+
 def without_folders(scenario: Scenario) -> Scenario:
     """The scenario with price and network files named without their folders, fit to be shown to others."""
     for path in network_files(scenario):

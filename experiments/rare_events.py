@@ -139,7 +139,7 @@ def estimate(events: Floats, weights: Floats, seed: int) -> Estimate:
         effective_events=_kish(parts),
         weight=float(weights.mean()),
         weight_error=float(stats.sem(weights)),
-        reduction=probability * (1.0 - probability) / (count * error**2) * (count - 1) / count if error > 0.0 else float("nan"),
+        reduction=probability * (1.0 - probability) / ((count - 1) * error**2) if error > 0.0 else float("nan"),
     )
 
 

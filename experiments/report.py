@@ -80,6 +80,7 @@ def report(folder: Path) -> tuple[Path, Analysed]:
 
 def analysed(home: StudyFolder) -> Analysed:
     """A folder's analyses, written to `analysis/` as CSV; what an earlier analysis left there goes."""
+    home.check()
     study = home.study
     done = analyse(study, home.summary(), home.series if study.series == "full" else None)
     place = _emptied(home.path / "analysis", ("csv", "txt"))
@@ -146,7 +147,7 @@ def write_tables(table: pd.DataFrame, folder: Path, name: str, given: "Sequence[
     """A table for a paper: LaTeX with the digits shown, and CSV with all."""
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-    styled = shown_table(table, given, study).style.hide(axis="index").format(escape="latex")
+    styled = shown_table(table, given, study).style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
     styled.to_latex(
         folder / f"{name}.tex",
         hrules=True,

@@ -57,7 +57,7 @@ def figures(study: "Study", measures: Sequence[Measure], tables: Mapping[str, pd
 _ESTIMATE: Final = {"sobol": "index", "morris": "mu_star", "pawn": "index", "rbd_fast": "index"}
 _DRIVERS: Final = {
     "sobol": "Sobol indices with 95 % bootstrap intervals: first order is what a factor does alone, total what it does with all others. "
-    "The dummy sets nothing.",
+    "The dummy sets nothing. Intervals are over base points, the replications being given; luck of replications is the table's noise.",
     "morris": "Morris' mu*: mean absolute change of the output over the whole range of a factor, with 95 % bootstrap intervals; crosses: "
     "sigma, which shows interaction or curvature.",
     "pawn": "PAWN: median Kolmogorov–Smirnov distance with 95 % intervals. What is not above the dummy (dashed) is not resolved.",

@@ -84,7 +84,8 @@ def split[W](chain: Chain[W], levels: Sequence[float], effort: int, repetitions:
         products[at] = np.prod(passed) if len(passed) == len(levels) else 0.0
         steps += made
     probability, error = float(products.mean()), float(products.std(ddof=1) / np.sqrt(repetitions))
-    interval: Interval = bootstrap(products, stream(seed, "splitting interval"))
+    found = bootstrap(products, stream(seed, "splitting interval"))
+    interval = Interval(max(found.low, 0.0), min(found.high, 1.0), found.method) if np.isfinite(found.low) else found
     runs = steps / chain.horizon
     reached = ~np.isnan(shares)
     stages = tuple(float(shares[rows, level].mean()) if rows.any() else 0.0 for level, rows in enumerate(reached.T))

@@ -99,7 +99,7 @@ class Factor(Parameters):
             return [min(int(low) + int(u * (high - low + 1.0)), int(high)) for u in quantiles]
         if self.scale == "log":
             return [min(low * (high / low) ** float(u), high) for u in quantiles]
-        return [low + (high - low) * float(u) for u in quantiles]
+        return [min(low + (high - low) * float(u), high) for u in quantiles]
 
     def setting(self, planned: Any) -> Any:
         """What a value in the plan sets in the scenario."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from experiments import shipped
-from experiments.provenance import price_files
+from experiments.provenance import scenario_files
 from experiments.study import (
     DUMMY,
     Analysis,
@@ -135,7 +135,7 @@ def _columns(parts: _Parts) -> Iterator[Finding]:
 
 
 def _paths(parts: _Parts) -> Iterator[Finding]:
-    """A factor overwrites neither another factor nor what distinguishes an arm."""
+    """A factor overwrites neither another factor, nor what distinguishes an arm, nor what `set` states."""
     seen: dict[tuple[str, ...], str] = {}
     for at, factor in parts.factors.items():
         steps = tuple(factor.path.split("."))
@@ -143,6 +143,9 @@ def _paths(parts: _Parts) -> Iterator[Finding]:
             if _within(steps, other) or _within(other, steps):
                 yield Finding(("factors", at, "path"), factor.path, f"a setting that factor {name} does not vary")
         seen[steps] = factor.name
+        hidden = [path for path in parts.set if _within(tuple(path.split(".")), steps)]
+        if hidden:
+            yield Finding(("factors", at, "path"), factor.path, f"a setting that `set` does not set ({hidden[0]})")
         for arm, settings in parts.arms.items():
             hidden = [path for path in settings if _within(tuple(path.split(".")), steps)]
             if hidden:
@@ -235,8 +238,10 @@ def _grown(world: Scenario, settings: Sequence[Override], base: Scenario, faults
             except ScenarioError:
                 continue
         return world
-    if set(price_files(grown)) - set(price_files(base)):
-        faults.append(fault(settings[-1].text, None, "news.files", "price files", "them in the base scenario only"))
+    added = set(scenario_files(grown)) - set(scenario_files(base))
+    if added:
+        named = ", ".join(sorted(path.name for path in added))
+        faults.append(fault(settings[-1].text, None, "files", named, "price and network files in the base scenario only"))
     return grown
 
 

@@ -24,7 +24,7 @@ from typing import IO, Any, Final
 import pandas as pd
 
 from experiments.plan import Plan, Task, make
-from experiments.provenance import blake2b, made_by, now, price_files, sha256, source_digest, without_folders
+from experiments.provenance import blake2b, made_by, network_files, now, scenario_files, sha256, source_digest, without_folders
 from experiments.store import sync, whole, write_json
 from experiments.study import Study, Table, resolve_files
 from model.errors import ScenarioError, fault
@@ -141,6 +141,19 @@ class StudyFolder:
         content: dict[str, Any] = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
         return content
 
+    def check(self) -> None:
+        """Refuses a folder in which what was frozen before the first run is no longer what it was.
+
+        Raises:
+            ScenarioError: a line for each changed file.
+        """
+        frozen: dict[str, str] = self.manifest.get("files", {})
+        changed = [name for name, digest in frozen.items() if not (self.path / name).is_file() or sha256(self.path / name) != digest]
+        if changed:
+            raise ScenarioError(
+                [fault(self.path / name, None, "file", "a changed one", "it as planned, or a new folder") for name in changed]
+            )
+
     @property
     def source(self) -> str:
         """Digest of the model's source that the plan was made with."""
@@ -244,12 +257,15 @@ class StudyFolder:
             yield
 
     def at_work(self) -> bool:
-        """Whether a sweep is working on it now."""
+        """Whether a sweep is working on it now; writes nothing, for the folder may be another's."""
         try:
-            with self.locked():
-                return False
-        except ScenarioError:
+            with (self.path / "LOCK").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
             return True
+        return False
 
 
 # -- create -----------------------------------------------------------------------------------------------------------------------------
@@ -299,14 +315,16 @@ def _fill(partial: Path, study: Study, plan: Plan, given: str | None) -> None:
     (partial / "study.yaml").write_text(given or resolved, encoding="utf-8")
     plan.table.to_parquet(partial / "plan.parquet", engine="pyarrow", compression="zstd", index=False)
     (partial / "journal").mkdir()
-    made = {"study": folder_name(study), "created": now(), "runs": plan.table["run_id"].nunique(), **made_by(study.scenario)}
+    frozen = {path.relative_to(partial).as_posix(): sha256(path) for path in sorted(partial.rglob("*")) if path.is_file()}
+    runs = plan.table["run_id"].nunique()
+    made = {"study": folder_name(study), "created": now(), "runs": runs, **made_by(study.scenario), "files": frozen}
     write_json(partial / "manifest.json", made)
 
 
 def _inputs(study: Study) -> list[Path]:
-    """Files that the study reads: recorded prices, a table of points."""
+    """Files that the study reads: recorded prices, a network, a table of points."""
     table = [Path(study.design.file)] if isinstance(study.design, Table) else []
-    return [*(price_files(study.base) if isinstance(study.base, Scenario) else []), *table]
+    return [*(scenario_files(study.base) if isinstance(study.base, Scenario) else []), *table]
 
 
 def _portable(study: Study) -> dict[str, Any]:
@@ -319,6 +337,8 @@ def _portable(study: Study) -> dict[str, Any]:
         data["base"] = without_folders(study.base).model_dump(mode="json", by_alias=True)
         if isinstance(study.base.news, Replay.Parameters):
             data["base"]["news"]["files"] = _kept(data["base"]["news"]["files"])
+        for path in network_files(study.base):
+            data["base"]["network"]["file"] = f"{INPUTS}/{scenario_files(study.base).index(path)}/{path.name}"
     return data
 
 

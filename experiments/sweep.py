@@ -143,6 +143,7 @@ def carry_on(
     home: StudyFolder, where: Where, *, retry: bool = False, allow_code_change: bool = False, progress: Tally | None = None
 ) -> pd.DataFrame:
     """Run what a folder lacks; see `sweep`."""
+    home.check()
     source = current_source(home, allow_change=allow_code_change)
     with home.locked(where.shard_name):
         if where.shard is None:

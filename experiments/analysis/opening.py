@@ -4,27 +4,16 @@ A run opens in a state that nobody reached by trading. What a study says should 
 of the beginning, the second compares the levels of a factor that sets an opening value, all else and all draws equal.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Literal
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from experiments.analysis.blocks import Floats, Incomplete, Measure, usable
-from experiments.analysis.intervals import bootstrap, stream
+from experiments.analysis.blocks import Incomplete, Measure, usable
+from experiments.analysis.intervals import UNKNOWN, bootstrap, stream, wilson
 from experiments.analysis.replications import paired
-
-type Over = Literal["sum", "mean", "max", "min", "last", "any"]
-
-TAKEN: Final[dict[str, Callable[[Floats], float]]] = {
-    "sum": lambda values: float(values.sum()),
-    "mean": lambda values: float(values.mean()),
-    "max": lambda values: float(values.max()),
-    "min": lambda values: float(values.min()),
-    "last": lambda values: float(values[-1]),
-    "any": lambda values: float((values > 0.0).any()),
-}
-"""How an output is taken over steps; the names of a study file."""
+from experiments.study import Output, Over
+from experiments.study_run import taken
 
 
 def by_burn_in(
@@ -32,10 +21,10 @@ def by_burn_in(
 ) -> pd.DataFrame:
     """An output's mean rate over runs of one point and arm, with longer and longer beginnings left out.
 
-    Sums are told per kept step, for a shorter stretch has a smaller sum.
+    Sums are told per kept step, for a shorter stretch has a smaller sum; the mean of a 0/1 output is a probability.
 
     Args:
-        runs: arm and series of each run (rows by step, the opening first).
+        runs: arm and series of every run of the point, none left out (rows by step, the opening first).
         of: the series' column.
         over: how it is taken over the kept steps.
         measure: the output's name and unit.
@@ -46,16 +35,22 @@ def by_burn_in(
         `arm`, `output`, `unit`, `burn_in`, `n`, `mean`, `low`, `high`, `interval`.
     """
     unit = f"{measure.unit} per step" if over == "sum" else measure.unit
+    output = Output(name=measure.name, of=of, over=over)
     kept: dict[tuple[str, int], list[float]] = {}
     for arm, series in runs:
-        values = series[of].to_numpy(dtype=float)[1:]
-        for burn_in in (b for b in burn_ins if b < values.size):
-            part = values[burn_in:]
-            kept.setdefault((arm, burn_in), []).append(TAKEN[over](part) / (part.size if over == "sum" else 1))
+        steps = len(series) - 1
+        for burn_in in (b for b in burn_ins if b < steps):
+            value = taken(series, (output,), burn_in)[measure.name]
+            kept.setdefault((arm, burn_in), []).append(value / (steps - burn_in if over == "sum" else 1))
     rows = []
     for (arm, burn_in), found in sorted(kept.items()):
         sample = np.array(found)
-        interval = bootstrap(sample, stream(seed, "burn-in", arm, burn_in, measure.name))
+        if not np.isfinite(sample).all():
+            interval = UNKNOWN
+        elif measure.binary:
+            interval = wilson(int(sample.sum()), sample.size)
+        else:
+            interval = bootstrap(sample, stream(seed, "burn-in", arm, burn_in, measure.name))
         said = {"arm": arm, "output": measure.name, "unit": unit, "burn_in": burn_in, "n": sample.size, "mean": float(sample.mean())}
         rows.append({**said, "low": interval.low, "high": interval.high, "interval": interval.method})
     return pd.DataFrame(rows)

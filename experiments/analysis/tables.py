@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.analysis import discovery, indices, opening, replications
-from experiments.analysis.blocks import Floats, Incomplete, Measure
+from experiments.analysis.blocks import Floats, Incomplete, Measure, require_complete
 from experiments.study import DUMMY, Morris, Saltelli
 from model.observables import observables
 
@@ -139,10 +139,11 @@ def _openings(
         return
     burn_ins = longer(study.burn_in, study.scenario.steps)
     point = summary["point"].iloc[0]
-    runs = summary[(summary["point"] == point) & (summary["status"] == "complete")]
+    runs = summary[summary["point"] == point]
     for output, measure in zip(study.outputs, given, strict=True):
 
         def made(output: Any = output, measure: Measure = measure) -> pd.DataFrame:
+            require_complete(runs, measure.name, "opening by burn-in")
             kept = ((str(arm), series(str(run))) for run, arm in runs[["run_id", "arm"]].itertuples(index=False))
             return opening.by_burn_in(kept, output.of, output.over, measure, burn_ins, study.seed).assign(point=point)
 

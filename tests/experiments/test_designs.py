@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.designs import points
-from experiments.study import Study
+from experiments.designs import count, points
+from experiments.study import Factor, Study
 from model.errors import ScenarioError
 
 RECOVERY = {"name": "recovery", "path": "recovery", "low": 0.5, "high": 1.0}
@@ -128,3 +128,35 @@ def test_a_table_has_a_column_for_each_factor(tmp_path: Path) -> None:
     path.write_text("fund\nnan\n")
     with pytest.raises(ScenarioError, match="found nan, expected between"):
         design(FUND, type="table", file=str(path))
+
+
+def test_a_row_with_more_values_than_columns_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("x\n1\n1,5\n")  # a decimal comma would be read as 1
+    with pytest.raises(ScenarioError) as error:
+        design({**RECOVERY, "name": "x"}, type="table", file=str(path))
+    assert error.value.faults == [f"{path}:3: row: found 2 values, expected 1, one a column"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"type": "factorial", "levels": 3},
+        {"type": "latin_hypercube", "points": 5},
+        {"type": "sobol", "points": 4},
+        {"type": "morris", "trajectories": 2},
+        {"type": "saltelli", "points": 4},
+        {"type": "saltelli", "points": 4, "second_order": True},
+    ],
+)
+def test_points_are_counted_without_making_them(kind: dict[str, Any]) -> None:
+    factors = [{"name": "x", "path": "x", "low": 0, "high": 1}, {"name": "y", "path": "y", "scale": "choice", "values": [1, 2]}]
+    whole = {"name": "x", "base": "crash", "factors": factors, "outputs": [{"name": "loss", "of": "residual_loss", "over": "sum"}]}
+    study = Study.model_validate({**whole, "design": kind})
+    assert count(study) == len(points(study))
+
+
+def test_no_value_lies_above_its_range() -> None:
+    factor = Factor(name="x", path="x", low=-0.3, high=0.1)
+    assert -0.3 + (0.1 + 0.3) * 1.0 > 0.1
+    assert factor.at(np.array([1.0])) == [0.1]

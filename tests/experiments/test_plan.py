@@ -87,5 +87,18 @@ def test_many_faults_are_counted() -> None:
 
 def test_price_files_stand_in_the_base_alone() -> None:
     replay = {"news": {"type": "replay", "files": ["btc.csv"]}}
-    with pytest.raises(ScenarioError, match="found price files, expected them in the base scenario only"):
+    with pytest.raises(ScenarioError, match=r"found btc\.csv, expected files in the base only"):
         plan.make(study(arms={"recorded": replay}))
+
+
+def test_a_design_of_more_runs_than_fit_is_refused_before_any_is_made() -> None:
+    factors = [FUND, {"name": "recovery", "path": "recovery", "low": 0.0, "high": 1.0}]
+    with pytest.raises(
+        ScenarioError, match="found 40,000,000 runs, expected at most 1,000,000"
+    ):  # 10,000 points of each of 2 arms, 2000 times
+        plan.make(study(factors=factors, design={"type": "factorial", "levels": 100}, replications=2_000))
+
+
+def test_every_run_has_steps_left_after_the_burn_in() -> None:
+    with pytest.raises(ScenarioError, match="found 2, expected less than the 2 steps of a run"):
+        plan.make(study(arms={"as_is": {}, "short": {"steps": 2}}, burn_in=2))

@@ -106,6 +106,30 @@ def test_a_resumed_search_tries_the_same_points(made, tmp_path):
     assert (tmp_path / "batch-02-points.csv").read_bytes() == before
 
 
+def test_batches_proposed_for_another_question_are_not_taken_over(made, tmp_path):
+    pytest.importorskip("sklearn", reason="needs the extra `search`")
+    study, _ = made
+    search(Search.model_validate({**GIVEN, "batches": 0}), study, tmp_path, Where(workers=0))
+    for changes, of in (({"safety": {"output": "fees"}}, study), ({}, study.model_copy(update={"seed": 6}))):
+        with pytest.raises(ScenarioError, match=r"search\.yaml: search: found another search, expected this one, or a new folder"):
+            search(Search.model_validate({**GIVEN, "batches": 0, **changes}), of, tmp_path, Where(workers=0))
+
+
+def test_the_expected_shortfall_of_a_0_or_1_output_has_no_interval_of_a_probability(monkeypatch, made, tmp_path):
+    pytest.importorskip("sklearn", reason="needs the extra `search`")
+    study, _ = made
+    table = pd.DataFrame(
+        {"point": 0, "run_id": [str(r) for r in range(40)], "status": "complete", "loss": [1.0] + [0.0] * 39, "fees": range(40)}
+    )
+    monkeypatch.setattr(searching, "sweep", lambda *_, **__: table)
+    any_loss = study.model_copy(update={"outputs": (study.outputs[0].model_copy(update={"over": "any"}), study.outputs[1])})
+    given = Search.model_validate({**GIVEN, "safety": {"output": "loss", "statistic": "expected_shortfall", "level": 0.875}})
+    batch = pd.DataFrame([dict.fromkeys(("fund", "levy", "noise"), 0.5)])
+    found = searching._evaluated(given, any_loss, batch, tmp_path / "batch", 40, 0, Where(workers=0), None)
+    assert found["safety"].iloc[0] == 0.2  # one of the worst five
+    assert found["safety_high"].iloc[0] > 0.2 > found["safety_low"].iloc[0] >= 0.0
+
+
 def test_faults_of_a_search_file_are_told_in_a_line(tmp_path):
     file = tmp_path / "bad.yaml"
     file.write_text("schema: 1\nname: x\nstudy: fund-size-small\nsafety: {output: losses}\ncost: {output: breached}\n")

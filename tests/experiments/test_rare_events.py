@@ -53,12 +53,12 @@ def test_mean_weight_is_one_but_for_chance():
 
 
 def test_weights_of_one_are_plain_monte_carlo_with_wilsons_interval():
-    # 3 of 20: p = 0.15, its variance p (1 − p) / 19 in the sample's own measure, reduction (1/20) / (1/19) × 19/20 ... = 1.
+    # 3 of 20: p = 0.15; both variances are p (1 − p) / 19, so that their ratio is 1.
     found = estimate(np.array([1.0] * 3 + [0.0] * 17), np.ones(20), 0)
     assert found.probability == pytest.approx(0.15)
     assert found.interval == "Wilson"
     assert (found.effective, found.effective_events, found.events) == (20.0, 3.0, 3)
-    assert found.reduction == pytest.approx(0.9025, abs=0.05)
+    assert found.reduction == pytest.approx(1.0)
 
 
 def test_without_an_event_nothing_is_known_of_the_reduction():

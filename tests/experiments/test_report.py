@@ -39,6 +39,9 @@ class Home:
         self.study = Study.model_validate(GIVEN)
         self.manifest = {"study": "made-up-1", "source": {"blake2b": "ab12"}, "packages": {"numpy": "2.5"}, "sessions": [{}, {}]}
 
+    def check(self):
+        """Nothing has been changed in it."""
+
     def summary(self):
         def loss(p, arm, r):
             return max(0.0, 3e7 * np.random.default_rng(r).lognormal() - p["fund"] - 1e6 * (arm == "more"))
@@ -131,6 +134,7 @@ def test_tables_are_latex(made):
     assert r"\label{tab:made-up-paired}" in text
     assert r"\$1.00m" in text
     assert "−" not in text
+    assert r"difference (95 \% interval)" in text  # a bare % would comment out the rest of the heading
 
 
 def test_inlining_renames_every_reference():

@@ -143,6 +143,10 @@ def test_the_committed_schema_is_current_and_accepts_what_ships() -> None:
             {"arms": {"rich": {"venues.0.clearinghouse.fund": 1e9}}},
             "3: factors.0.path: found venues.0.clearinghouse.fund, expected a setti",
         ),
+        (
+            {"set": {"venues.0.clearinghouse.fund": 1e7}},
+            "3: factors.0.path: found venues.0.clearinghouse.fund, expected a setting that `set` does not set",
+        ),
         ({"arms": {"odd one": {}}}, "6: arms.odd one: found 'odd one', expected text that matches"),
         ({"arms": {"bad": {"recovery": 2}}}, "6: recovery: found 2, expected at most 1"),
         ({"design": {"type": "sobl", "points": 4}}, "4: design.type: found 'sobl', expected one of factorial, latin_hypercube, sobol, mo"),

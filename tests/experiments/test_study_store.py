@@ -110,6 +110,30 @@ def test_files_that_a_study_reads_are_kept_with_it_and_named_without_their_folde
     assert run_id(again.study.world(task.arm, task.point), task.seed) == first
 
 
+def test_a_network_of_ones_own_is_kept_with_the_study(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    loans = tmp_path / "private" / "loans.csv"
+    loans.write_text("source,target,amount\nlender 1,lender 2,1000\n")
+    base = {**SMALL, "lenders": {"count": 2}, "network": {"type": "edge_list", "file": str(loans)}}
+    given = study(base=base)
+    home = create(given, tmp_path / "home")
+    loans.unlink()
+    again = StudyFolder(home.path)
+    assert "private" not in "".join(path.read_text() for path in (home.path / "resolved.yaml", home.path / "manifest.json"))
+    assert again.study.scenario.network.model_dump()["file"] == str(home.path / "inputs" / "0" / "loans.csv")
+    task = again.tasks()[0]
+    assert run_id(again.study.world(task.arm, task.point), task.seed) == task.run_id
+    assert folder_name(again.study) == home.manifest["study"]
+
+
+@pytest.mark.parametrize("name", ["study.yaml", "resolved.yaml", "plan.parquet"])
+def test_what_was_frozen_must_be_as_it_was(home: StudyFolder, name: str) -> None:
+    home.check()
+    (home.path / name).write_bytes((home.path / name).read_bytes() + b"\n")
+    with pytest.raises(ScenarioError, match=f"{name}: file: found a changed one, expected it as planned"):
+        home.check()
+
+
 # -- the journal ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -330,3 +354,9 @@ def test_one_works_on_a_folder_at_a_time_and_each_shard_once(home: StudyFolder) 
             with pytest.raises(ScenarioError, match="another sweep at work on it"), home.locked(shard):
                 pass
     assert not home.at_work()
+
+
+def test_to_ask_whether_somebody_works_on_a_folder_writes_nothing(home: StudyFolder) -> None:
+    before = sorted(home.path.iterdir())
+    assert not home.at_work()
+    assert sorted(home.path.iterdir()) == before

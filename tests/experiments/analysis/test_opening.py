@@ -52,3 +52,18 @@ def test_a_lever_that_never_varies_alone_and_a_failed_run_are_refused():
     with pytest.raises(Incomplete, match="0-base-1"):
         by_lever(broken(table, "0-base-1"), [LOSS], ["fund", "makers"], "fund", 0)
     assert np.isfinite(by_lever(table, [LOSS], ["fund", "makers"], "fund", 0)["difference"]).all()
+
+
+def test_a_probability_by_burn_in_has_wilsons_interval_and_undefined_steps_are_left_out():
+    series = [pd.DataFrame({"residual_loss": [0.0, float(at == 0), 0.0, 0.0]}) for at in range(4)]
+    rows = by_burn_in((("base", one) for one in series), "residual_loss", "any", Measure("hit", "probability", binary=True), [0, 1], 0)
+    assert rows["mean"].tolist() == [0.25, 0.0]
+    assert rows["interval"].tolist() == ["Wilson", "Wilson"]
+    assert rows["high"].iloc[1] == pytest.approx(1.96**2 / (4 + 1.96**2), abs=1e-3)  # no event in four
+
+
+def test_a_value_that_is_no_number_leaves_no_interval():
+    series = pd.DataFrame({"residual_loss": [0.0, 1.0, float("nan"), 1.0]})
+    rows = by_burn_in([("base", series)] * 3, "residual_loss", "sum", LOSS, [0, 2], 0)
+    assert np.isnan(rows[["mean", "low", "high"]].iloc[0].to_numpy(dtype=float)).all()
+    assert rows["mean"].iloc[1] == 1.0

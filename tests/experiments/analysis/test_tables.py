@@ -87,6 +87,14 @@ def test_series_are_asked_for_by_run_and_burn_in_is_compared():
     assert set(table["unit"]) == {"USD per step", "probability"}
 
 
+def test_the_opening_is_not_judged_by_the_runs_that_survived():
+    of = study([{"type": "opening"}], steps=48, burn_in=12)
+    done = analyse(of, broken(swept(of), "0-base-1"), lambda _run: pd.DataFrame({"residual_loss": np.arange(49.0)}))
+    assert "opening_burn_in" not in done.tables
+    assert done.refused[0].startswith("opening by burn-in of ")
+    assert done.refused[0].endswith(": 0-base-1")
+
+
 def test_an_unknown_arm_is_a_refusal_in_one_line():
     of = study([{"type": "paired", "against": "other"}])
     assert analyse(of, swept(of)).refused == ["paired: against: found 'other', expected one of base"]
