@@ -24,6 +24,8 @@ _NODES, _WEIGHTS = 0.5 * (_NODES + 1.0), 0.5 * _WEIGHTS
 _NO_DEPTH = 1e-300
 FULL = 1.0 - 1e-9
 """A fill this close to the whole order is the whole order, so that no dust is left in a position."""
+REFERENCE_ORDER = 100e3
+"""USD of the order whose round trip is stated as the spread (our choice)."""
 
 
 class MarketParameters(Parameters):
@@ -179,6 +181,22 @@ class Market:
         """Shape (M,): the book's price over the index, less one."""
         premium: Floats = self.skew + self.displacement(self.pressure)
         return premium
+
+    @property
+    def spread(self) -> Floats:
+        """Shape (M,): what buying and selling 100,000 USD at once costs, over that amount.
+
+        The average of the depth curve over the order, asks and bids together, on the book as makers quote it; like `depth`, and unlike the
+        premium, it does not know what flow has just taken. What no depth inside the price band can fill counts at the band, so that a book
+        without quotes has a spread of twice the band.
+        """
+        band, power = self.parameters.price_band, self._curve
+        edge = self.depth * (band / REFERENCE_DISTANCE) ** self.parameters.depth_exponent
+        inside = np.minimum(REFERENCE_ORDER, edge)
+        ratio = inside / np.where(self.depth > _NO_DEPTH, self.depth, np.inf)
+        cost = REFERENCE_DISTANCE * inside * ratio**power / (power + 1.0) + band * (REFERENCE_ORDER - inside)
+        spread: Floats = cost.sum(axis=0) / REFERENCE_ORDER
+        return spread
 
     @property
     def alarm(self) -> Floats:

@@ -37,6 +37,7 @@ _PER_MARKET: Final = (
     ("premium", "1", "mark over index, less one", "mean"),
     ("volatility", "annualised", "volatility as the exchange measures it, exponentially weighted over about a week", "mean"),
     ("depth", "USD", "depth within ten basis points, mean of both sides", "mean"),
+    ("spread", "1", "cost of buying and selling 100,000 USD on the book as quoted, over that amount; without quotes the band", "mean"),
     ("open_interest", "USD", "open interest, one side, at mark", "last"),
     ("funding", "annualised", "funding rate that longs pay", "mean"),
 )
@@ -143,6 +144,7 @@ def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:
         market.basis,
         market.volatility,
         market.depth.mean(axis=0),
+        market.spread,
         interest,
         venue.funding * (HOURS_PER_YEAR / hours),
     )

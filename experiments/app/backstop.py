@@ -9,8 +9,10 @@ import traitlets
 
 from experiments.app import theme
 from experiments.app.chart import Bars, Chart, Line, Panel, option, stretch
+from experiments.app.history import Floats
 from experiments.app.snapshot import FLOW_COLUMNS, OTHER_FLOWS, Snapshot, Stress
 from experiments.drawing import scale, usd, words
+from model.ledger import Flow
 
 HEIGHT: Final = 440
 """Pixels: what is left of 720 below the headline."""
@@ -22,15 +24,40 @@ NAMES: Final = {
     "exchange_capital": "Exchange’s own capital",
     "deleveraging": "Winners, by deleveraging",
     "socialised_loss": "All holders, by socialised loss",
+    "withdrawal_factor": "Those who withdraw, by a factor",
+    "clawback": "Winners of the week, by clawback",
+    "shared_fund": "Pool shared by all markets",
+    "defaulter_contribution": "Defaulter’s own contribution",
+    "members_fund": "Members’ guarantee fund",
+    "second_skin": "Exchange’s second skin in the game",
+    "assessment": "Surviving members, by assessment",
+    "tear_up": "Counterparties, by tear-up",
     "write_down": "Customers, by write-down",
 }
+"""Of layers; any other is called by its own name."""
 SAYS: Final = {
-    "fund": "pays first, out of what fees and levies have filled it with",
+    "fund": "pays out of what fees and levies have filled it with",
     "exchange_capital": "skin in the game: a part of what the exchange owns",
     "deleveraging": "profitable positions are closed at the loser’s bankruptcy price",
     "socialised_loss": "everybody is charged in proportion",
+    "withdrawal_factor": "the loss stays outstanding; part of every withdrawal is kept",
+    "clawback": "the loss stays outstanding until the week ends; then its winners pay",
+    "shared_fund": "pays when a market’s own pool is empty; it counts as the fund’s",
+    "defaulter_contribution": "what the defaulting member had put into the guarantee fund",
+    "members_fund": "what the other members have put in, mutualised",
+    "second_skin": "a second part of what the exchange owns, once members have paid",
+    "assessment": "surviving members are called for more, up to a cap",
+    "tear_up": "contracts are closed at a price that leaves no loss with the exchange",
     "write_down": "claims on the exchange are cut: it is insolvent",
 }
+LATER: Final = ("withdrawal_factor", "clawback")
+"""Layers that bear a loss only after it has been outstanding."""
+CAUSES: Final = {
+    Flow.DRAW_EXECUTION: "fills beyond bankruptcy price",
+    Flow.DRAW_TAKEOVER: "positions taken over",
+    Flow.DRAW_CLOSE_OUT: "close-outs of bankrupt accounts",
+}
+"""What the fund is drawn on for, in words."""
 
 
 class Waterfall(ipyvuetify.VuetifyTemplate):
@@ -59,9 +86,11 @@ def drawn(seen: Snapshot, *, dark: bool) -> dict[str, Any]:
     table = seen.table
     panels = [_level(seen, dark=dark), *_flows(seen, dark=dark)]
     adequacy = 100.0 * table["adequacy"]
-    blue = theme.ink(theme.BLUE, dark=dark)
-    panels.append(Panel("Adequacy: fund as % of target", (0, 0.79, 1, 0.21), (Line("adequacy", adequacy, blue, filled=True),)))
-    return option(panels, table["hours"], HEIGHT, dark=dark)
+    lines: tuple[Line, ...] = (Line("adequacy", adequacy, theme.ink(theme.BLUE, dark=dark), filled=True),)
+    if len(seen.pools) > 1:
+        lines = tuple(Line(name, 100.0 * values, colour) for name, values, colour in _by_pool(seen, "adequacy_pool", dark=dark))
+    panels.append(Panel("Adequacy: fund as % of target", (0, 0.79, 1, 0.21), lines))
+    return option(panels, table["hours"], HEIGHT, dark=dark, margin=0.055)
 
 
 def _level(seen: Snapshot, *, dark: bool) -> Panel:
@@ -70,11 +99,22 @@ def _level(seen: Snapshot, *, dark: bool) -> Panel:
     fund, target = table["fund"], table["fund_target"]
     far = float(np.nanmax(target, initial=0.0)) > FAR * float(fund.max(initial=0.0))
     divisor, unit = scale(fund) if far else scale(fund, target)
+    if len(seen.pools) > 1:
+        parts = _by_pool(seen, "fund_pool", dark=dark)
+        divisor, unit = scale(*(values for _, values, _ in parts))
+        pools = tuple(Line(name, values / divisor, colour) for name, values, colour in parts)
+        return Panel(f"Backstop fund by pool, {unit} ({usd(float(fund[-1]))} in all)", (0, 0, 1, 0.31), pools)
     lines = [Line("fund", fund / divisor, theme.ink(theme.BLUE, dark=dark), filled=True)]
     if not far:
         lines.append(Line("target", target / divisor, theme.ink(theme.BLACK, dark=dark), dashed=True))
     told = f" (target {usd(float(target[-1]))}, above this scale)" if far else ""
     return Panel(f"Backstop fund, {unit}{told}", (0, 0, 1, 0.31), tuple(lines))
+
+
+def _by_pool(seen: Snapshot, output: str, *, dark: bool) -> list[tuple[str, Floats, str]]:
+    """An output of each pool of the fund, with its name and colour: a market's own where the pool has its name."""
+    places = {name: at for at, name in enumerate(dict.fromkeys([*seen.markets, *seen.pools]))}
+    return [(pool, seen.table[f"{output}_{pool}"], theme.market(places[pool], dark=dark)) for pool in seen.pools]
 
 
 def _flows(seen: Snapshot, *, dark: bool) -> list[Panel]:
@@ -85,7 +125,7 @@ def _flows(seen: Snapshot, *, dark: bool) -> list[Panel]:
     for what, top, height, least, most in (("Inflows", 0.31, 0.25, 0.0, np.inf), ("Draws", 0.56, 0.23, -np.inf, 0.0)):
         parts = {name: np.clip(values, least, most) for name, values in columns.items() if np.clip(values, least, most).any()}
         divisor, unit = scale(*parts.values()) if parts else (1.0, "$")
-        bars = tuple(Bars(words(name), values / divisor, theme.flow(name, dark=dark)) for name, values in parts.items())
+        bars = tuple(Bars(CAUSES.get(name, words(name)), values / divisor, theme.flow(name, dark=dark)) for name, values in parts.items())
         title = f"{what}, {unit} per {per:g} h" if bars else f"{what}: none so far"
         panels.append(Panel(title, (0, top, 1, height), bars=bars))
     return panels
@@ -93,7 +133,7 @@ def _flows(seen: Snapshot, *, dark: bool) -> list[Panel]:
 
 def who_paid(seen: Snapshot, *, dark: bool) -> dict[str, Any]:
     """What the waterfall shows: the latest stress, or the order in which layers would pay."""
-    stress = seen.stress
+    stress = seen.whole if seen.over else seen.stress
     total = stress.deficits if stress else 0.0
     rows, start = [], 0.0
     for order, layer in enumerate(seen.layers, start=1):
@@ -109,7 +149,7 @@ def who_paid(seen: Snapshot, *, dark: bool) -> dict[str, Any]:
                 "paid": f"{usd(paid)} · {share:.0%}" if paid else "–",
                 "start": round(100.0 * start, 2),
                 "width": round(max(100.0 * share, 1.0), 2) if paid else 0.0,
-                "note": _left(seen, layer, paid),
+                "note": _left(seen, stress, layer, paid),
             }
         )
         start += share
@@ -119,6 +159,8 @@ def who_paid(seen: Snapshot, *, dark: bool) -> dict[str, Any]:
 def _title(stress: Stress | None, seen: Snapshot) -> str:
     if stress is None:
         return "Who will pay, in this order"
+    if seen.over:
+        return f"Who paid over the run: {usd(stress.deficits)} lost"
     again = "is paying" if stress.going_on(seen.hours) else "paid in the latest stress"
     return f"Who {again}: {usd(stress.deficits)} lost (hours {stress.start:g}–{stress.end:g})"
 
@@ -129,15 +171,20 @@ def _says(stress: Stress | None) -> str:
     return "Liquidated accounts lost this beyond their margin. Each layer pays what the one above could not."
 
 
-def _left(seen: Snapshot, layer: str, paid: float) -> str:
+def _left(seen: Snapshot, stress: Stress | None, layer: str, paid: float) -> str:
     """What a layer is, or has left."""
+    outstanding = seen.table.last("outstanding")
+    if layer in LATER and outstanding > 0.0:
+        return f"{usd(outstanding)} outstanding: yet to be borne"
+    if layer == "fund" and len(seen.pools) > 1:
+        return "left: " + " · ".join(f"{pool} {usd(max(seen.table.last(f'fund_pool_{pool}'), 0.0))}" for pool in seen.pools)
     if layer == "fund" and paid:
         left = seen.table.last("fund")
         return f"{usd(left)} left" if left > 0.005 * paid else "empty"
     if layer == "exchange_capital" and paid:
         return f"{usd(seen.table.last('treasury'))} left"
-    if layer == "deleveraging" and seen.stress is not None and seen.stress.deleveraged:
-        return f"{usd(seen.stress.deleveraged)} of winners’ contracts closed"
+    if layer == "deleveraging" and stress is not None and stress.deleveraged:
+        return f"{usd(stress.deleveraged)} of winners’ contracts closed"
     return SAYS.get(layer, "")
 
 

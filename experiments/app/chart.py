@@ -14,6 +14,8 @@ from experiments.drawing import DAY, thin
 
 POINTS: Final = 300
 """Points of a line at most; extremes are kept."""
+FOOTER: Final = 24
+"""Pixels of the clock's labels below a panel."""
 BARS: Final = 60
 """Bars along time at most."""
 HEADER: Final = 22
@@ -61,6 +63,7 @@ class Panel:
         lines, bars: what is drawn.
         marks: which steps are marked on the first line.
         zero: whether the axis holds zero.
+        key: whether the title names its lines; not where a panel beside it has named the same.
     """
 
     title: str
@@ -70,9 +73,10 @@ class Panel:
     marks: Floats | None = None
     zero: bool = True
     logarithmic: bool = False
+    key: bool = True
 
 
-def option(panels: Sequence[Panel], hours: Floats, height: int, *, dark: bool, span: float = 0.0) -> dict[str, Any]:
+def option(panels: Sequence[Panel], hours: Floats, height: int, *, dark: bool, span: float = 0.0, margin: float = 0.04) -> dict[str, Any]:
     """What ECharts draws: the panels on one clock, from the opening to `span` hours at least.
 
     Args:
@@ -81,6 +85,7 @@ def option(panels: Sequence[Panel], hours: Floats, height: int, *, dark: bool, s
         height: of the figure, pixels.
         dark: whether the page is.
         span: hours that the axis holds even if the run has not come that far.
+        margin: part of the figure's width for the labels beside a panel; the same for all, so that clocks stand below one another.
     """
     end = max(float(hours[-1]), span, LEAST)
     in_days = end > 10 * DAY
@@ -104,7 +109,7 @@ def option(panels: Sequence[Panel], hours: Floats, height: int, *, dark: bool, s
         },
         "axisPointer": {"link": [{"xAxisIndex": "all"}]},
         "title": [_title(panel, height, dark=dark) for panel in panels],
-        "grid": [_grid(panel, height) for panel in panels],
+        "grid": [_grid(panel, height, margin) for panel in panels],
         "xAxis": [_clock(axis, at, "days" if in_days else "h", dark=dark) for at in range(len(panels))],
         "yAxis": [_values(panel, at, dark=dark) for at, panel in enumerate(panels)],
         "series": series,
@@ -192,7 +197,7 @@ def _marks(panel: Panel, ticks: Floats, at: int, *, dark: bool) -> dict[str, Any
 def _title(panel: Panel, height: int, *, dark: bool) -> dict[str, Any]:
     """The panel's title, and the names of its lines and bars in their colours."""
     drawn: list[Line | Bars] = [*panel.lines, *panel.bars]
-    keys = "".join(f"   {{k{at}|■}} {{n|{item.name}}}" for at, item in enumerate(drawn)) if len(drawn) > 1 else ""
+    keys = "".join(f"   {{k{at}|■}} {{n|{item.name}}}" for at, item in enumerate(drawn)) if panel.key and len(drawn) > 1 else ""
     rich: dict[str, Any] = {f"k{at}": {"color": item.colour, "fontSize": 11} for at, item in enumerate(drawn)}
     rich["t"] = {"fontSize": 12, "fontWeight": 600, "color": theme.text(dark=dark)}
     rich["n"] = {"fontSize": 11, "color": theme.text(dark=dark)}
@@ -206,15 +211,14 @@ def _title(panel: Panel, height: int, *, dark: bool) -> dict[str, Any]:
     }
 
 
-def _grid(panel: Panel, height: int) -> dict[str, Any]:
+def _grid(panel: Panel, height: int, margin: float) -> dict[str, Any]:
     """The place of the axes, below the title."""
     left, top, width, tall = panel.box
     return {
-        "left": f"{100 * left + 0.2:.2f}%",
+        "left": f"{100 * (left + margin):.2f}%",
         "top": round(top * height) + HEADER,
-        "width": f"{100 * width - 1.6:.2f}%",
-        "height": max(round(tall * height) - HEADER - 6, 20),
-        "containLabel": True,
+        "width": f"{100 * (width - margin) - 1.4:.2f}%",
+        "height": max(round(tall * height) - HEADER - FOOTER, 20),
     }
 
 

@@ -36,12 +36,17 @@ ROWS: Final = {
     "… borne by the exchange": ("absorbed_exchange_capital", "sum", "USD"),
     "… by winners, deleveraged": ("absorbed_deleveraging", "sum", "USD"),
     "… by all account holders": ("absorbed_socialised_loss", "sum", "USD"),
+    "… by those who withdraw": ("absorbed_withdrawal_factor", "sum", "USD"),
+    "… by winners, clawed back": ("absorbed_clawback", "sum", "USD"),
+    "… outstanding at the end": ("outstanding", "last", "USD"),
     "… by customers, written down": ("absorbed_write_down", "sum", "USD"),
     "Liquidated": ("liquidated", "sum", "USD"),
     "Defaults of institutions": ("defaults", "sum", ""),
     "Losses of their creditors": ("network_loss", "sum", "USD"),
 }
 """What is compared: output, how it aggregates over the run, unit."""
+ASIDE: Final = ("absorbed_withdrawal_factor", "absorbed_clawback", "outstanding")
+"""Outputs that are told only where they are not zero, for few scenarios defer losses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ def difference(pair: Pair) -> pd.DataFrame:
     rows = []
     for label, (output, how, unit) in ROWS.items():
         a, b = (_aggregate(_column(table, output), how) for table in pair.tables)
-        rows.append((label, unit, a, b, b - a))
+        if a or b or output not in ASIDE:
+            rows.append((label, unit, a, b, b - a))
     return pd.DataFrame(rows, columns=["output", "unit", "a", "b", "b_minus_a"])
 
 
@@ -151,6 +157,8 @@ def ComparePage(seen: Snapshot, dark: bool, applied: Setting) -> None:
     """Policy A is the one that is open; B differs in what is set here."""
     setting, set_setting = solara.use_state({"fund": 50.0})
     steps, set_steps = solara.use_state(min(seen.world.steps, 168))
+    most = min(seen.world.steps, 2_000)
+    length = min(steps, most)  # another scenario may have been opened since
     pair, set_pair = solara.use_state(None)
     job, set_job = solara.use_state(0)
     fault, set_fault = solara.use_state("")
@@ -171,14 +179,14 @@ def ComparePage(seen: Snapshot, dark: bool, applied: Setting) -> None:
             return
         set_fault("")
         set_pair(None)
-        asked.current = ((seen.world, other.model_copy(update={"shocks": seen.world.shocks})), seen.seed, steps)
+        asked.current = ((seen.world, other.model_copy(update={"shocks": seen.world.shocks})), seen.seed, length)
         set_job(job + 1)
 
     with solara.Div(classes=["page-row"]):
         with solara.Div(classes=["page-side", "policy"]):
             solara.Text("A is the policy that is open. B differs from it in:", classes=["says"])
             Levers(setting, set_setting, seen.world, sentences=False)
-            solara.SliderInt(f"Steps: {steps}", value=steps, on_value=set_steps, min=24, max=min(seen.world.steps, 2_000), step=24)
+            solara.SliderInt(f"Steps: {length}", value=length, on_value=set_steps, min=min(24, most), max=most, step=24)
             busy = running.state == solara.ResultState.RUNNING and job > 0
             solara.Button("Compare A with B", on_click=start, color="primary", disabled=busy or not setting, block=True)
             if fault:

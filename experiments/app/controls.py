@@ -60,6 +60,8 @@ RANKINGS: Final[dict[str, RuleParameters]] = {
     "pro rata to contracts": ProRata.Parameters(by="contracts"),
     "pro rata to profit": ProRata.Parameters(by="profit"),
 }
+POOLS: Final = {"one fund for all markets": "all", "one for each market": "market"}
+"""How the fund may be divided, as `pools.by` has it."""
 NO_DELEVERAGING: Final = "none: losses go on to the next layer"
 
 LEVERS: Final[tuple[Slider | Select, ...]] = (
@@ -106,6 +108,12 @@ LEVERS: Final[tuple[Slider | Select, ...]] = (
         "Deleveraging",
         "Whose winning positions are closed once the fund cannot pay.",
         (AS_IT_IS, *RANKINGS, NO_DELEVERAGING),
+    ),
+    Select(
+        "pools",
+        "Fund pooling",
+        "One fund for all markets, or one for each: a divided fund keeps a bad market from emptying the others’, and pays less for it.",
+        (AS_IT_IS, *POOLS),
     ),
     Select(
         "network",
@@ -167,7 +175,11 @@ def _overrides(base: Scenario, name: str, value: Value, setting: Setting) -> lis
         case "accrual":
             return [Override((*HOUSE, "accrual"), _accrual(base, str(value), float(setting.get("rate", 10.0)) / 100.0), lever.label)]
         case "deleveraging":
-            return [Override((*HOUSE, "waterfall"), _waterfall(base, str(value), lever.label), lever.label)]
+            return [Override((*HOUSE, "waterfall"), _waterfall(base, str(value), setting, lever.label), lever.label)]
+        case "pools":
+            divided = Override((*HOUSE, "pools"), {"by": POOLS[str(value)]}, lever.label)
+            layers = _waterfall(base, str(setting.get("deleveraging", AS_IT_IS)), setting, lever.label)
+            return [divided, Override((*HOUSE, "waterfall"), layers, lever.label)]
         case _:
             return [Override(("network",), {"type": str(value)}, lever.label)]
 
@@ -185,9 +197,13 @@ def _accrual(base: Scenario, rule: str, rate: float) -> list[dict[str, Any]]:
     return [*chosen[rule], *kept]
 
 
-def _waterfall(base: Scenario, ranking: str, label: str) -> list[dict[str, Any]]:
-    """The scenario's layers with another ranking, or without deleveraging."""
+def _waterfall(base: Scenario, ranking: str, setting: Setting, label: str) -> list[dict[str, Any]]:
+    """The scenario's layers with another ranking, or without deleveraging; and without the shared pool, if the lever for pools moves."""
     layers = [layer.model_dump(mode="json") for layer in base.venues[0].clearinghouse.waterfall]
+    if setting.get("pools", AS_IT_IS) != AS_IT_IS:
+        layers = [layer for layer in layers if layer["type"] != "shared_fund"]
+    if ranking == AS_IT_IS:
+        return layers
     if ranking == NO_DELEVERAGING:
         return [layer for layer in layers if layer["type"] != "deleveraging"]
     if not any(layer["type"] == "deleveraging" for layer in layers):

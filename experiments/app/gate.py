@@ -4,6 +4,7 @@ SolaraViz plays a model in a thread of its own, and the page is rendered from th
 waits until the browser has drawn, frames pile up until the page is lost; so each step waits for the last frame that was sent.
 """
 
+import math
 import threading
 from typing import Final, Protocol
 
@@ -105,6 +106,7 @@ class Watched(Ecosystem):
         self._moves: list[tuple[float, ...]] = []
         self._history = History(snapshot.columns(self))
         self._stress: snapshot.Stress | None = None
+        self._whole: snapshot.Stress | None = None
         self._opening: Floats | None = None
         self._failure: str | None = None
         self._publish()
@@ -154,6 +156,7 @@ class Watched(Ecosystem):
         if self._failure is None:
             self._history.append(snapshot.row(self, self.statement))
             self._stress = snapshot.stressed(self._stress, self)
+            self._whole = snapshot.stressed(self._whole, self, lull=math.inf)
             self.statement = self.statement.continued()
             for values in self.datacollector.model_vars.values():
                 del values[:-1]
@@ -171,7 +174,9 @@ class Watched(Ecosystem):
             markets=self.names,
             table=self._history.table(),
             layers=tuple(layer.name for layer in self.venue.waterfall),
+            pools=self.venue.pools.names,
             stress=self._stress,
+            whole=self._whole,
             institutions=institutions,
             accounts=snapshot.accounts(self),
             failure=self._failure,

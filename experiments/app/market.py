@@ -1,4 +1,4 @@
-"""The page *Market*: prices with liquidations as marks, open interest, leverage, depth, premium, what was liquidated."""
+"""The page *Market*: prices with liquidations as marks, open interest, leverage; depth, spread, premium, what was liquidated."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from experiments.drawing import scale
 
 HEIGHT = 430
 """Pixels: what is left of 720 below the headline."""
-THIRD, HALF = 1 / 3, 1 / 2
+THIRD, QUARTER, HALF = 1 / 3, 1 / 4, 1 / 2
 
 
 @solara.component
 def MarketPage(seen: Snapshot, dark: bool) -> None:
-    """Six charts on one clock."""
-    Chart.element(option=drawn(seen, dark=dark), height=f"{HEIGHT}px", label="prices, open interest, leverage, depth, premium")
+    """Seven charts on one clock."""
+    Chart.element(option=drawn(seen, dark=dark), height=f"{HEIGHT}px", label="prices, interest, leverage, depth, spread, premium")
 
 
 def drawn(seen: Snapshot, *, dark: bool) -> dict[str, Any]:
@@ -28,19 +28,21 @@ def drawn(seen: Snapshot, *, dark: bool) -> dict[str, Any]:
     prices = {name: 100.0 * table[f"index_{name}"] / table[f"index_{name}"][0] for name in seen.markets}
     interest, interest_unit = _money(seen, "open_interest")
     depth, depth_unit = _money(seen, "depth")
+    spread = {name: 1e4 * table[f"spread_{name}"] for name in seen.markets}
     premium = {name: 1e4 * table[f"premium_{name}"] for name in seen.markets}
     liquidated = table["liquidated"]
     divisor, unit = scale(liquidated)
     per = stretch(len(table)) * seen.world.hours_per_step
     leverage = Line("leverage", table["leverage"], theme.ink(theme.PLUM, dark=dark))
-    red = theme.ink(theme.RED, dark=dark)
+    bars = (Bars("liquidated", liquidated / divisor, theme.ink(theme.RED, dark=dark)),)
     panels = [
         Panel("Index; dots: liquidations", (0, 0, THIRD, HALF), _lines(prices, dark=dark), marks=liquidated, zero=False),
         Panel(f"Open interest, {interest_unit}", (THIRD, 0, THIRD, HALF), _lines(interest, dark=dark)),
         Panel("Traders’ leverage: notional / equity", (2 * THIRD, 0, THIRD, HALF), (leverage,)),
-        Panel(f"Depth within 10 bp, {depth_unit}", (0, HALF, THIRD, HALF), _lines(depth, dark=dark)),
-        Panel("Mark over index, bp", (THIRD, HALF, THIRD, HALF), _lines(premium, dark=dark)),
-        Panel(f"Liquidated, {unit} per {per:g} h", (2 * THIRD, HALF, THIRD, HALF), bars=(Bars("liquidated", liquidated / divisor, red),)),
+        Panel(f"Depth within 10 bp, {depth_unit}", (0, HALF, QUARTER, HALF), _lines(depth, dark=dark), key=False),
+        Panel("Spread on $100k, bp (log)", (QUARTER, HALF, QUARTER, HALF), _lines(spread, dark=dark), logarithmic=True, key=False),
+        Panel("Mark over index, bp", (2 * QUARTER, HALF, QUARTER, HALF), _lines(premium, dark=dark), key=False),
+        Panel(f"Liquidated, {unit} per {per:g} h", (3 * QUARTER, HALF, QUARTER, HALF), bars=bars),
     ]
     return option(panels, table["hours"], HEIGHT, dark=dark)
 

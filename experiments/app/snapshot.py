@@ -36,9 +36,9 @@ class Stress:
     deleveraged: float
     defaults: int
 
-    def going_on(self, hours: float) -> bool:
+    def going_on(self, hours: float, lull: float = LULL) -> bool:
         """Whether a deficit at `hours` would still belong to it."""
-        return hours - self.end <= LULL
+        return hours - self.end <= lull
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ class Snapshot:
         markets: names.
         table: every output at every step so far, and the fund's flows.
         layers: names of the waterfall's layers, in order.
-        stress: the latest time of deficits, None before the first.
+        pools: names of the fund's pools; one if it is not divided.
+        stress: the latest time of deficits, None before the first; whole: all of them since the opening as one.
         institutions, accounts: balance sheets.
         failure: why the run stopped, if a step failed.
     """
@@ -102,7 +103,9 @@ class Snapshot:
     markets: tuple[str, ...]
     table: Table
     layers: tuple[str, ...]
+    pools: tuple[str, ...]
     stress: Stress | None
+    whole: Stress | None
     institutions: Institutions
     accounts: Accounts
     failure: str | None = None
@@ -129,20 +132,22 @@ def row(eco: Ecosystem, statement: Statement) -> list[float]:
     return [float(eco.tick), *(eco.observation[name] for name in eco.outputs), *named, sum(flows.values())]
 
 
-def stressed(before: Stress | None, eco: Ecosystem) -> Stress | None:
-    """The latest stress once this step is counted in."""
+def stressed(before: Stress | None, eco: Ecosystem, lull: float = LULL) -> Stress | None:
+    """The latest stress once this step is counted in; it is over after `lull` hours without a deficit."""
     seen = eco.observation
     borne = {name.removeprefix("absorbed_"): seen[name] for name in eco.outputs if name.startswith("absorbed_")}
-    on = before is not None and before.going_on(eco.hours)
-    if seen["deficits"] <= 0.0 and not (on and (seen["defaults"] or seen["deleveraged"])):
+    borne |= {layer: usd for layer, usd in eco.venue.tally.absorbed.items() if layer not in borne}  # a user's own layers
+    on = before is not None and before.going_on(eco.hours, lull)
+    settled = before is not None and any(usd > 0.0 for usd in borne.values())  # outstanding losses are borne later, maybe much later
+    if seen["deficits"] <= 0.0 and not settled and not (on and (seen["defaults"] or seen["deleveraged"])):
         return before
-    if before is None or not on:
+    if before is None or not (on or (settled and seen["deficits"] <= 0.0)):
         before = Stress(eco.hours - eco.hours_per_step, eco.hours, 0.0, MappingProxyType(dict.fromkeys(borne, 0.0)), 0.0, 0.0, 0)
     return Stress(
         start=before.start,
         end=eco.hours if seen["deficits"] > 0.0 else before.end,
         deficits=before.deficits + seen["deficits"],
-        absorbed=MappingProxyType({name: before.absorbed.get(name, 0.0) + usd for name, usd in borne.items()}),
+        absorbed=MappingProxyType({name: before.absorbed.get(name, 0.0) + borne.get(name, 0.0) for name in {**before.absorbed, **borne}}),
         residual=before.residual + seen["residual_loss"],
         deleveraged=before.deleveraged + seen["deleveraged"],
         defaults=before.defaults + int(seen["defaults"]),

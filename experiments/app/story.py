@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from experiments.app.snapshot import FLOW_COLUMNS, Snapshot, Stress
-from experiments.drawing import usd
+from experiments.drawing import usd, words
 from model.ledger import Flow
 
 type Mood = Literal["calm", "stress", "empty", "insolvent", "failed"]
@@ -14,9 +14,20 @@ PAYERS: Final = {
     "exchange_capital": "the exchange itself {usd}",
     "deleveraging": "winning traders {usd}, by deleveraging",
     "socialised_loss": "all account holders {usd}, by socialised loss",
+    "withdrawal_factor": "account holders {usd}, kept from what they withdrew",
+    "clawback": "winners of the week {usd}, by clawback",
+    "defaulter_contribution": "the defaulters {usd}, out of what they had put into the guarantee fund",
+    "members_fund": "clearing members {usd}, out of their guarantee fund",
+    "second_skin": "the exchange again {usd}, by its second skin in the game",
+    "assessment": "surviving members {usd}, by assessment",
+    "tear_up": "holders of torn-up contracts {usd}",
     "write_down": "customers {usd}, by a write-down of their claims",
 }
-"""Who pays in each layer but the fund's, as a sentence says it."""
+"""Who pays in each layer but the fund's, as a sentence says it; any other layer is called by its own name."""
+ITS_OWN: Final = ("fund", "shared_fund")
+"""Layers that are the fund."""
+EMPTY: Final = 0.05
+"""Part of what the fund has paid below which what is left is called exhausted (our choice)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,8 @@ def headline(seen: Snapshot) -> Headline:
     if seen.table.last("insolvent") > 0:
         lost = usd(seen.total("absorbed_write_down"))
         return Headline("insolvent", f"The exchange is insolvent: {lost} of its customers' claims have been written down.{_spread(seen)}")
+    if seen.over and seen.whole is not None:
+        return _ended(seen, seen.whole)
     if stress is not None and stress.going_on(seen.hours):
         return _in_stress(seen, stress)
     return Headline("calm", _calm(seen, stress))
@@ -82,10 +95,31 @@ def _in_stress(seen: Snapshot, stress: Stress) -> Headline:
     if stress.residual <= 0.0:
         text = f"Stress: the fund has paid {usd(paid)} of {usd(stress.deficits)} lost beyond margin and still holds {usd(left)}.{begun}"
         return Headline("stress", text + _spread(seen))
-    asked = [layer for layer in seen.layers if layer in PAYERS and stress.absorbed.get(layer)]
-    others = [PAYERS[layer].format(usd=usd(stress.absorbed[layer])) for layer in asked]
-    text = f"The fund is exhausted: it paid {usd(paid)} of {usd(stress.deficits)}. The rest was paid by {_listed(others)}."
-    return Headline("empty", text + _spread(seen))
+    others = _others(seen, stress)
+    divided = ", divided into pools," if len(seen.pools) > 1 else ""
+    exhausted = f"The fund is exhausted: it paid {usd(paid)} of {usd(stress.deficits)}."
+    partly = f"The fund{divided} could not pay all: it paid {usd(paid)} of {usd(stress.deficits)}, and holds {usd(left)} now."
+    rest = f" The rest was paid by {_listed(others)}." if others else ""
+    return Headline("empty", (exhausted if left <= EMPTY * paid else partly) + rest + _later(seen) + _spread(seen))
+
+
+def _ended(seen: Snapshot, whole: Stress) -> Headline:
+    """The whole run in a sentence, for its last hours need not be those that mattered."""
+    payers = [f"the fund {usd(whole.absorbed['fund'])}"] if whole.absorbed.get("fund") else []
+    text = f"The run is over: {usd(whole.deficits)} was lost beyond margin, and paid by {_listed(payers + _others(seen, whole))}."
+    return Headline("empty" if whole.residual > 0.0 else "stress", text + _later(seen) + _spread(seen))
+
+
+def _others(seen: Snapshot, stress: Stress) -> list[str]:
+    """Who else than the fund has paid, in waterfall order."""
+    asked = [layer for layer in seen.layers if layer not in ITS_OWN and stress.absorbed.get(layer)]
+    return [PAYERS.get(layer, f"layer {words(layer)} {{usd}}").format(usd=usd(stress.absorbed[layer])) for layer in asked]
+
+
+def _later(seen: Snapshot) -> str:
+    """What nobody has paid yet."""
+    outstanding = seen.table.last("outstanding")
+    return f" {usd(outstanding)} is yet to be borne by account holders." if outstanding > 0.0 else ""
 
 
 def _calm(seen: Snapshot, stress: Stress | None) -> str:

@@ -105,12 +105,12 @@ def new_tab(chrome: Any, server: str) -> Iterator[Any]:
     """Opens tabs; none may have complained at the end."""
     contexts, tabs = [], []
 
-    def opened(*, dark: bool = False) -> Tab:
+    def opened(*, dark: bool = False, address: str = server) -> Tab:
         context = chrome.new_context(viewport=SIZE, accept_downloads=True)
         if dark:
             context.add_init_script("localStorage.setItem(':solara:theme.variant', JSON.stringify('dark'))")
         contexts.append(context)
-        tabs.append(Tab(context.new_page(), server))
+        tabs.append(Tab(context.new_page(), address))
         return tabs[-1]
 
     yield opened

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from experiments.app.picture import served
 from experiments.runner import run
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]  # one worker: one server, one browser
@@ -53,6 +54,21 @@ def test_a_slider_is_moved_and_opened_by_reset(tab: Any) -> None:
     tab.press("Reset")
     tab.page.locator(".words", has_text="opens with $200m").wait_for()
     assert tab.page.locator(".notice").count() == 0
+
+
+def test_a_lever_that_does_not_fit_the_scenario_gives_a_message_and_the_page_lives_on(new_tab: Any, shoot: Any, tmp_path: Path) -> None:
+    file = tmp_path / "bare.yaml"
+    file.write_text("name: bare\nvenues: [{clearinghouse: {waterfall: [{type: fund}, {type: write_down}]}}]\n")
+    with served(str(file)) as address:
+        tab = new_tab(address=address)
+        tab.page.get_by_role("button", name="Deleveraging").click()
+        tab.page.get_by_role("option", name="pro rata to profit").click()
+        tab.page.locator(".policy .v-alert", has_text="found no layer `deleveraging`").wait_for()
+        tab.press("Reset")
+        tab.page.locator(".stage .v-alert", has_text="This could not be opened").wait_for()
+        shoot(tab, "refused")
+        tab.take(1)
+        assert tab.page.evaluate("() => document.documentElement.scrollWidth") <= 1280
 
 
 def test_a_shock_strikes_and_what_is_downloaded_gives_it_again(tab: Any, tmp_path: Path) -> None:

@@ -35,6 +35,23 @@ def away(pressure: float, depth: float = 1e6, exponent: float = 0.67) -> float:
     return float(np.sign(pressure)) * min(1e-3 * (abs(pressure) / depth) ** (1.0 / exponent), BAND)
 
 
+def test_the_spread_is_what_a_round_trip_of_100_000_usd_costs() -> None:
+    one = market(depth=1e6)
+    one.depth = np.array([[1e6], [5e5]])  # bids, asks
+    bought, sold = (quad(away, 0.0, 1e5, args=(depth,))[0] / 1e5 for depth in (5e5, 1e6))
+    assert one.spread[0] == pytest.approx(bought + sold, rel=1e-6)
+    # 10 bp x 0.1 ** (1 / 0.67) / (1 + 1 / 0.67) = 0.129 bp a side.
+    assert market(depth=1e6).spread[0] == pytest.approx(2 * 0.129e-4, rel=1e-2)
+
+
+def test_what_no_quotes_fill_counts_at_the_price_band_in_the_spread() -> None:
+    thin = market(depth=2e3)  # the band holds 2,000 x 100 ** 0.67 = 43,750 USD
+    assert thin.spread[0] == pytest.approx(2 * quad(away, 0.0, 1e5, args=(2e3,), points=[2e3 * 100**0.67])[0] / 1e5, rel=1e-6)
+    gone = market(depth=1e6)
+    gone.depth = np.array([[0.0], [1e6]])
+    assert gone.spread[0] == pytest.approx(BAND + market(depth=1e6).spread[0] / 2, rel=1e-9)
+
+
 def test_the_depth_within_a_hundred_basis_points_is_what_was_measured() -> None:
     # Amberdata 2025: 3.50m USD within 10 bp and 16.53m within 100 bp, 4.7 times as much: 10 ** 0.67 = 4.68.
     assert market(depth=3.5e6).displacement(of(3.5e6))[0] == pytest.approx(1e-3)

@@ -57,6 +57,22 @@ def shocked(tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def divided(tmp_path: Path) -> str:
+    """The shocked world with a fund for each market: the first's is ample, the others' are nearly empty."""
+    pools = "pools: {by: market, shares: [0.998, 0.001, 0.001]}, fund: 1e7"
+    (tmp_path / "divided.yaml").write_text(SHOCKED.replace("fund: 1e4", pools))
+    return str(tmp_path / "divided.yaml")
+
+
+@pytest.fixture
+def deferring(tmp_path: Path) -> str:
+    """The shocked world with a clawback after a day instead of deleveraging and socialised loss."""
+    layers = "waterfall: [{type: fund}, {type: exchange_capital}, {type: clawback, period: 24}, {type: write_down}]"
+    (tmp_path / "deferring.yaml").write_text(SHOCKED.replace("clearinghouse: {", f"clearinghouse: {{{layers}, "))
+    return str(tmp_path / "deferring.yaml")
+
+
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no browser that could say that it has drawn."""
     monkeypatch.setattr(gate, "PATIENCE", 0.0)

@@ -1,6 +1,8 @@
 """The page as SolaraViz builds it, without a browser: buttons, levers, tabs, downloads."""
 
+import contextlib
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,15 @@ class Browser:
 
     def press(self, label: str) -> None:
         self.button(label).click()
+
+    def await_button(self, label: str) -> None:
+        """A play loop that has been ended says so from its own thread."""
+        for _ in range(200):
+            with contextlib.suppress(ValueError):
+                self.button(label)
+                return
+            time.sleep(0.05)
+        raise TimeoutError(label)
 
     def texts(self, name: str) -> list[str]:
         return [" ".join(map(str, widget.children)) for widget in self.rc.find(ipyvue.Html, class_=name).widgets]
@@ -118,12 +129,32 @@ def test_ten_resets_leave_no_thread_behind(opened: Browser) -> None:
     opened.press("Reset")
     before = threading.active_count()
     for _ in range(10):
+        opened.await_button("▶")
         opened.press("▶")
         opened.press("Reset")
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join(timeout=5)
     assert threading.active_count() <= before
+
+
+def test_levers_that_do_not_go_together_are_told_and_reset_keeps_what_was_open(
+    impatient: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "bare.yaml"
+    file.write_text("steps: 12\nvenues: [{clearinghouse: {waterfall: [{type: fund}, {type: write_down}]}}]\n")
+    monkeypatch.setenv(page.OPENING[0], str(file))
+    bare = Browser()
+    (select,) = [widget for widget in bare.rc.find(v.Select).widgets if widget.label == "Deleveraging"]
+    select.v_model = 1
+    told = [str(widget.children) for widget in bare.rc.find(v.Alert).widgets]
+    assert any("Deleveraging: waterfall: found no layer `deleveraging`" in text for text in told)
+    bare.press("Step")
+    bare.press("Reset")
+    told = [str(widget.children) for widget in bare.rc.find(v.Alert).widgets]
+    assert any("could not be opened" in text for text in told)
+    assert "step 0 of 12" in bare.clock
+    bare.rc.close()
 
 
 def test_two_pages_do_not_disturb_each_other(opened: Browser) -> None:

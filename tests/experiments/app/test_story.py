@@ -5,7 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.app import story
+pytest.importorskip("solara", reason="the browser UI's packages are not installed: pip install 'backstop[app]'")
+
+from agents.clearinghouse.waterfall import layers
+from experiments.app import backstop, story
 from experiments.app.gate import Watched
 from experiments.app.snapshot import stressed
 from experiments.drawing import usd
@@ -40,6 +43,63 @@ def test_when_the_fund_is_exhausted_it_names_who_paid_in_waterfall_order(watch: 
     if told.mood == "empty":
         places = [told.text.index(usd(stress.absorbed[layer])) for layer in paid]
         assert places == sorted(places)
+
+
+def test_every_layer_that_ships_has_a_name_a_sentence_and_a_payer() -> None:
+    ships = set(layers.members)
+    assert ships <= set(backstop.NAMES)
+    assert ships <= set(backstop.SAYS)
+    assert ships - set(story.ITS_OWN) <= set(story.PAYERS)
+
+
+def test_a_layer_of_ones_own_is_told_under_its_own_name(watch: Watch, shocked: str) -> None:
+    seen = watch(shocked, steps=4).snapshot
+    stress = seen.stress
+    assert stress is not None
+    named = tuple("angel_investor" if layer == "exchange_capital" else layer for layer in seen.layers)
+    absorbed = {**dict(stress.absorbed), "exchange_capital": 0.0, "angel_investor": 2e6}
+    stress = replace(stress, absorbed=absorbed, residual=2e6)
+    seen = replace(seen, layers=named, stress=stress)
+    assert "layer angel investor $2.00m" in story._in_stress(seen, stress).text
+    (row,) = [row for row in backstop.who_paid(seen, dark=False)["rows"] if row["layer"] == "angel_investor"]
+    assert (row["name"], row["usd"]) == ("angel investor", 2e6)
+
+
+def test_a_loss_that_is_deferred_is_told_as_yet_to_be_borne(watch: Watch, deferring: str) -> None:
+    model = watch(deferring, steps=4)
+    seen = model.snapshot
+    outstanding = seen.table.last("outstanding")
+    assert outstanding > 0.0
+    assert f"{usd(outstanding)} is yet to be borne by account holders." in story.headline(seen).text
+    (row,) = [row for row in backstop.who_paid(seen, dark=False)["rows"] if row["layer"] == "clawback"]
+    assert row["note"] == f"{usd(outstanding)} outstanding: yet to be borne"
+    for _ in range(26):
+        model.step()
+    whole = model.snapshot.whole
+    assert whole is not None
+    assert whole.absorbed["clawback"] == pytest.approx(float(model.snapshot.table["absorbed_clawback"].sum()), rel=1e-12)
+    assert whole.absorbed["clawback"] > 0.0
+    unpaid = model.snapshot.table.last("outstanding")
+    assert sum(whole.absorbed.values()) + unpaid == pytest.approx(whole.deficits, rel=1e-9)
+
+
+def test_a_divided_fund_that_still_holds_something_is_not_called_exhausted(watch: Watch, divided: str) -> None:
+    seen = watch(divided, steps=4).snapshot
+    stress = seen.stress
+    assert stress is not None
+    assert stress.residual > 0.0
+    left, paid = seen.table.last("fund"), stress.absorbed["fund"]
+    assert left > story.EMPTY * paid
+    expected = f"could not pay all: it paid {usd(paid)} of {usd(stress.deficits)}, and holds {usd(left)} now."
+    assert f"The fund, divided into pools, {expected}" in story._in_stress(seen, stress).text
+
+
+def test_at_the_end_the_whole_run_is_told(watch: Watch, shocked: str) -> None:
+    seen = watch(shocked, steps=40).snapshot
+    assert seen.whole is not None
+    lost = usd(seen.total("deficits"))
+    assert story._ended(seen, seen.whole).text.startswith(f"The run is over: {lost} was lost beyond margin, and paid by the fund")
+    assert sum(row["usd"] for row in backstop.who_paid(seen, dark=False)["rows"]) == pytest.approx(seen.total("deficits"), rel=1e-9)
 
 
 def test_a_failure_comes_before_everything_else(watch: Watch, shocked: str) -> None:

@@ -16,6 +16,7 @@ from experiments.app.chart import BARS, POINTS, Bars, Line, Panel, option
 from experiments.app.controls import resolved
 from experiments.app.gate import Watched
 from experiments.app.snapshot import Accounts, Snapshot
+from experiments.drawing import usd
 
 type Watch = Callable[..., Watched]
 
@@ -55,7 +56,7 @@ def test_figures_are_plain_data_in_light_and_dark(crashed: Snapshot, dark: bool)
 def test_the_opening_alone_can_be_drawn(watch: Watch) -> None:
     seen = watch().snapshot
     assert len(backstop.drawn(seen, dark=False)["grid"]) == 4
-    assert len(market.drawn(seen, dark=False)["grid"]) == 6
+    assert len(market.drawn(seen, dark=False)["grid"]) == 7
     assert backstop.who_paid(seen, dark=False)["waiting"]
 
 
@@ -77,6 +78,16 @@ def test_a_target_far_above_the_fund_is_told_and_does_not_flatten_it(crashed: Sn
     title = backstop.drawn(crashed, dark=False)["title"][0]["text"]
     assert float(crashed.table["fund_target"].max()) > backstop.FAR * float(crashed.table["fund"].max())
     assert "above this scale" in title
+
+
+def test_pools_are_drawn_one_by_one(watch: Watch, divided: str) -> None:
+    seen = watch(divided, steps=6).snapshot
+    figure = backstop.drawn(seen, dark=False)
+    lines = [(line["name"], line["yAxisIndex"]) for line in figure["series"] if line["type"] == "line"]
+    assert lines == [("BTC", 0), ("ETH", 0), ("ALT", 0), ("BTC", 3), ("ETH", 3), ("ALT", 3)]
+    assert sum(seen.table.last(f"fund_pool_{pool}") for pool in seen.pools) == pytest.approx(seen.table.last("fund"), rel=1e-9)
+    (fund,) = [row for row in backstop.who_paid(seen, dark=False)["rows"] if row["layer"] == "fund"]
+    assert fund["note"].startswith(f"left: BTC {usd(max(seen.table.last('fund_pool_BTC'), 0.0))} · ETH ")
 
 
 def test_institutions_stand_apart_from_one_another(crashed: Snapshot) -> None:
