@@ -389,16 +389,19 @@ def cleared(eco: Ecosystem, jump: float, further: float) -> float:
     venue.ledger.transfer(Flow.DEPOSIT, OUTSIDE, FUND, further)
     venue.begin_step(np.random.default_rng(1))
     walk([Walk(venue, Path(np.full((venue.ledger.markets, 1), jump), np.zeros(1)))])
-    venue.ledger.check(1)
+    venue.ledger.check(1, outstanding=venue.outstanding)
     still_open = -np.minimum(venue.ledger.equity()[venue.ledger.house :], 0.0).sum()
-    return float(still_open) + sum(paid for layer, paid in venue.tally.absorbed.items() if layer != "fund")
+    borne = sum(paid for layer, paid in venue.tally.absorbed.items() if layer != "fund")
+    return float(still_open) + borne + venue.tally.deferred - venue.tally.settled
 
 
 def with_fund_first(scenario: Scenario) -> Scenario:
-    """The fund bears losses first and whole: one that is not in the waterfall only changes who takes positions over."""
+    """One fund in dollars bears losses first and whole and is never spared: one outside the waterfall only changes who takes over."""
     given = scenario.model_dump(mode="json", by_alias=True)
     house = given["venues"][0]["clearinghouse"]
-    house["waterfall"] = [{"type": "fund"}, *(layer for layer in house["waterfall"] if layer["type"] != "fund")]
+    others = [{**layer, "drawdown": 1.0} if layer["type"] == "deleveraging" else layer for layer in house["waterfall"]]
+    house["waterfall"] = [{"type": "fund"}, *(layer for layer in others if layer["type"] not in ("fund", "shared_fund"))]
+    house["pools"] = {}
     return Scenario.model_validate(given)
 
 
