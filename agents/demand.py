@@ -69,7 +69,7 @@ class DemandParameters(Parameters):
             description="cost of holding a position, share of notional, at which traders take the leverage their groups say (our choice)",
             json_schema_extra={"unit": "per year"},
         ),
-    ] = 6e-3
+    ] = 6.075e-3
 
 
 @dataclass(frozen=True, slots=True)

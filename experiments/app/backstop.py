@@ -52,7 +52,7 @@ SAYS: Final = {
 }
 LATER: Final = ("withdrawal_factor", "clawback")
 """Layers that bear a loss only after it has been outstanding."""
-CAUSES: Final = {
+CAUSES: Final[dict[str, str]] = {
     Flow.DRAW_EXECUTION: "fills beyond bankruptcy price",
     Flow.DRAW_TAKEOVER: "positions taken over",
     Flow.DRAW_CLOSE_OUT: "close-outs of bankrupt accounts",
