@@ -459,8 +459,8 @@ MUTATIONS: Final = (
         "fund_pays_fees",
         "The fund is charged for unwinding what it took over.",
         "model/venue.py",
-        "np.where(rows != FUND, np.minimum(fees.taker",
-        "np.where(rows != TREASURY, np.minimum(fees.taker",
+        "np.where(rows >= ledger.house, np.minimum(fees.taker",
+        "np.where(rows >= 0, np.minimum(fees.taker",
         ("tests/model/test_venue.py",),
     ),
     Mutation(

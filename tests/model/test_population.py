@@ -45,8 +45,8 @@ def test_a_place_is_taken_once_by_a_newcomer_with_its_holders_taste(gone: Status
 def test_who_acts_is_drawn_for_the_hours_that_pass() -> None:
     # Once in a hundred hours: in ten thousand hours all but e^-100 of them, in the hundredth part of an hour one in ten thousand.
     (group,) = world(activity=0.01).population.groups
-    assert group.acting(0, 10_000.0).size == 30
-    assert group.acting(0, 0.01).size == 0
+    assert group.acting(0, 10_000.0, 1.0).size == 30
+    assert group.acting(0, 0.01, 1.0).size == 0
 
 
 def test_fear_fades_with_hours_and_frightened_markets_get_no_newcomers() -> None:

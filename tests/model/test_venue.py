@@ -279,7 +279,7 @@ class Injects(AccrualRule):
 @pytest.mark.parametrize(("capital", "moved"), [(1_000.0, 300.0), (120.0, 120.0), (0.0, 0.0)])
 def test_an_injection_is_at_most_what_the_exchange_has(capital: float, moved: float) -> None:
     one = handmade([], capital=capital)
-    one.venue.accrual = Accrual([Injects(Injects.Parameters())])
+    one.venue.accrual = [Accrual([Injects(Injects.Parameters())])]
     one.venue.size_and_levy(1.0)
     assert one.equity(FUND, TREASURY) == pytest.approx([moved, capital - moved])
     assert one.venue.levies.funding == 0.1

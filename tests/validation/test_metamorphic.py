@@ -140,7 +140,7 @@ def test_a_market_a_thousand_times_as_large_has_the_same_prices(waterfall: list[
 
 SIZELESS = ("step", "hours", "index", "mark", "premium", "volatility", "funding", "adequacy", "leverage", "liquidations", "bankruptcies",
             "margin_calls", "defaults", "contagious_defaults", "default_waves", "active_traders", "confidence", "activity", "appetite",
-            "halted", "rounds", "unfinished", "insolvent")  # fmt: skip
+            "halted", "spread", "rounds", "unfinished", "insolvent")  # fmt: skip
 """Outputs without a dollar in their unit; per market, up to the market's name."""
 
 
@@ -173,11 +173,12 @@ def economy(unit: float) -> Scenario:
 @pytest.mark.parametrize("seed", [3, 4])
 def test_an_economy_in_cents_is_the_economy_in_dollars(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # A power of two, so that rounding is the same. Positions below 1,000 USD are unwound whole, and balances below 1e-6 USD are rounding,
-    # whatever the scale: these two bounds go along.
+    # whatever the scale: these two bounds go along, and so does the order whose cost is the spread.
     unit = 128.0
     one = Ecosystem(economy(1.0), rng=seed)
     one.run_for(20)
     monkeypatch.setattr("model.venue.CRUMB", 1_000.0 * unit)
+    monkeypatch.setattr("model.market.REFERENCE_ORDER", 100e3 * unit)
     for module in ("venue", "clearing", "losses"):
         monkeypatch.setattr(f"model.{module}.DUST", 1e-6 * unit)
     other = Ecosystem(economy(unit), rng=seed)
