@@ -1,0 +1,238 @@
+"""What is traded: perpetuals, inverse perpetuals, dated futures and European options, as columns; their worth and its scenario changes.
+
+A contract's *worth* is what one contract adds to its holder's equity, in USD. Contracts settled in coin are carried at cost like all
+others: a long inverse contract bought at price e has put 1 / e coins into its holder's balance and is worth -1 / p coins at mark p.
+Its *unit* is its notional in USD, positive, in which size, open interest and margin rates are meant. Futures prices carry no interest
+and options are priced on them without discounting (Black 1976), since collateral earns nothing here.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from scipy.special import ndtr
+
+from agents.clock import HOURS_PER_YEAR
+from agents.families import Parameters
+from model.surface import SurfaceParameters, along_path, total_variance
+
+type Floats = NDArray[np.float64]
+type Integers = NDArray[np.intp]
+
+
+class Kind(IntEnum):
+    """Pay-off of an instrument."""
+
+    PERPETUAL = 0
+    INVERSE = 1
+    """A perpetual of 1 USD face, margined and settled in the underlying (BitMEX XBTUSD, Bybit inverse)."""
+    FUTURE = 2
+    CALL = 3
+    PUT = 4
+
+
+class InstrumentParameters(Parameters):
+    """One market of a venue."""
+
+    type: Annotated[Literal["perpetual", "inverse", "future", "call", "put"], Field(description="pay-off")] = "perpetual"
+    asset: Annotated[str, Field(min_length=1, description="name of the underlying")]
+    days: Annotated[
+        float | None,
+        Field(
+            gt=0, le=3650, description="life of a series from listing to expiry (futures and options)", json_schema_extra={"unit": "days"}
+        ),
+    ] = None
+    moneyness: Annotated[
+        float | None,
+        Field(gt=0, le=10, description="strike over index when a series is listed (options)", json_schema_extra={"unit": "1"}),
+    ] = None
+    settlement_hours: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=24,
+            description="the settlement price is the index averaged over this long before expiry",
+            json_schema_extra={"unit": "h", "source": "Deribit: 30 minutes"},
+        ),
+    ] = 0.5
+
+    @model_validator(mode="after")
+    def _terms(self) -> "InstrumentParameters":
+        dated, option = self.type in {"future", "call", "put"}, self.type in {"call", "put"}
+        if dated != (self.days is not None):
+            raise ValueError(f"`days` with a {self.type}: expected {'a life in days' if dated else 'none, for it never expires'}")
+        if option != (self.moneyness is not None):
+            raise ValueError(f"`moneyness` with a {self.type}: expected {'strike over index at listing' if option else 'none'}")
+        if dated and self.days is not None and self.settlement_hours > 24.0 * self.days:
+            raise ValueError("`settlement_hours` longer than the series lives: expected at most 24 x days")
+        return self
+
+    @property
+    def name(self) -> str:
+        """How tables call it: the asset's own name for its perpetual."""
+        match self.type:
+            case "perpetual":
+                return self.asset
+            case "inverse":
+                return f"{self.asset}_inverse"
+            case "future":
+                return f"{self.asset}_future_{self.days:g}d"
+            case _:
+                return f"{self.asset}_{self.type}_{self.days:g}d_{self.moneyness:g}"
+
+
+def black(forward: Floats, strike: Floats, variance: Floats, sign: Floats) -> Floats:
+    """Undiscounted European option price, USD (Black 1976); `sign` 1 for calls, -1 for puts; `variance` total; shapes broadcast.
+
+    At zero variance, or a forward of zero, it is the intrinsic value.
+    """
+    deviation = np.sqrt(np.maximum(variance, 0.0))
+    alive = (deviation > 0.0) & (forward > 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d1 = np.where(
+            alive, np.log(np.where(forward > 0.0, forward, 1.0) / strike) / np.where(alive, deviation, 1.0) + 0.5 * deviation, 0.0
+        )
+    priced = sign * (forward * ndtr(sign * d1) - strike * ndtr(sign * (d1 - deviation)))
+    intrinsic = np.maximum(sign * (forward - strike), 0.0)
+    price: Floats = np.where(alive, np.maximum(priced, intrinsic), intrinsic)
+    return price
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where the underlyings stand.
+
+    Attributes:
+        index: shape (A, ...), USD.
+        level: shape (A, ...), annualised, at-the-money implied volatility at thirty days.
+        hours: model time; scalar or shape (...).
+    """
+
+    index: Floats
+    level: Floats
+    hours: Floats | float
+
+
+class Instruments:
+    """The markets of one venue as columns, (M,).
+
+    Attributes:
+        names: how tables call them.
+        kind: `Kind` of each; asset: index of its underlying.
+        expiry: hours of model time, infinite for perpetuals; strike: USD, 0 where there is none.
+        coin_settled: whether cash legs are in the underlying; linear: whether worth is mark price and unit alike (perpetual, future).
+    """
+
+    def __init__(self, terms: tuple[InstrumentParameters, ...], assets: tuple[str, ...], surface: SurfaceParameters) -> None:
+        self.terms, self.surface = terms, surface
+        self.names = tuple(one.name for one in terms)
+        self.kind: Integers = np.array([Kind[one.type.upper()] for one in terms], dtype=np.intp)
+        self.asset: Integers = np.array([assets.index(one.asset) for one in terms], dtype=np.intp)
+        self.coin_settled: NDArray[np.bool_] = self.kind == Kind.INVERSE
+        self.linear: NDArray[np.bool_] = (self.kind == Kind.PERPETUAL) | (self.kind == Kind.FUTURE)
+        self.option: NDArray[np.bool_] = self.kind >= Kind.CALL
+        self.plain = bool((self.kind == Kind.PERPETUAL).all())
+        self._life = np.array([np.inf if one.days is None else 24.0 * one.days for one in terms])
+        self._moneyness = np.array([one.moneyness or 0.0 for one in terms])
+        self.settlement_hours: Floats = np.array([0.0 if one.days is None else one.settlement_hours for one in terms])
+        self.expiry: Floats = np.full(len(terms), np.inf)
+        self.strike: Floats = np.zeros(len(terms))
+
+    @property
+    def sign(self) -> Floats:
+        """Shape (M,): 1 for calls, -1 for puts, 0 for others."""
+        sign: Floats = np.where(self.kind == Kind.CALL, 1.0, np.where(self.kind == Kind.PUT, -1.0, 0.0))
+        return sign
+
+    # -- series ---------------------------------------------------------------------------------------------------------------------
+
+    def list_series(self, which: NDArray[np.bool_], hours: float, index: Floats) -> None:
+        """Lists new series in markets `which`, (M,), at this time and index, (A,)."""
+        self.expiry = np.where(which, hours + self._life, self.expiry)
+        self.strike = np.where(which, self._moneyness * index[self.asset], self.strike)
+
+    def expiring(self, hours: float) -> NDArray[np.bool_]:
+        """Shape (M,): series that have expired by this time."""
+        expired: NDArray[np.bool_] = self.expiry <= hours + 1e-9
+        return expired
+
+    def settlement_value(self, average: Floats) -> Floats:
+        """Shape (M,), USD a contract, of dated markets at the index averaged over the settlement window, (M,)."""
+        paid = np.where(self.option, np.maximum(self.sign * (average - self.strike), 0.0), average)
+        return np.where(np.isfinite(self.expiry), paid, 0.0)
+
+    # -- worth ----------------------------------------------------------------------------------------------------------------------
+
+    def units(self, moment: Moment, premium: Floats) -> Floats:
+        """Shape (M, ...), USD: notional of one contract: its mark price; 1 USD for inverse contracts; the index for options."""
+        index = moment.index[self.asset]
+        if self.plain:
+            return index * (1.0 + premium)
+        linear, inverse = _across(self.linear, index), _across(self.coin_settled, index)
+        return np.where(linear, index * (1.0 + premium), np.where(inverse, 1.0, index))
+
+    def worth(self, moment: Moment, premium: Floats) -> Floats:
+        """Shape (M, ...), USD: what one contract adds to its holder's equity.
+
+        Args:
+            moment: where the underlyings stand.
+            premium: shape (M, ...): mark price over fair price as a share of the index.
+        """
+        index = moment.index[self.asset]
+        straight = index * (1.0 + premium)
+        if self.plain:
+            return straight
+        worth = np.where(_across(self.linear, index), straight, -1.0 / np.maximum(1.0 + premium, 1e-12))
+        for market in np.flatnonzero(self.option):
+            fair = self._fair(int(market), index[market], moment.level[self.asset[market]], moment.hours)
+            worth[market] = np.maximum(fair + premium[market] * index[market], 0.0)
+        return worth
+
+    def _fair(self, market: int, index: Floats, level: Floats, hours: Floats | float) -> Floats:
+        """An option's fair price, USD, shape of `index`."""
+        years = np.maximum(self.expiry[market] - np.asarray(hours), 0.0) / HOURS_PER_YEAR
+        strike, sign = self.strike[market], self.sign[market]
+        with np.errstate(divide="ignore"):
+            moneyness = np.clip(np.log(strike / np.maximum(index, 1e-300)), -20.0, 20.0)
+        variance = np.where(years > 0.0, total_variance(self.surface, level, np.asarray(years), moneyness), 0.0)
+        return black(index, strike, variance, sign)
+
+    def revalue(self, moment: Moment, premium: Floats, spot: Floats, vol: Floats) -> Floats:
+        """Shape (S, M), USD: change of one contract's worth when indices move by `spot` and levels by `vol`, simple and relative, (S, A).
+
+        Accounts' profits under all scenarios are (S, M) @ (M, n), and (S, A) @ (A, n) for their coins, revalued at index x spot.
+        """
+        index = moment.index[:, None] * (1.0 + spot.T)
+        level = np.clip(moment.level[:, None] * (1.0 + vol.T), self.surface.floor, self.surface.ceiling)
+        there = self.worth(Moment(index, level, moment.hours), np.broadcast_to(premium[:, None], (premium.size, spot.shape[0])))
+        changed: Floats = (there - self.worth(moment, premium)[:, None]).T
+        return changed
+
+    def deltas(self, moment: Moment, premium: Floats, bump: float = 1e-4) -> Floats:
+        """Shape (M,): USD change of one contract for a relative change of its index, over its unit; coin balances apart.
+
+        1 for perpetuals, futures and, with the coins that stand against them, inverse contracts; an option's Black delta on the surface.
+        """
+        both = np.array([[1.0], [-1.0]]) * np.full((2, moment.index.size), bump)
+        change = self.revalue(moment, premium, both, np.zeros_like(both))
+        delta: Floats = (change[0] - change[1]) / (2.0 * bump * self.units(moment, premium))
+        return np.where(self.coin_settled, 1.0, delta)
+
+    def vegas(self, moment: Moment, premium: Floats, bump: float = 1e-4) -> Floats:
+        """Shape (M,): USD change of one contract for a relative change of its underlying's volatility level."""
+        both = np.array([[1.0], [-1.0]]) * np.full((2, moment.index.size), bump)
+        change = self.revalue(moment, premium, np.zeros_like(both), both)
+        vega: Floats = (change[0] - change[1]) / (2.0 * bump)
+        return vega
+
+    def levels_along(self, level: Floats, moved: Floats) -> Floats:
+        """Shape (A, K): volatility levels along a path of cumulative log moves, (A, K), from `level`, (A,)."""
+        return along_path(self.surface, level[:, None], moved)
+
+
+def _across(flags: NDArray[np.bool_], like: Floats) -> NDArray[np.bool_]:
+    """Flags (M,) shaped to broadcast against (M, ...)."""
+    return flags.reshape(-1, *([1] * (like.ndim - 1)))
