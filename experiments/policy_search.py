@@ -42,8 +42,14 @@ class Objective(Parameters):
     """What is to be made small: a statistic over replications of one of the study's outputs."""
 
     output: str = Field(description="an output of the study")
+    plus: tuple[str, ...] = Field((), description="further outputs of the study, in the same unit, that are added to it run by run")
     statistic: Literal["mean", "expected_shortfall"] = Field("mean", description="the mean of a 0/1 output is a probability")
     level: float = Field(0.95, gt=0, lt=1, description="of expected shortfall")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """All outputs that count."""
+        return (self.output, *self.plus)
 
     def of(self, values: Floats, axis: int = -1) -> Floats:
         """The statistic along an axis."""
@@ -82,17 +88,23 @@ def load_search(path: str | Path) -> tuple[Search, Study]:
         raise ScenarioError(by_line(faults))
     named = Path(given.study)
     study = load_study(file.parent / named if named.suffix else given.study)
-    outputs = [output.name for output in study.outputs]
+    units = {output.name: output.unit for output in study.outputs}
     for field, objective, replications in (("safety", given.safety, study.replications), ("cost", given.cost, study.replications)):
-        if objective.output not in outputs:
-            raise ScenarioError([fault(file, None, f"{field}.output", repr(objective.output), f"one of {', '.join(outputs)}")])
+        for output in objective.outputs:
+            where = f"{field}.output" if output == objective.output else f"{field}.plus"
+            if output not in units:
+                raise ScenarioError([fault(file, None, where, repr(output), f"one of {', '.join(units)}")])
+            if units[output] != units[objective.output]:
+                raise ScenarioError(
+                    [fault(file, None, where, f"{output!r} in {units[output]}", f"{units[objective.output]}, as {objective.output!r}")]
+                )
         least = round(BEYOND / (1.0 - objective.level))
         if (
             objective.statistic == "expected_shortfall"
             and min(worst(n, objective.level) for n in (replications, given.replications)) < BEYOND
         ):
-            found = min(replications, given.replications)
-            raise ScenarioError([fault(file, None, field, f"{found} replications", f"{least} or more for this expected shortfall")])
+            most = min(replications, given.replications)
+            raise ScenarioError([fault(file, None, field, f"{most} replications", f"{least} or more for this expected shortfall")])
     return given, study
 
 
@@ -241,10 +253,11 @@ def _evaluated(
     found = sweep(study.model_copy(update={**changes, "analyses": ()}), folder, where=where, progress=progress)
     columns: dict[str, list[float]] = {}
     for name, objective in (("safety", given.safety), ("cost", given.cost)):
-        require_complete(found, objective.output, "search")
-        for point, values in found.groupby("point", sort=False)[objective.output]:
-            sample = values.to_numpy(dtype=float)
-            binary = next(measure.binary for measure in measures(study) if measure.name == objective.output)
+        for output in objective.outputs:
+            require_complete(found, output, "search")
+        for point, rows in found.groupby("point", sort=False):
+            sample = rows[list(objective.outputs)].to_numpy(dtype=float).sum(axis=1)
+            binary = not objective.plus and next(measure.binary for measure in measures(study) if measure.name == objective.output)
             rng = stream(seed, "search", name, point)
             interval = (
                 wilson(int(sample.sum()), sample.size)

@@ -357,7 +357,7 @@ def save_frontier(given: "Search", study: "Study", folder: Path) -> list[Path]:
 
 def _stated(objective: "Objective") -> str:
     """An objective in words."""
-    name = d.words(objective.output)
+    name = " plus ".join(d.words(output) for output in objective.outputs)
     return name.capitalize() if objective.statistic == "mean" else f"Expected shortfall of {name}, {objective.level:.0%}"
 
 

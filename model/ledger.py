@@ -93,6 +93,8 @@ class Flow(StrEnum):
 
 DRAWS: Final = (Flow.DRAW_EXECUTION, Flow.DRAW_TAKEOVER, Flow.DRAW_CLOSE_OUT)
 """What the fund pays for deficits, by cause."""
+LEVIES: Final = (Flow.OPEN_INTEREST_LEVY, Flow.VOLUME_LEVY, Flow.FUNDING_SHARE)
+"""What account holders pay to the fund for trading and holding, beyond trading fees."""
 
 
 class Ledger:

@@ -8,7 +8,7 @@ import numpy as np
 
 from agents.clock import HOURS_PER_YEAR
 from model.haircuts import NOTHING
-from model.ledger import DRAWS, Flow, Status
+from model.ledger import DRAWS, LEVIES, Flow, Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +65,7 @@ _TOTALS: Final = (
     ("open_interest", "USD", "open interest of all markets, one side", "last"),
     ("volume", "USD", "notional traded by orders", "sum"),
     ("fees", "USD", "trading fees charged, rebates deducted", "sum"),
+    ("levies", "USD", "paid to the fund beyond trading fees, on open interest, volume and funding received; liquidations apart", "sum"),
     ("fund", "USD", "the backstop fund, its inventory at mark", "last"),
     ("fund_target", "USD", "what the sizing rule asks for", "last"),
     ("adequacy", "1", "fund over target; not a number where the target is 0", "last"),
@@ -190,6 +191,7 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         float(interest.sum()),
         float(tally.volume.sum()),
         tally.fees,
+        sum(flows.get(kind, 0.0) for kind in LEVIES),
         fund,
         venue.target,
         fund / venue.target if venue.target > 0.0 else float("nan"),

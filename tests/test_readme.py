@@ -61,7 +61,8 @@ def test_the_study_example_is_valid(tmp_path: Path) -> None:
 def test_the_rare_and_the_search_examples_are_valid(tmp_path: Path) -> None:
     for name, word in (("rare", "shock:"), ("frontier", "safety:"), ("my_study", "factors:")):
         text = next(block for block in blocks("yaml") if word in block)
-        told = text.replace("of: residual_loss, over: sum}", "of: residual_loss, over: sum}\n  - {name: fees, of: fees, over: sum}")
+        more = "".join(f"\n  - {{name: {cost}, of: {cost}, over: sum}}" for cost in ("fees", "levies"))
+        told = text.replace("of: residual_loss, over: sum}", "of: residual_loss, over: sum}" + more)
         (tmp_path / f"{name}.yaml").write_text(told if name == "my_study" else text, encoding="utf-8")
     assert load_rare(tmp_path / "rare.yaml").runs == 1000
     given, study = load_search(tmp_path / "frontier.yaml")

@@ -15,7 +15,7 @@ GIVEN = {
     "name": "found",
     "study": "made-up",
     "safety": {"output": "loss"},
-    "cost": {"output": "fees"},
+    "cost": {"output": "fees", "plus": ["levies"]},
     "initial": 8,
     "batch": 4,
     "batches": 2,
@@ -67,13 +67,13 @@ def made(monkeypatch):
         values = objectives(points.to_numpy())
         rows = [
             {"run_id": f"{p}-{r}", "point": p, "arm": "base", "replication": r, "status": "complete",
-             "loss": values[p, 0] + luck[p, r], "fees": 1e6 * values[p, 1]}
+             "loss": values[p, 0] + luck[p, r], "fees": 6e5 * values[p, 1], "levies": 4e5 * values[p, 1]}
             for p in range(len(points)) for r in range(study.replications)
         ]  # fmt: skip
         return pd.DataFrame(rows)
 
     monkeypatch.setattr(searching, "sweep", sweep)
-    outputs = [{"name": "loss", "of": "residual_loss", "over": "sum"}, {"name": "fees", "of": "fees", "over": "sum"}]
+    outputs = [{"name": name, "of": of, "over": "sum"} for name, of in (("loss", "residual_loss"), ("fees", "fees"), ("levies", "levies"))]
     study = Study.model_validate({
         "name": "made-up", "base": "crash", "factors": FACTORS, "design": {"type": "factorial"}, "outputs": outputs,
         "replications": 3, "seed": 5,
@@ -118,22 +118,26 @@ def test_batches_proposed_for_another_question_are_not_taken_over(made, tmp_path
 def test_the_expected_shortfall_of_a_0_or_1_output_has_no_interval_of_a_probability(monkeypatch, made, tmp_path):
     pytest.importorskip("sklearn", reason="needs the extra `search`")
     study, _ = made
-    table = pd.DataFrame(
-        {"point": 0, "run_id": [str(r) for r in range(40)], "status": "complete", "loss": [1.0] + [0.0] * 39, "fees": range(40)}
-    )
+    table = pd.DataFrame({"point": 0, "run_id": [str(r) for r in range(40)], "status": "complete", "loss": [1.0] + [0.0] * 39})
+    table = table.assign(fees=range(40), levies=2.0)
     monkeypatch.setattr(searching, "sweep", lambda *_, **__: table)
-    any_loss = study.model_copy(update={"outputs": (study.outputs[0].model_copy(update={"over": "any"}), study.outputs[1])})
+    any_loss = study.model_copy(update={"outputs": (study.outputs[0].model_copy(update={"over": "any"}), *study.outputs[1:])})
     given = Search.model_validate({**GIVEN, "safety": {"output": "loss", "statistic": "expected_shortfall", "level": 0.875}})
     batch = pd.DataFrame([dict.fromkeys(("fund", "levy", "noise"), 0.5)])
     found = searching._evaluated(given, any_loss, batch, tmp_path / "batch", 40, 0, Where(workers=0), None)
     assert found["safety"].iloc[0] == 0.2  # one of the worst five
     assert found["safety_high"].iloc[0] > 0.2 > found["safety_low"].iloc[0] >= 0.0
+    assert found["cost"].iloc[0] == pytest.approx(39.0 / 2.0 + 2.0)  # the mean of 0 to 39, and levies on top
 
 
 def test_faults_of_a_search_file_are_told_in_a_line(tmp_path):
     file = tmp_path / "bad.yaml"
     file.write_text("schema: 1\nname: x\nstudy: fund-size-small\nsafety: {output: losses}\ncost: {output: breached}\n")
     with pytest.raises(ScenarioError, match=r"safety\.output: found 'losses', expected one of"):
+        load_search(file)
+    cost = "{output: residual_loss, plus: [exhausted]}"
+    file.write_text(f"schema: 1\nname: x\nstudy: fund-size-small\nsafety: {{output: exhausted}}\ncost: {cost}\n")
+    with pytest.raises(ScenarioError, match=r"cost\.plus: found 'exhausted' in 0/1, expected USD, as 'residual_loss'"):
         load_search(file)
     shortfall = "{output: residual_loss, statistic: expected_shortfall}"
     file.write_text(f"schema: 1\nname: x\nstudy: fund-size-small\nsafety: {shortfall}\ncost: {{output: breached}}\n")

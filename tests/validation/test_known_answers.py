@@ -205,6 +205,7 @@ def test_a_lossless_market_grows_its_fund_by_exactly_its_levies() -> None:
     step.iloc[0] = 0.0
     np.testing.assert_allclose(table["fund"], 1e6 + step.cumsum(), rtol=1e-12)
     np.testing.assert_allclose(table["fees"].iloc[1:], 5e-4 * table["volume"].iloc[1:], rtol=1e-12)
+    np.testing.assert_allclose(table["levies"].iloc[1:], 0.01 / 8760.0 * 2.0 * table["open_interest"].iloc[1:], rtol=1e-12)
     assert table["fund"].iloc[-1] - 1e6 > 100.0
     assert table[["liquidations", "deficits", "bankruptcies"]].to_numpy().sum() == 0.0
     # The exchange's three quarters have gone to its owners, whose capital was nothing.
