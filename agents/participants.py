@@ -14,6 +14,7 @@ class Accounts(Protocol):
     """What a participant needs of a ledger."""
 
     marks: NDArray[np.float64]
+    units: NDArray[np.float64]
     cash: NDArray[np.float64]
     position: NDArray[np.float64]
     spot: NDArray[np.float64]
@@ -78,7 +79,7 @@ class Participant(mesa.Agent[Any]):
     def notional(self) -> float:
         """USD: gross size of positions at mark."""
         accounts = self._world.accounts
-        return float(accounts.marks @ np.abs(accounts.position[:, self.row]))
+        return float(accounts.units @ np.abs(accounts.position[:, self.row]))
 
     @property
     def leverage(self) -> float:

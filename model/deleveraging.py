@@ -30,7 +30,7 @@ class Deleverager:
         venue, part = self.venue, self.walked.ledger
         assert venue.deleveraging is not None
         at, lost = venue.deleverages.price, -part.equity(bankrupt)
-        notional = part.exposure[:, bankrupt] * part.marks[:, None]
+        notional = part.exposure[:, bankrupt] * part.units[:, None]
         shares = maintenance_shares(margin, notional)
         left, asked = shares * lost, np.ones(part.markets)
         losses = np.array([float((one * lost).sum()) for one in venue.pools.claims(shares)])
@@ -105,7 +105,7 @@ class Deleverager:
             venue.tally.absorb("deleveraging", given * filled)
             venue.tally.deficits += given * filled
             borne = owed * mine * (part_left * filled)
-        venue.tally.deleveraged += placed * mark
+        venue.tally.deleveraged += placed * float(part.units[market])
         lost = contracts * max(haircut, 0.0)
         self.losses.note_haircut(part, rows[took], lost[took] / equity)
         venue.haircuts.give(rows, np.maximum(np.minimum(view.profit, view.equity), 0.0), lost)

@@ -108,6 +108,8 @@ class Ledger:
         pools: how many there are.
 
     Attributes:
+        marks: shape (M,), USD, what one contract adds to its holder's equity.
+        units: shape (M,), USD, above 0, notional of one contract, in which size and open interest are meant.
         house: number of rows that are the exchange's own, the outside world's included; the first row of anybody else.
         funds: shape (P,), rows of the fund's pools.
         cash: shape (R,), USD, contracts carried at cost.
@@ -136,6 +138,7 @@ class Ledger:
 
     def __init__(self, marks: Floats, supply: Floats | None = None, pool: Rows | None = None, pools: int = 1) -> None:
         self.marks: Floats = np.array(marks, dtype=float)
+        self.units: Floats = self.marks
         self.index: Floats = self.marks.copy()
         self.markets = self.marks.size
         self.rows = 0
@@ -184,7 +187,7 @@ class Ledger:
         """A compact ledger of some rows, the house first; it books its flows where this one does."""
         part = object.__new__(Ledger)
         part.markets, part.rows = self.markets, rows.size
-        part.marks, part.index, part._supply = self.marks, self.index, self._supply
+        part.marks, part.units, part.index, part._supply = self.marks, self.units, self.index, self._supply
         part.house, part.funds = self.house, self.funds
         part._pool_of_row, part._fund_of_market = self._pool_of_row, self._fund_of_market
         part.flows, part.statements = self.flows, self.statements
@@ -196,7 +199,7 @@ class Ledger:
         """Writes a compact ledger's rows back and takes over its marks."""
         for name, column in part._store.items():  # noqa: SLF001 - of our own kind
             self._store[name][..., rows] = column
-        self.marks, self.index = part.marks, part.index
+        self.marks, self.units, self.index = part.marks, part.units, part.index
 
     # -- what is held ---------------------------------------------------------------------------------------------------------------
 
@@ -328,13 +331,13 @@ class Ledger:
         self.paid_in[rows] -= cost
         self.cash[OUTSIDE] += cost.sum()
 
-    def mark(self, marks: Floats) -> None:
-        """Moves the mark prices, shape (M,), USD; the fund's inventory gains or loses at once."""
+    def mark(self, marks: Floats, units: Floats | None = None) -> None:
+        """Moves what a contract is worth and, if it differs, its notional, (M,), USD; the fund's inventory gains or loses at once."""
         for row, pool in self._pool_of_row.items():
             held = self.position[:, row]
             if held.any():
                 self._itemise(pool, Flow.INVENTORY_RESULT, float((marks - self.marks) @ held))
-        self.marks = marks
+        self.marks, self.units = marks, marks if units is None else units
 
     def revalue(self, index: Floats) -> None:
         """Moves the index prices, shape (M,), USD, at which the fund's coins are valued: they gain or lose at once."""
@@ -369,7 +372,7 @@ class Ledger:
             open_ends = np.abs(column.sum(axis=1) - target)
             off = open_ends > tolerance * (np.abs(column).sum(axis=1) + 1.0)
             # What is left of large positions that have been closed is rounding if it is worth nothing.
-            off &= open_ends * self.marks > tolerance * gross
+            off &= open_ends * self.units > tolerance * gross
             if off.any():
                 raise LawViolation(step, f"{name} are closed (markets {np.flatnonzero(off).tolist()})", [])
         if abs(self.cash[SETTLEMENT] + outstanding) > tolerance * gross:

@@ -171,7 +171,7 @@ class Losses:
         equity = np.maximum(part.equity(), 0.0)
         equity[part.role == Role.HOUSE] = 0.0
         gains = np.maximum(part.position * (part.marks[:, None] - part.entry), 0.0).sum(axis=0)
-        notional = part.marks @ part.exposure
+        notional = part.units @ part.exposure
         notional[: part.house] = 0.0
         return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional, venue.outstanding, members)
 

@@ -179,12 +179,12 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
     """The step's outputs by name, Python floats."""
     venue, credit = eco.venue, eco.credit
     ledger, tally = venue.ledger, venue.tally
-    gross = ledger.exposure.sum(axis=1) * ledger.marks
+    gross = ledger.exposure.sum(axis=1) * ledger.units
     interest = 0.5 * gross
     equity = ledger.equity()
     first = venue.institutions
     traders = float(equity[first:].sum())
-    held = float(gross.sum() - ledger.marks @ ledger.exposure[:, :first].sum(axis=1))
+    held = float(gross.sum() - ledger.units @ ledger.exposure[:, :first].sum(axis=1))
     flows = ledger.flows
     fund = ledger.fund
     totals = (

@@ -234,7 +234,7 @@ class Population:
         tradable = self.venue.market.index > self._floor
         notional = stance * (np.maximum(wealth, 0.0) * leverage) * (self.weights * tradable)[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            wanted = np.where(tradable[:, None], notional / marks[:, None], position)
+            wanted = np.where(tradable[:, None], notional / ledger.units[:, None], position)
             initial = self.venue.requirement(wanted, np.abs(wanted), marks).initial
             allowed = np.where(initial > 0.0, np.minimum(np.maximum(equity, 0.0) * 0.95 / initial, 1.0), 1.0)
         return np.where(tradable[:, None], wanted * allowed - position, 0.0)

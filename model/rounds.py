@@ -75,7 +75,7 @@ class Liquidator:
         breached = np.zeros(part.rows, dtype=bool)
         breached[accounts] = True
         venue.requote(part, breached)
-        held, notional = part.position[:, accounts], part.exposure[:, accounts] * part.marks[:, None]
+        held, notional = part.position[:, accounts], part.exposure[:, accounts] * part.units[:, None]
         view = LiquidationView(equity[accounts], margin[:, accounts], notional)
         slices, venue.states["liquidation"] = venue.liquidation.rule(view, venue.states["liquidation"], venue.rng)
         closing = part.status[accounts] == Status.CLOSING
@@ -117,13 +117,13 @@ class Liquidator:
         venue, part = self.venue, self.walked.ledger
         sides: list[Side] = []
         quantity = held * fraction
-        inventory = [float(part.marks @ part.exposure[:, row]) for row in part.funds.tolist()]
+        inventory = [float(part.units @ part.exposure[:, row]) for row in part.funds.tolist()]
         bids = venue.bids(part, breached)
         capacity = bids.capacity.copy()
         for market in range(part.markets):
             for selling in (True, False):
                 wanted = float(np.maximum(quantity[market] if selling else -quantity[market], 0.0).sum())
-                if wanted <= 0.0 or part.marks[market] <= 0.0:
+                if wanted <= 0.0 or part.units[market] <= 0.0:
                     continue
                 side = Side(market, selling, wanted)
                 for stage in venue.parameters.route.order:
@@ -156,21 +156,22 @@ class Liquidator:
         rows = self.venue.liquidators
         if not rows.size:
             return
-        mark = float(self.walked.ledger.marks[side.market])
-        took = fill_by_score(-discount, capacity / mark, left)
-        capacity -= took * mark
-        side.add(rows, took, mark * (1.0 - discount if side.selling else 1.0 + discount))
+        mark, unit = float(self.walked.ledger.marks[side.market]), float(self.walked.ledger.units[side.market])
+        took = fill_by_score(-discount, capacity / unit, left)
+        capacity -= took * unit
+        price = (mark - unit) + unit * (1.0 - discount if side.selling else 1.0 + discount)
+        side.add(rows, took, np.maximum(price, 0.0))
 
     def _to_fund(self, side: Side, left: float, pool: int, inventory: float) -> float:
         part = self.walked.ledger
         if self.losses.fund_spared():
             return 0.0
-        mark = float(part.marks[side.market])
+        mark, unit = float(part.marks[side.market]), float(part.units[side.market])
         room = self.venue.parameters.route.takeover_limit * max(part.pools[pool], 0.0) - inventory
-        took = min(left, max(room, 0.0) / mark)
+        took = min(left, max(room, 0.0) / unit)
         side.add(part.funds[pool : pool + 1], np.array([took]), np.array([mark]))
         side.taken = took
-        return took * mark
+        return took * unit
 
     def _projected(self, equity: Floats, bankrupt: Flags, held: Floats, slices: Slices, shares: Floats, sides: list[Side]) -> Floats:
         """USD, (G,), of deficits by claimant if `sides` were executed and bankrupt contracts that nobody takes were closed at mark."""
@@ -207,14 +208,14 @@ class Liquidator:
         for side in sides:
             closed = self._closed(side, held, slices.fraction)
             self._exchange(side, accounts, closed)
-            size = np.abs(closed) * part.marks[side.market]
+            size = np.abs(closed) * part.units[side.market]
             leaves = self._margin_left(side, closed, slices, shares)
             left += leaves
             weights[side.market] += leaves
             notional += size
             taken += size * (side.taken / side.filled)
             tally.liquidated[side.market] += float(size.sum())
-            tally.takeovers += side.taken * float(part.marks[side.market])
+            tally.takeovers += side.taken * float(part.units[side.market])
             self._tell(side, accounts, closed)
         flat = ~part.exposure[:, accounts].any(axis=0)
         share = np.where(flat, 1.0, np.minimum(left, 1.0))
@@ -283,7 +284,7 @@ class Liquidator:
             rows = chosen[some]
             held = part.position[:, rows]
             kept = Slices(slices.fraction[:, some], slices.keeps[some])
-            shares = maintenance_shares(margin[:, accounts[some]], np.abs(held) * part.marks[:, None])
+            shares = maintenance_shares(margin[:, accounts[some]], np.abs(held) * part.units[:, None])
             sides = self._route(held, kept.fraction, breached)
             self._commit(rows, held, kept, shares, sides)
             if not self.venue.insolvent:

@@ -212,7 +212,7 @@ class Venue:
         """Shape (M, n): each position's part of its account's maintenance margin."""
         position, exposure = ledger.position[:, rows], ledger.exposure[:, rows]
         margin = self.requirement(position, exposure, ledger.marks).by_market
-        return maintenance_shares(margin, exposure * ledger.marks[:, None])
+        return maintenance_shares(margin, exposure * ledger.units[:, None])
 
     def at_risk(self, low: Floats, high: Floats) -> Rows:
         """The screen: rows that could breach while every mark stays within [low, high], (M,) each; also closed accounts below zero.
@@ -258,7 +258,7 @@ class Venue:
             equity=ledger.equity(span),
             opening=self.maker_capital,
             initial_margin=self.requirement(position, exposure, ledger.marks).initial,
-            inventory=position * ledger.marks[:, None],
+            inventory=position * ledger.units[:, None],
             able=self.able(ledger, rows, breached),
             volatility=market.alarm,
             reference=self.reference_volatility,
@@ -271,7 +271,7 @@ class Venue:
         """What liquidators bid now."""
         rows = self.liquidators
         view = LiquidatorView(
-            ledger.equity(rows), ledger.marks @ ledger.exposure[:, rows], self.able(ledger, rows, breached), self.market.alarm
+            ledger.equity(rows), ledger.units @ ledger.exposure[:, rows], self.able(ledger, rows, breached), self.market.alarm
         )
         return bid(self.liquidator_parameters, view)
 
@@ -282,7 +282,7 @@ class Venue:
         rates = np.full(rows.size, self.liquidator_parameters.unwind_rate)
         rates[: funds.size] = self.parameters.route.unwind_rate
         position = self.ledger.position[:, rows]
-        small = self.ledger.exposure[:, rows] * self.ledger.marks[:, None] < CRUMB
+        small = self.ledger.exposure[:, rows] * self.ledger.units[:, None] < CRUMB
         return rows, np.where(small, -position, position * np.expm1(-rates * hours))
 
     # -- trading --------------------------------------------------------------------------------------------------------------------
@@ -346,12 +346,12 @@ class Venue:
         """Funding between longs and shorts; a share of what receivers get may go to the fund, to the pools of the legs that receive."""
         ledger = self.ledger
         self.funding = self.market.funding_rate(hours)
-        due = (self.funding * ledger.marks) @ ledger.position
+        due = (self.funding * ledger.units) @ ledger.position
         due = self.collect(Flow.FUNDING, due)
         if any(levies.funding for levies in self.levied):
             received = np.maximum(-due, 0.0)
             received[ledger.funds] = 0.0
-            parts = self.pools.parts(np.maximum(-self.funding[:, None] * ledger.position, 0.0), ledger.marks)
+            parts = self.pools.parts(np.maximum(-self.funding[:, None] * ledger.position, 0.0), ledger.units)
             for pool, part in enumerate(parts):
                 share = np.minimum(self.levied[pool].funding * part * received, np.maximum(ledger.equity(), 0.0))
                 self._to_pool(ledger, Flow.FUNDING_SHARE, slice(None), pool, share)
@@ -366,7 +366,7 @@ class Venue:
         rate = self.open_interest_levies() * hours
         if not rate.any():
             return
-        charge = rate * ledger.marks
+        charge = rate * ledger.units
         due = charge @ ledger.exposure
         due[ledger.funds] = 0.0
         owed = [float(due.sum())]
@@ -458,7 +458,7 @@ class Venue:
 
     def open_interest(self) -> Floats:
         """Shape (M,), USD, one side."""
-        half: Floats = 0.5 * self.ledger.marks * self.ledger.exposure.sum(axis=1)
+        half: Floats = 0.5 * self.ledger.units * self.ledger.exposure.sum(axis=1)
         return half
 
     def books(self, pool: int) -> Books:
@@ -473,9 +473,9 @@ class Venue:
             ledger.equity(rows),
             margin.by_market.sum(axis=0),
             margin.initial,
-            self.pools.parts(exposure, marks)[pool],
+            self.pools.parts(exposure, ledger.units)[pool],
             rows < self.institutions,
-            marks,
+            ledger.units,
             market.depth.mean(axis=0),
             lambda returns: returns * marks,
         )

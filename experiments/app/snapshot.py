@@ -179,8 +179,8 @@ def accounts(eco: Ecosystem) -> Accounts:
     """Traders' accounts now."""
     ledger, first = eco.venue.ledger, eco.venue.institutions
     rows = np.arange(first, ledger.rows)
-    notional = ledger.exposure[:, rows] * ledger.marks[:, None]
+    notional = ledger.exposure[:, rows] * ledger.units[:, None]
     # The rule itself is asked, not the venue: looking must not change what the venue remembers, nor use up its draws.
-    view = MarginView(ledger.position[:, rows], notional, ledger.marks)
+    view = MarginView(ledger.position[:, rows], notional, ledger.marks, ledger.units)
     margin, _ = eco.venue.margin.rule(view, eco.venue.states["margin"], np.random.default_rng(0))
     return Accounts(rows, ledger.equity(rows), notional.sum(axis=0), margin.by_market.sum(axis=0), ledger.status[rows].copy())
