@@ -4,7 +4,7 @@ Nodes are lenders, then market makers, then liquidators, then the exchange. Borr
 lender's cash through the outside world to the borrower's margin account, and an estate comes back the same way.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import networkx as nx
 import numpy as np
@@ -14,10 +14,11 @@ from agents.clock import HOURS_PER_YEAR
 from agents.families import RuleParameters
 from agents.lender import LenderParameters, LenderView, reconsider
 from model.clearing import terminate
-from model.contagion import Clearing, clearing_vector
+from model.contagion import Clearing
 from model.events import Events
 from model.ledger import OUTSIDE, Flow, Ledger, Rows, Status
 from model.network import Places, topologies
+from model.payments import Payments
 from model.venue import Venue
 
 type Floats = NDArray[np.float64]
@@ -31,12 +32,17 @@ def by_rank(total: float, count: int) -> Floats:
 
 @dataclass
 class Outcome:
-    """What credit did in a step: new defaults, those among them that are contagious, waves, and USD that creditors lost."""
+    """What credit did in a step: new defaults, those among them that are contagious, waves, and USD that creditors lost.
+
+    `reserve` and `margin` are USD that creditors got from elsewhere: from the reserve, and of margin that they held.
+    """
 
     defaults: int = 0
     contagious: int = 0
     waves: int = 0
     loss: float = 0.0
+    reserve: float = 0.0
+    margin: float = 0.0
 
 
 @dataclass
@@ -59,8 +65,7 @@ class Credit:
     deposits: Floats
     owed: Floats
     rows: Rows
-    recovery: float
-    interbank_recovery: float
+    payments: Payments
     opening: Floats
     own: Floats
     outside: float = 0.0
@@ -75,7 +80,7 @@ class Credit:
         venue: Venue,
         own: Floats,
         rng: np.random.Generator,
-        recovery: tuple[float, float],
+        payments: Payments,
     ) -> "Credit":
         """Draws the network and pays out the opening loans: `own`, shape (B,), USD, is each borrower's own capital."""
         lenders, borrowers = parameters.count, own.size
@@ -98,8 +103,7 @@ class Credit:
             deposits=capital * parameters.deposits,
             owed=owed,
             rows=np.concatenate((venue.makers, venue.liquidators)),
-            recovery=recovery[0],
-            interbank_recovery=recovery[1],
+            payments=payments,
             opening=owed[lenders:-1, :lenders].sum(axis=1),
             own=own,
             wave=np.full(owed.shape[0], -1, dtype=np.int64),
@@ -197,12 +201,12 @@ class Credit:
         clearing_waves = np.where(failed, np.maximum(clearing.waves, 1), -1)
         if not failed.any():
             return Outcome()
-        loss = self._book(clearing, failed, venue, events)
+        outcome = self._book(clearing, failed, venue, events)
         self.wave = np.where(failed, clearing_waves, self.wave)
         self.defaulted_at = np.where(failed, step, self.defaulted_at)
         events.add("default", "", account=np.flatnonzero(failed), amount=-worths[failed], layer="network")
         waves = clearing_waves[failed]
-        return Outcome(int(failed.sum()), int((waves > 1).sum()), int(waves.max()), loss)
+        return replace(outcome, defaults=int(failed.sum()), contagious=int((waves > 1).sum()), waves=int(waves.max()))
 
     def _solve(self, venue: Venue) -> Clearing:
         ledger, lenders = venue.ledger, self.lenders
@@ -218,10 +222,10 @@ class Credit:
         written_others = venue.write_down - float(written.sum())
         assets[-1] = float(claims.sum()) - float(written.sum()) + others + max(ledger.fund + ledger.treasury, 0.0)
         outside = np.concatenate((self.deposits, -below, [others + written_others]))
-        return clearing_vector(liabilities, assets, outside, alpha=self.recovery, beta=self.interbank_recovery)
+        return self.payments.clear(liabilities, assets, outside, self.payments.parameters.margin * self.owed)
 
-    def _book(self, clearing: Clearing, failed: NDArray[np.bool_], venue: Venue, events: Events) -> float:
-        """Books what defaulters pay and what is paid to defaulting lenders; writes their debts off. Returns USD that creditors lost."""
+    def _book(self, clearing: Clearing, failed: NDArray[np.bool_], venue: Venue, events: Events) -> Outcome:
+        """Books what defaulters pay and what is paid to defaulting lenders; writes their debts off."""
         ledger, lenders = venue.ledger, self.lenders
         paid = clearing.matrix().toarray()
         paid[-1] = 0.0
@@ -232,7 +236,9 @@ class Credit:
         owed = self.owed[:-1, :lenders]
         closing = (owed > 0.0) & (fails[:, None] | fails[None, :lenders])
         loss = float((clearing.nominal - clearing.payments)[:-1][fails].sum())
+        drawn = self._draw_margin(owed, paid[:-1, :lenders], fails, events)
         terminate(venue, self.rows[borrowers])
+        reserve = self._fall_back(clearing.reserve[:-1] * fails, settles[lenders:].sum(axis=1), ledger)
         settles[lenders:] *= self._payable(settles[lenders:].sum(axis=1), venue)[:, None]
         self._pay_from_accounts(settles[lenders:], borrowers, ledger)
         self.cash -= settles[:lenders].sum(axis=1)
@@ -248,7 +254,31 @@ class Credit:
         self.outside += float(short.sum())
         creditor, debtor = np.nonzero(settles.T > 0.0)
         events.add("estate", "", account=debtor, amount=settles[debtor, creditor], layer="network")
-        return loss
+        return Outcome(loss=loss - drawn, reserve=reserve, margin=drawn)
+
+    def _draw_margin(self, owed: Floats, paid: Floats, fails: NDArray[np.bool_], events: Events) -> float:
+        """Lenders draw on margin for what defaulters do not pay them of their debts, (N - 1, L); the rest of it goes back. Returns USD."""
+        missing = np.maximum(owed - paid, 0.0) * fails[:, None]
+        drawn = np.minimum(self.payments.parameters.margin * owed, missing)
+        total = float(drawn.sum())
+        if total > 0.0:
+            self.cash += drawn.sum(axis=0)
+            self.outside -= total
+            debtor, creditor = np.nonzero(drawn)
+            events.add("margin_drawn", "", account=debtor, amount=drawn[debtor, creditor], layer="network")
+        return total
+
+    def _fall_back(self, reserve: Floats, due: Floats, ledger: Ledger) -> float:
+        """A reserve pays what defaulters, (N - 1,), pay beyond what they have, borrowers what is `due` to lenders, (B,). Returns USD."""
+        if not reserve.any():
+            return 0.0
+        lenders = self.lenders
+        lacks = np.maximum(due - np.maximum(ledger.equity(self.rows), 0.0), 0.0)
+        paid = np.concatenate((reserve[:lenders], np.minimum(reserve[lenders:], lacks)))
+        self.cash += paid[:lenders]
+        self.outside -= float(paid[:lenders].sum())
+        ledger.transfer(Flow.RESERVE, OUTSIDE, self.rows, paid[lenders:])
+        return float(paid.sum())
 
     def _payable(self, due: Floats, venue: Venue) -> Floats:
         """Shape (B,): part of what borrowers are due to pay, (B,), that their accounts and custody hold once contracts have ended."""

@@ -24,6 +24,7 @@ from model.market import Market
 from model.news import NewsSource
 from model.observables import observables, observe
 from model.path import Path
+from model.payments import Payments
 from model.population import Orders, Population
 from model.randomness import SeedLike, Streams, seed_from
 from model.scenario import Scenario
@@ -138,7 +139,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
     def _open_credit(self) -> None:
         world = self.world
         rng = self._streams.generator("network")
-        self.credit = Credit.opened(world.lenders, world.network, self.venue, self._own, rng, (world.recovery, world.interbank_recovery))
+        payments = Payments(world.payments, (world.recovery, world.interbank_recovery))
+        self.credit = Credit.opened(world.lenders, world.network, self.venue, self._own, rng, payments)
         self.venue.maker_capital = self.venue.ledger.equity(self.venue.makers)
 
     def _create_agents(self, first: int) -> None:

@@ -64,6 +64,8 @@ class Flow(StrEnum):
     REPAYMENT = "repayment"
     INTEREST = "interest"
     ESTATE = "estate"
+    RESERVE = "reserve"
+    """What creditors of a defaulter get beyond all it has, from outside."""
     TRADING_FEE = "trading_fee"
     FUNDING = "funding"
     FUNDING_SHARE = "funding_share"

@@ -15,6 +15,7 @@ from agents.trader import TraderParameters
 from model.market import MarketParameters
 from model.network import CorePeriphery, topologies
 from model.news import DEFAULT_ASSETS, Asset, FactorModel, news_rules
+from model.payments import PaymentParameters
 from model.shocks import shock_rules
 
 
@@ -68,8 +69,14 @@ class Scenario(Parameters):
         ),
     ] = 1.0
 
+    payments: Annotated[PaymentParameters, Field(description="what defaulters on the network of loans pay, and to whom first")] = (
+        PaymentParameters()
+    )
+
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":
+        if self.payments.rule.type != "rogers_veraart" and min(self.recovery, self.interbank_recovery) < 1.0:
+            raise ValueError("costs of bankruptcy under a rule without any: expected `recovery` and `interbank_recovery` of 1")
         names = [asset.name for asset in self.assets]
         if len(set(names)) != len(names):
             raise ValueError("two assets of one name: expected every asset's name once")

@@ -368,6 +368,17 @@ lenders = st.builds(
 )  # fmt: skip
 
 
+bankruptcy_costs = st.builds(lambda alpha, beta: {"recovery": alpha, "interbank_recovery": beta}, rates(0.05, 1.0), rates(0.05, 1.0))
+transmission = st.builds(
+    lambda tau, seniority, margin: {
+        "payments": {"rule": {"type": "paddrik_rajan_young", "tau": tau}, "seniority": seniority, "margin": margin}
+    },
+    rates(0.0, 1.5),
+    st.sampled_from(["pari_passu", "external_senior", "interbank_senior"]),
+    st.one_of(st.just(0.0), rates(0.0, 1.0)),
+)
+
+
 @st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
     """A world that nobody tuned."""
@@ -383,7 +394,6 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "traders": {"groups": [draw(groups(name)) for name in names], "markets": draw(columns(rates(0.01, 1.0)))},
         "lenders": draw(lenders),
         "network": {"type": draw(st.sampled_from(sorted(set(topologies.members) - {"edge_list"})))},  # which needs a file
-        "recovery": draw(rates(0.05, 1.0)),
-        "interbank_recovery": draw(rates(0.05, 1.0)),
+        **draw(st.one_of(bankruptcy_costs, transmission)),
     }
     return Scenario.model_validate(world)
