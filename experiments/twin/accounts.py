@@ -133,11 +133,26 @@ class Statement:
 
 
 class Fund(Account):
-    """The backstop fund; what it gains or loses on contracts it has taken over is its inventory result."""
+    """A pool of the backstop fund; what it gains or loses on contracts it has taken over is its inventory result.
 
-    def __init__(self, model: Any, number: int, marks: list[float], balance: Balance) -> None:
+    Attributes:
+        indices: USD at which its coins are valued, by market.
+    """
+
+    def __init__(self, model: Any, number: int, marks: list[float], balance: Balance, indices: list[float]) -> None:
         super().__init__(model, number, marks, balance)
-        self.statement = Statement()
+        self.statement, self.indices = Statement(), indices
+
+    @property
+    def worth(self) -> float:
+        """USD: dollars and coins."""
+        return self.cash + sum(units * price for units, price in zip(self.spot, self.indices, strict=True))
+
+    def revalue(self, indices: list[float]) -> None:
+        """Coins gain or lose, itemised."""
+        before, self.indices = self.worth, indices
+        if any(self.spot):
+            self.statement.add("revaluation", self.worth - before)
 
     def settle(self, marks: list[float]) -> None:
         """Variation margin, itemised."""

@@ -114,7 +114,8 @@ def charge_open_interest(exchange: "Exchange", hours: float) -> None:
 def collect(kind: str, due: dict[Account, float]) -> float:
     """Charges (> 0) and credits (< 0), USD: nobody pays more than it has, receivers share what was paid. Returns that share."""
     share = 1.0
-    short = [(account, max(account.cash, 0.0)) for account, usd in due.items() if usd > 0.0 and usd > account.cash]
+    has = {account: account.worth if isinstance(account, Fund) else account.cash for account in due}
+    short = [(account, max(has[account], 0.0)) for account, usd in due.items() if usd > 0.0 and usd > has[account]]
     if short:
         due.update(short)
         owed = -sum(usd for usd in due.values() if usd < 0.0)
@@ -138,7 +139,7 @@ def set_levies(exchange: "Exchange", interest: list[float]) -> list[Levies]:
         total = Levies()
         target = (1.0 - pools.shared) * sizing.target(exchange, mine)
         for p in exchange.rules.accrual:
-            add_levies(exchange, total, p, Pool(mine, fund.cash, target))
+            add_levies(exchange, total, p, Pool(mine, fund.worth, target))
         levied.append(total)
     return levied
 

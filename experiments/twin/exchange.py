@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import mesa
 
 from agents.clock import HOURS_PER_YEAR
-from experiments.twin import accrual, deferral, deleveraging, liquidation, members, waterfall
+from experiments.twin import accrual, coins, deferral, deleveraging, liquidation, members, waterfall
 from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Trader
 from experiments.twin.accrual import Levies
 from experiments.twin.inputs import Inputs, Opening, Visits, fund_number
@@ -52,16 +52,15 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         for market, quoting in zip(self.markets, opening.markets, strict=True):
             market.basis, market.pressure = quoting.basis, quoting.pressure
             market.momentum, market.average_premium = quoting.momentum, quoting.average_premium
-        self.marks = [market.mark for market in self.markets]
+        self.marks = [market.mark for market in opening.markets]
         self.margin = Margin(self.rules.margin, [market.volatility for market in opening.markets])
         self.accounts: dict[int, Account] = {}
         self.makers: list[MarketMaker] = []
         self.liquidators: list[Liquidator] = []
         self.traders: list[Trader] = []
-        if self.rules.pools.currency != "usd":
-            raise NotImplementedError("the twin's fund holds dollars")
         self.pools = Pools(self.rules.pools, [asset.name for asset in scenario.assets])
-        self.funds = [Fund(self, fund_number(at), self.marks, balance) for at, balance in enumerate(opening.funds)]
+        indices = [market.index for market in self.markets]
+        self.funds = [Fund(self, fund_number(at), self.marks, balance, indices) for at, balance in enumerate(opening.funds)]
         self.treasury, self.levies = opening.treasury, [Levies() for _ in range(self.pools.own)]
         for number, balance in opening.accounts.items():
             self.enter(number, balance)
@@ -82,7 +81,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
     @property
     def fund(self) -> float:
         """USD: all pools."""
-        return sum(pool.cash for pool in self.funds)
+        return sum(pool.worth for pool in self.funds)
 
     def enter(self, number: int, balance: Balance) -> Account:
         """Opens an account."""
@@ -135,7 +134,9 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
                 market.mispricing = inputs.mispricing[at] if inputs.mispricing else 0.0
 
     def visit(self, visits: Visits) -> None:
-        """What comes from elsewhere after the close."""
+        """The fund's coins; then what comes from elsewhere after the close."""
+        if not self.insolvent:
+            coins.balance(self)
         self.refill(visits)
         for number, usd in visits.served.items():
             self.accounts[number].cash += usd
@@ -266,10 +267,12 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
                 continue
             self.marks = [market.mark for market in self.markets]
             self.settle()
+            coins.revalue(self)
             if not self.paused(clock) and not any(begin < clock <= end for begin, end in outages):
                 self.increment()
         self.marks = [market.mark for market in self.markets]
         self.everyone()
+        coins.revalue(self)
 
     def paused(self, clock: float) -> bool:
         """Whether the circuit breaker holds; it trips when a market's last hour has moved too far."""

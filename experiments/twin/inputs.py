@@ -17,9 +17,10 @@ def fund_number(pool: int) -> int:
 
 @dataclass
 class Quoting:
-    """A market as it opens: USD and logs, see `market.Market`."""
+    """A market as it opens: USD and logs, see `market.Market`; `mark` is what contracts are settled to."""
 
     index: float
+    mark: float
     depth: float
     volatility: float
     basis: float = 0.0

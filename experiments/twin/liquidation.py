@@ -109,7 +109,7 @@ def short_claimants(exchange: "Exchange", cases: list[Case], sides: list[Side]) 
     short = {at for at, (loss, usd) in enumerate(zip(losses, paid, strict=True)) if loss > usd * (1.0 + TIE) + TIE}
     for pool in range(pools.own):
         mine = [at for at, home in enumerate(pools.pool_of) if home == pool]
-        limit = max(exchange.funds[pool].cash, sum(at_mark[at] for at in mine))  # what closing at mark would cost
+        limit = max(exchange.funds[pool].worth, sum(at_mark[at] for at in mine))  # what closing at mark would cost
         if sum(losses[at] for at in mine) > limit * (1.0 + TIE) + TIE:
             short.update(mine)
     return short
@@ -142,7 +142,7 @@ def route(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> li
     rules = exchange.liquidator_rules
     capacity: dict[Account, float] = {one: one.capacity(rules, able=exchange.able(one, excluded)) for one in exchange.liquidators}
     limit = exchange.rules.route.takeover_limit
-    rooms = [limit * max(fund.cash, 0.0) - fund.notional for fund in exchange.funds]
+    rooms = [limit * max(fund.worth, 0.0) - fund.notional for fund in exchange.funds]
     sides = []
     for at, mark in enumerate(exchange.marks):
         for sign in (1.0, -1.0):

@@ -97,6 +97,7 @@ class RecordedEcosystem(Ecosystem):
         ledger, tally, haircuts = self.venue.ledger, self.venue.tally, self.venue.haircuts
         equity = ledger.equity()
         gross = np.abs(ledger.cash) + ledger.marks @ ledger.exposure + FLOOR
+        gross[ledger.funds] += ledger.index @ ledger.spot[:, ledger.funds]  # out of coins it pays
         haircut = np.zeros(ledger.rows)
         if self.venue.haircut is not None:
             haircut[: self.venue.haircut.size] = self.venue.haircut
@@ -148,7 +149,9 @@ class RecordedEcosystem(Ecosystem):
         """The state from which the twin starts."""
         market, ledger = self.venue.market, self.venue.ledger
         kept = (market.basis, market.pressure, market.momentum, market.average_premium)
-        columns = [column.tolist() for column in (market.index, market.reference_depth, self.venue.reference_volatility, *kept)]
+        columns = [
+            column.tolist() for column in (market.index, ledger.marks, market.reference_depth, self.venue.reference_volatility, *kept)
+        ]
         quoting = [Quoting(*values) for values in zip(*columns, strict=True)]
         funds = [self.balances(range(row, row + 1))[row] for row in ledger.funds.tolist()]
         members = _contributions(self)

@@ -1,9 +1,10 @@
 """Who bears a deficit, layer by layer, down to the write-down of claims on the exchange."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from experiments.twin import deferral, deleveraging, members
+from experiments.twin import coins, deferral, deleveraging, members
 from experiments.twin.accounts import CENT, TIE, Account, Fund
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def house_pays(exchange: "Exchange", losses: list[float]) -> list[float]:
     pools, paid = exchange.pools, [0.0] * len(losses)
     if fund_spared(exchange):
         return paid
-    held = [max(fund.cash, 0.0) for fund in exchange.funds]
+    held = [max(fund.worth, 0.0) for fund in exchange.funds]
     treasury, contributions = max(exchange.treasury, 0.0), sum(member.held for member in exchange.members)
     for layer in exchange.rules.waterfall:
         left = [loss - usd for loss, usd in zip(losses, paid, strict=True)]
@@ -129,6 +130,7 @@ def absorb(
         caused: USD by defaulter.
     """
     left, whole = list(losses), sum(losses)
+    coins.revalue(exchange)
     for layer in exchange.rules.waterfall:
         if sum(left) <= TIE * whole:
             break
@@ -158,12 +160,12 @@ def absorb(
 
 def pay_with_everything(exchange: "Exchange", loss: float, kind: str) -> None:
     """What claims cannot bear is borne by what is still there, whatever the waterfall keeps back: capital, fund, contributions."""
-    held = [max(fund.cash, 0.0) for fund in exchange.funds]
+    held = [max(fund.worth, 0.0) for fund in exchange.funds]
     own = min(loss, max(exchange.treasury, 0.0))
     drawn = min(loss - own, sum(held))
     exchange.treasury -= own
     for fund, usd in zip(exchange.funds, held, strict=True):
-        fund.receive(kind, -drawn * usd / sum(held) if usd > 0.0 else 0.0)
+        coins.draw(exchange, fund, kind, drawn * usd / sum(held) if usd > 0.0 else 0.0)
     contributions = sum(member.held for member in exchange.members)
     given = min(max(loss - own - drawn, 0.0), contributions)
     for member in exchange.members:
@@ -185,13 +187,13 @@ def draw(exchange: "Exchange", layer: Any, left: list[float], paid: list[float],
     for pool in asked:
         fund = exchange.funds[pool]
         claims = may_claim(exchange, pool, left) if layer.type == "fund" else left
-        usd = min(sum(claims), layer.share * max(fund.cash, 0.0))
+        usd = min(sum(claims), layer.share * max(fund.worth, 0.0))
         if usd <= 0.0:
             continue
         _share(paid, claims, usd)
         taken = sum(claim * part for claim, part in zip(claims, by_takeover, strict=True)) / sum(claims)
-        fund.receive("draw_takeover", -usd * taken)
-        fund.receive(kind, -usd * (1.0 - taken))
+        coins.draw(exchange, fund, "draw_takeover", usd * taken)
+        coins.draw(exchange, fund, kind, usd * (1.0 - taken))
         for at, claim in enumerate(claims if layer.type == "fund" else []):
             pools.left[at] -= usd * claim / sum(claims)
 
@@ -258,6 +260,8 @@ def note_haircut(exchange: "Exchange", account: Account, share: float) -> None:
 def fail(exchange: "Exchange") -> None:
     """The exchange is insolvent: contracts are torn up at mark, deficits still open are written down too, trading ends."""
     exchange.insolvent = True
+    for fund in exchange.funds:
+        coins.sell_for(exchange, fund, math.inf)
     end_contracts(exchange)
     deferral.write_down(exchange)
 
@@ -269,6 +273,8 @@ def end_contracts(exchange: "Exchange") -> None:
     exchange.treasury += deficit
     for account in everyone:
         account.tear_up()
+        if isinstance(account, Fund):
+            coins.sell_for(exchange, account, max(-account.cash, 0.0))
         if account.cash >= -CENT:
             continue
         deficit -= account.cash
@@ -285,11 +291,11 @@ def end_contracts(exchange: "Exchange") -> None:
 def recover_fund(exchange: "Exchange") -> None:
     """A pool that its own contracts have brought below zero: they are closed at mark, and the layers after it pay."""
     for pool, fund in enumerate(exchange.funds):
-        if -fund.cash <= TIE * (abs(fund.cash) + fund.notional + 1.0) or exchange.insolvent:
+        if -fund.worth <= TIE * (abs(fund.cash) + fund.notional + 1.0) or exchange.insolvent:
             continue
         if deleveraging_layer(exchange) is not None:
             deleveraging.close_at_mark(exchange, [fund])
-        short = -fund.cash
+        short = -fund.worth
         exchange.deficits += short
         fund.receive("deficit", short)
         mine = [home == pool for home in exchange.pools.pool_of]

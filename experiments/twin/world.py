@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import mesa
 
 from agents.clock import HOURS_PER_YEAR
+from experiments.twin import coins
 from experiments.twin.accounts import CENT, Account, Balance, Liquidator, MarketMaker
 from experiments.twin.accrual import open_interest, set_levies
 from experiments.twin.exchange import Exchange
@@ -100,6 +101,7 @@ class World(Exchange):
         self.clear(Inputs(orders, [], path, self.hours, volatility, [1.0] * len(self.markets), self.levies))
         self.value = [value + sum(moves[at] for moves, _ in path) for at, value in enumerate(self.value)]
         if not self.insolvent:
+            coins.balance(self)
             interest = open_interest(self)
             self.levies = set_levies(self, interest)
             self.come_and_go(sum(interest))

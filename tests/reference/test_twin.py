@@ -168,6 +168,8 @@ POOLS = {
     "two groups": {"by": "group", "groups": [{"name": "majors", "markets": ["BTC", "ETH"]}]},
     "a shared pool behind": {"by": "market", "shared": 0.4},
     "claims by tier": {"claims": [2e5, "C", "isolated"]},
+    "in coins": {"currency": "underlying"},
+    "each in its own coins": {"by": "market", "shared": 0.4, "currency": "underlying"},
     "groups with limits": {"by": "group", "groups": [{"name": "small", "markets": ["ALT"]}], "claims": [1e6, 1e5], "shares": [0.2, 0.8]},
 }
 
@@ -393,6 +395,7 @@ def pools(draw: st.DrawFn, names: list[str]) -> dict[str, Any]:
         "groups": [{"name": "majors", "markets": names[:2]}] if by == "group" else [],
         "shared": draw(st.sampled_from([0.0, 0.3])) if by != "all" else 0.0,
         "claims": draw(st.sampled_from([[], ["A", "B", "C"], [5e4, 0.0, 1e6]])),
+        "currency": draw(st.sampled_from(["usd", "underlying"])),
     }
 
 
@@ -423,7 +426,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     )
     divided, order = draw(pools([asset["name"] for asset in assets])), draw(waterfalls())
     if any(layer["type"] in ("withdrawal_factor", "clawback") for layer in order):
-        divided = {"by": "all", "shared": 0.0}  # what is borne later is of no market in particular
+        divided = {"by": "all", "shared": 0.0, "currency": divided["currency"]}  # what is borne later is of no market in particular
     if divided["shared"]:
         order.insert(draw(st.integers(0, len(order) - 1)), {"type": "shared_fund"})
     levies = [{"type": "funding", "share": 0.3}, {"type": "volume", "basis_points": 5.0}, {"type": "injection_on_adequacy"}]
