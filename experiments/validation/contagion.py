@@ -3,15 +3,22 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from experiments.validation.check import Check, Validation
 from model.contagion import clear, debtrank, paddrik_rajan_young
 from model.contagion.cascades import furfine
 from model.contagion.fire_sales import Holders, deleverage, depth_of, finite_depth
+from model.contagion.measures import importance
 from model.contagion.netting import expected_exposure
 from model.contagion.valuation import Book, linear_value, value
 from model.contagion.vulnerability import brings_down, diffusion, fluidity, susceptibility
+from model.network import CorePeriphery, Places
+
+type Floats = NDArray[np.float64]
 
 _LENT: Final = np.array([[0.0, 0.5, 0.0], [0.0, 0.0, 0.5], [0.5, 0.0, 0.0]])
 
@@ -110,4 +117,48 @@ def examples(_full: bool) -> Iterator[Check]:
     yield from (example() for example in _SINGLE)
 
 
-VALIDATIONS: Final = (Validation("contagion", examples),)
+def exhaustion(tau: float) -> float:
+    """What an exchange with a fund of 3 lacks, less what it has left, at the end of a chain of variation margin, X to A to it.
+
+    X owes 10 and has 4: A gets 10 - 6 tau. A has 2 and owes the exchange 10: short by 6 tau - 2, it pays 10 - tau (6 tau - 2). The
+    exchange owes 10, so its fund is short by tau (6 tau - 2) - 3.
+    """
+    owed = np.zeros((4, 4))
+    owed[0, 1] = owed[1, 2] = owed[2, 3] = 10
+    return -float(clear(owed, [4, 2, 3, 0], rule=paddrik_rajan_young(tau)).equity[2])
+
+
+def members(seed: int, draws: int) -> tuple[Floats, Floats, Floats]:
+    """Debts (n, n), margin (n, n) and draws of buffers (draws, n) in a generated core-periphery network of 20, each owing 10 in all.
+
+    Buffers are what a member needs if all others pay, and a fifth of what it owes and is owed, less a normal shock of that size (ours).
+    """
+    rng = np.random.default_rng(seed)
+    graph, _ = CorePeriphery(CorePeriphery.Parameters()).rule(Places(20, 0), None, rng)
+    owed = 10.0 * nx.to_numpy_array(graph, nodelist=range(20), weight="weight").T
+    need = np.maximum(owed.sum(axis=1) - owed.sum(axis=0), 0.0)
+    size = 0.1 * (owed.sum(axis=0) + owed.sum(axis=1))
+    return owed, 0.1 * owed, np.maximum(need + size * (1.0 + rng.standard_normal((draws, 20))), 0.0)
+
+
+def transmission(full: bool) -> Iterator[Check]:
+    """Directions of Paddrik, Rajan & Young: exhaustion has a threshold in tau, losses rise with it, the centre need not contribute most."""
+    paper, draws = "Paddrik, Rajan & Young 2020", (1000 if full else 100)
+    # 6 tau^2 - 2 tau - 3 = 0
+    target = (2 + np.sqrt(76)) / 12
+    found = float(brentq(exhaustion, 0.5, 1.2, xtol=1e-13))
+    yield Check("tau that exhausts a fund of 3, by hand", "constructed (formula recalled)", (target,), (found,), 1e-9)
+    owed, margin, held = members(0, draws)
+    clients = np.maximum(owed.sum(axis=0) - owed.sum(axis=1), 0.0)
+    losses = [
+        float(np.mean([clear(owed, one, clients, rule=paddrik_rajan_young(tau)).deficiency for one in held]))
+        for tau in (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+    ]
+    yield Check("five steps of tau up to 1.5: losses rise with each", paper, (5.0,), (float((np.diff(losses) > 0).sum()),), 0.0)
+    central = int(np.abs(np.linalg.eigh(owed + owed.T)[1][:, -1]).argmax())
+    contributes = importance(owed, held, tau=1.0, margin=margin).mean
+    above = float(contributes[central] < contributes.max())
+    yield Check("some node contributes more than the most central one", paper, (1.0,), (above,), 0.0)
+
+
+VALIDATIONS: Final = (Validation("contagion", examples), Validation("transmission", transmission))

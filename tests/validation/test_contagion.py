@@ -2,16 +2,15 @@
 
 from typing import NamedTuple
 
-import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from experiments.validation.contagion import exhaustion, members
 from model.contagion import clear, debtrank, paddrik_rajan_young
 from model.contagion.measures import importance
-from model.network import CorePeriphery, Places
 
 type Floats = NDArray[np.float64]
 
@@ -106,42 +105,17 @@ def test_with_exposures_held_fixed_capital_of_the_hub_never_adds_a_default_or_a_
 # -------------------------------------------------------------------------------- Paddrik, Rajan and Young (2020, Management Science 66(8))
 
 
-def chain(tau: float) -> float:
-    """What an exchange with a fund of 3 lacks at the end of a chain of variation margin, X to A to it.
-
-    X owes 10 and has 4: A gets 10 − 6 τ. A has 2 and owes the exchange 10: short by 6 τ − 2, it pays 10 − τ (6 τ − 2). The exchange owes
-    10, so its fund is short by τ (6 τ − 2) − 3.
-    """
-    L = np.zeros((4, 4))
-    L[0, 1] = L[1, 2] = L[2, 3] = 10
-    found = clear(L, [4, 2, 3, 0], rule=paddrik_rajan_young(tau))
-    return float(max(-found.equity[2], 0.0))
-
-
 def test_the_funds_exhaustion_has_a_threshold_in_transmission() -> None:
     """6 τ² − 2 τ − 3 = 0 at τ = (2 + √76)/12 = 0.8932: below it the fund is enough, above it the more is lacking the higher τ."""
     threshold = (2 + np.sqrt(76)) / 12
-    assert [chain(tau) for tau in (0.0, 0.5, threshold - 1e-9)] == [0, 0, 0]
-    assert chain(threshold + 1e-6) > 0
-    assert chain(1.2) == pytest.approx(1.2 * (7.2 - 2) - 3)
-
-
-def members(seed: int, *, draws: int) -> tuple[Floats, Floats, Floats]:
-    """Debts, margin and draws of buffers in a generated core-periphery network of 20, each owing 10 to its counterparties.
-
-    Buffers are what a member needs if all others pay, and a fifth of what it owes and is owed, less a normal shock of that size.
-    """
-    rng = np.random.default_rng(seed)
-    graph, _ = CorePeriphery(CorePeriphery.Parameters()).rule(Places(20, 0), None, rng)
-    L = 10.0 * nx.to_numpy_array(graph, nodelist=range(20), weight="weight").T
-    need = np.maximum(L.sum(axis=1) - L.sum(axis=0), 0.0)
-    size = 0.1 * (L.sum(axis=0) + L.sum(axis=1))
-    return L, 0.1 * L, np.maximum(need + size * (1.0 + rng.standard_normal((draws, 20))), 0.0)
+    assert max(exhaustion(tau) for tau in (0.0, 0.5, threshold - 1e-9)) <= 0
+    assert exhaustion(threshold + 1e-6) > 0
+    assert exhaustion(1.2) == pytest.approx(1.2 * (7.2 - 2) - 3)
 
 
 def test_expected_defaults_and_losses_rise_with_transmission() -> None:
     """Whoever is owed more than it owes within passes the rest on to clients, so that every book is flat."""
-    L, _, draws = members(0, draws=100)
+    L, _, draws = members(0, 100)
     clients = np.maximum(L.sum(axis=0) - L.sum(axis=1), 0.0)
     losses, defaults = [], []
     for tau in (0.25, 0.5, 0.75, 1.0, 1.25, 1.5):
@@ -156,7 +130,7 @@ def test_expected_defaults_and_losses_rise_with_transmission() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_most_central_node_need_not_contribute_most(seed: int) -> None:
     """Its shocks are the largest, but it is owed more than it owes, as a clearing dealer is; peripheral net payers pass on more."""
-    L, margin, draws = members(seed, draws=300)
+    L, margin, draws = members(seed, 300)
     _, vectors = np.linalg.eigh(L + L.T)
     central = int(np.abs(vectors[:, -1]).argmax())
     found = importance(L, draws, tau=1.0, margin=margin)

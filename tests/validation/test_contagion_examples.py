@@ -7,7 +7,7 @@ from experiments.validation import contagion
 from model.contagion import eisenberg_noe
 
 
-@pytest.mark.parametrize("check", list(contagion.examples(_full=False)), ids=lambda check: check.what)
+@pytest.mark.parametrize("check", [*contagion.examples(_full=False), *contagion.transmission(full=False)], ids=lambda check: check.what)
 def test_every_comparison_is_within_its_tolerance(check) -> None:
     assert check.passed
 
