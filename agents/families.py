@@ -38,11 +38,18 @@ class Rule:
 
 
 class Family:
-    """A family's members by name. Use as `Annotated[RuleParameters, family]` in a scenario's fields."""
+    """A family's members by name. Use as `Annotated[RuleParameters, family]` in a scenario's fields.
 
-    def __init__(self, name: str, base: type[Rule]) -> None:
+    Args:
+        name: what a message calls it.
+        base: of its members.
+        number: the member, and its field, that a number in place of a mapping means; none if not given.
+    """
+
+    def __init__(self, name: str, base: type[Rule], *, number: tuple[str, str] | None = None) -> None:
         self.name = name
         self.base = base
+        self.number = number
         self.members: dict[str, type[Rule]] = {}
 
     def member[R: type[Rule]](self, cls: R) -> R:
@@ -76,6 +83,8 @@ class Family:
     def _validate(self, value: Any) -> RuleParameters:
         if isinstance(value, RuleParameters):
             value = value.model_dump()
+        if self.number is not None and isinstance(value, int | float) and not isinstance(value, bool):
+            value = {"type": self.number[0], self.number[1]: value}
         if not isinstance(value, dict):
             raise PydanticCustomError("mapping", "expected a mapping with `type`")
         kind = value.get("type")
@@ -103,6 +112,7 @@ class Family:
             required = sorted({*one.get("required", []), "type"})
             options.append({**one, "properties": properties, "required": required})
         own = {"type": "object", "properties": {"type": {"type": "string", "pattern": "^[\\w.]+:\\w+$"}}, "required": ["type"]}
+        options += [{"type": "number"}] if self.number is not None else []
         return {"anyOf": [*options, own], "description": f"a {self.name}, chosen by `type`"}
 
 

@@ -72,6 +72,8 @@ class Flow(StrEnum):
     OPEN_INTEREST_LEVY = "open_interest_levy"
     VOLUME_LEVY = "volume_levy"
     LIQUIDATION_FEE = "liquidation_fee"
+    BOUNTY = "bounty"
+    """The part of liquidation fees that liquidators are paid."""
     SURPLUS = "surplus"
     INJECTION = "injection"
     RECAPITALISATION = "recapitalisation"

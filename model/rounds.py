@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from agents.clearinghouse.deleveraging import fill_by_score
 from agents.clearinghouse.liquidation import LiquidationView, Slices, maintenance_shares, settle
+from model.charges import Charges
 from model.deleveraging import Deleverager
 from model.ledger import Flow, Rows, Status
 from model.losses import Losses
@@ -29,6 +30,7 @@ class Side:
         price: USD, average.
         rows, contracts, prices: counterparties' rows, unsigned contracts and prices, stage by stage.
         book, taken: contracts that went to the market makers and to the fund.
+        bought: contracts that went to liquidators; bids: shape (L,), to each of them.
     """
 
     market: int
@@ -42,6 +44,8 @@ class Side:
     prices: list[Floats] = field(default_factory=list)
     book: float = 0.0
     taken: float = 0.0
+    bought: float = 0.0
+    bids: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property
     def sign(self) -> float:
@@ -64,10 +68,15 @@ class Side:
 
 
 class Liquidator:
-    """The liquidation engine of one walk; accounts are indices into the walked rows."""
+    """The liquidation engine of one walk; accounts are indices into the walked rows.
+
+    Attributes:
+        capacity: USD that liquidators would take when the latest slices were routed.
+    """
 
     def __init__(self, walked: Walked, losses: Losses, deleverager: Deleverager) -> None:
         self.walked, self.losses, self.deleverager, self.venue = walked, losses, deleverager, walked.venue
+        self.capacity = 0.0
 
     def round(self, accounts: Rows, equity: Floats, margin: Floats) -> None:
         """Liquidates slices of the breached `accounts` (indices into the walked rows), then absorbs their deficits."""
@@ -93,7 +102,7 @@ class Liquidator:
                 self._exhausted(accounts, ~(beyond & touched), beyond, margin, slices, breached)
                 return
         chosen, bankrupt = self.walked.rows[accounts], beyond
-        self._commit(accounts, held, slices, shares, sides)
+        self._commit(Charges(self.walked, accounts, equity[accounts], margin[:, accounts], held, slices), held, shares, sides)
         if venue.deleveraging is not None and not venue.insolvent:
             self.deleverager.close_stranded(chosen[bankrupt])
 
@@ -120,6 +129,7 @@ class Liquidator:
         inventory = [float(part.units @ part.exposure[:, row]) for row in part.funds.tolist()]
         bids = venue.bids(part, breached)
         capacity = bids.capacity.copy()
+        self.capacity = float(capacity.sum())
         for market in range(part.markets):
             for selling in (True, False):
                 wanted = float(np.maximum(quantity[market] if selling else -quantity[market], 0.0).sum())
@@ -161,6 +171,7 @@ class Liquidator:
         capacity -= took * unit
         price = (mark - unit) + unit * (1.0 - discount if side.selling else 1.0 + discount)
         side.add(rows, took, np.maximum(price, 0.0))
+        side.bids, side.bought = took, float(took.sum())
 
     def _to_fund(self, side: Side, left: float, pool: int, inventory: float) -> float:
         part = self.walked.ledger
@@ -199,10 +210,10 @@ class Liquidator:
         left: Floats = np.where(closed != 0.0, shares[side.market] * slices.fraction[side.market] * side.ratio, 0.0)
         return left
 
-    def _commit(self, accounts: Rows, held: Floats, slices: Slices, shares: Floats, sides: list[Side]) -> None:
+    def _commit(self, charges: Charges, held: Floats, shares: Floats, sides: list[Side]) -> None:
         """Books the executed slices: contracts, fees, surplus, deficits; then the waterfall."""
         venue, part = self.venue, self.walked.ledger
-        parameters, tally = venue.parameters, venue.tally
+        accounts, slices, tally = charges.accounts, charges.slices, venue.tally
         left, notional, taken = np.zeros(accounts.size), np.zeros(accounts.size), np.zeros(accounts.size)
         weights = np.zeros_like(shares)
         for side in sides:
@@ -213,18 +224,21 @@ class Liquidator:
             left += leaves
             weights[side.market] += leaves
             notional += size
+            charges.add(side, size)
             taken += size * (side.taken / side.filled)
             tally.liquidated[side.market] += float(size.sum())
             tally.takeovers += side.taken * float(part.units[side.market])
             self._tell(side, accounts, closed)
         flat = ~part.exposure[:, accounts].any(axis=0)
         share = np.where(flat, 1.0, np.minimum(left, 1.0))
-        outcome = settle(part.equity(accounts), share, slices.keeps, notional, parameters.fees.liquidation)
-        rows = accounts
+        after, rows = part.equity(accounts), accounts
+        asked = charges.asked(venue, notional, share * np.maximum(after, 0.0), share, self.capacity)
+        outcome = settle(after, share, slices.keeps, asked.usd)
         tally.liquidations += int((notional > 0.0).sum())
         tally.surplus += float(outcome.surplus.sum())
         parts = venue.pools.parts(weights)
-        venue.accrue(part, Flow.LIQUIDATION_FEE, "liquidation_fees", rows, outcome.fee, parts)
+        fee = charges.pay(venue, outcome.fee, asked.bounty)
+        venue.accrue(part, Flow.LIQUIDATION_FEE, "liquidation_fees", rows, fee, parts)
         venue.accrue(part, Flow.SURPLUS, "surplus", rows, outcome.surplus, parts)
         venue.events.add(
             "liquidation_fee", venue.name, account=self.walked.rows[rows[outcome.fee > 0]], amount=outcome.fee[outcome.fee > 0]
@@ -286,7 +300,8 @@ class Liquidator:
             kept = Slices(slices.fraction[:, some], slices.keeps[some])
             shares = maintenance_shares(margin[:, accounts[some]], np.abs(held) * part.units[:, None])
             sides = self._route(held, kept.fraction, breached)
-            self._commit(rows, held, kept, shares, sides)
+            required = margin[:, accounts[some]]
+            self._commit(Charges(self.walked, rows, part.equity(rows), required, held, kept), held, shares, sides)
             if not self.venue.insolvent:
                 self.deleverager.close_stranded(chosen[usual & beyond])
         bankrupt = chosen[~usual]

@@ -14,6 +14,7 @@ from agents.clearinghouse.adequacy import Action, AdequacyRule, AdequacyView, ad
 from agents.clearinghouse.deferral import Deferral, WithdrawalFactor, withdrawal_factor
 from agents.clearinghouse.deleveraging import DeleveragingRule, deleveraging_rules
 from agents.clearinghouse.liquidation import LiquidationRule, liquidation_rules, maintenance_shares
+from agents.clearinghouse.liquidation_fees import FeeRule, liquidation_fees
 from agents.clearinghouse.margin import Margin, MarginRule, MarginView, MarketSeen, margin_rules
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.clearinghouse.pools import Pools
@@ -56,6 +57,7 @@ class Tally:
         volume: (M,) USD traded by orders.
         liquidated: (M,) USD of positions liquidated, by any route.
         halted: hours in which the exchange stood still.
+        bounties: USD of liquidation fees that liquidators were paid.
         deferred: USD of deficits that became outstanding; settled: of outstanding losses that others than the fund have borne.
         absorbed: USD of deficits borne by each layer, by name.
     """
@@ -68,6 +70,7 @@ class Tally:
     deleveraged: float = 0.0
     deficits: float = 0.0
     surplus: float = 0.0
+    bounties: float = 0.0
     bankruptcies: int = 0
     rounds: int = 0
     unfinished: int = 0
@@ -131,6 +134,7 @@ class Venue:
         self.start = 0.0
         self.margin: MarginRule = margin_rules.build(parameters.margin)
         self.liquidation: LiquidationRule = liquidation_rules.build(parameters.liquidation)
+        self.liquidation_fee: FeeRule = liquidation_fees.build(parameters.fees.liquidation)
         self.sizing: SizingRule = sizing_rules.build(parameters.sizing)
         self.accrual = [Accrual([accrual_rules.build(p) for p in parameters.accrual]) for _ in range(self.pools.own)]
         self.adequacy: list[AdequacyRule] = [adequacy_rules.build(p) for p in parameters.adequacy]
@@ -148,6 +152,7 @@ class Venue:
         self.states: dict[str, Any] = {
             "margin": self.margin.opened(MarketSeen(0.0, np.zeros_like(market.marks), market.volatility)),
             "liquidation": self.liquidation.initial_state(),
+            "liquidation_fee": self.liquidation_fee.initial_state(),
             "sizing": [self.sizing.initial_state() for _ in range(self.pools.own)],
             "deleveraging": self.deleveraging.initial_state() if self.deleveraging else None,
             "adequacy": [rule.initial_state() for rule in self.adequacy],
@@ -161,8 +166,7 @@ class Venue:
         self._closed: Floats = market.log_index.copy()
         self.targets: Floats = np.zeros(len(self.pools.names))
         self.interest: Floats = np.zeros(market.marks.size)
-        self.insolvent = False
-        self.write_down = 0.0
+        self.insolvent, self.write_down = False, 0.0
         self.written_down: Floats | None = None
         self.haircut: Floats | None = None
         self.haircuts: Haircuts | None = None

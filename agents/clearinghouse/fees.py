@@ -4,11 +4,12 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from agents.families import Parameters
+from agents.clearinghouse.liquidation_fees import FlatFee, liquidation_fees
+from agents.families import Parameters, RuleParameters
 
 
 class FeeParameters(Parameters):
-    """Fees as shares of notional."""
+    """Fees: shares of notional, and a rule for liquidation."""
 
     taker: Annotated[
         float, Field(ge=0, le=0.05, description="charged on orders", json_schema_extra={"unit": "1", "source": "Hyperliquid, tier 0"})
@@ -22,15 +23,9 @@ class FeeParameters(Parameters):
             json_schema_extra={"unit": "1", "source": "Hyperliquid, tier 0"},
         ),
     ] = 1.5e-4
-    liquidation: Annotated[
-        float,
-        Field(
-            ge=0,
-            le=0.1,
-            description="charged on liquidated notional, at most what the slice has left",
-            json_schema_extra={"unit": "1", "source": "Binance, up to 0.5 % (2019)"},
-        ),
-    ] = 5e-3
+    liquidation: Annotated[RuleParameters, liquidation_fees] = Field(
+        default=FlatFee.Parameters(), description="charged on liquidated positions, at most what they leave; a number is a flat rate"
+    )
 
     @model_validator(mode="after")
     def _covered(self) -> "FeeParameters":

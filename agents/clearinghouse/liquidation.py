@@ -123,7 +123,7 @@ class Outcome:
     deficit: Floats
 
 
-def settle(equity: Floats, share: Floats, keeps: Floats, notional: Floats, fee_rate: float) -> Outcome:
+def settle(equity: Floats, share: Floats, keeps: Floats, asked: Floats) -> Outcome:
     """Bankruptcy-price accounting of a round.
 
     A slice's part of the account's equity is its part of the account's maintenance margin (dYdX v4,
@@ -136,11 +136,10 @@ def settle(equity: Floats, share: Floats, keeps: Floats, notional: Floats, fee_r
         equity: shape (n,), USD, after execution, at mark.
         share: shape (n,), part of the account's maintenance margin that left with the round's slices.
         keeps: shape (n,), part of a slice's remaining equity that stays with the account.
-        notional: shape (n,), USD, executed.
-        fee_rate: liquidation fee, share of notional.
+        asked: shape (n,), USD, liquidation fee that the exchange would charge.
     """
     positive = share * np.maximum(equity, 0.0)
-    fee = np.minimum(fee_rate * notional, positive)
+    fee = np.minimum(asked, positive)
     return Outcome(fee, (1.0 - keeps) * (positive - fee), share * np.maximum(-equity, 0.0))
 
 

@@ -1,9 +1,10 @@
 """A round of liquidation: which slices, who takes them, and what they leave."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from experiments.twin import accrual, deleveraging, waterfall
+from experiments.twin import accrual, deleveraging, fees, waterfall
 from experiments.twin.accounts import CENT, TIE, Account
 from experiments.twin.market import FULL
 
@@ -19,6 +20,7 @@ class Case:
         held: contracts by market at the round's start; equity: USD then.
         shares: each market's part of its maintenance margin.
         fraction: part of each position to close; keeps: part of what a slice leaves that stays with the account.
+        required: USD, its maintenance margin at the round's start, by market.
         bankrupt: whether equity is below zero, by more than rounding: exactly zero is not a default.
     """
 
@@ -29,6 +31,7 @@ class Case:
     fraction: float
     keeps: float
     bankrupt: bool
+    required: list[float]
 
 
 @dataclass
@@ -88,7 +91,7 @@ def one_round(exchange: "Exchange", breached: list[Account]) -> None:
                 market.restore(snapshot)
             exhausted(exchange, cases, short, excluded)
             return
-    commit(exchange, cases, sides)
+    commit(exchange, cases, sides, excluded)
     if deleverages:
         close_stranded(exchange, cases)
 
@@ -131,7 +134,7 @@ def make_case(exchange: "Exchange", account: Account) -> Case:
     weights = maintenance if required > 0.0 else [1.0] * len(maintenance)
     shares = [weight / sum(weights) for weight in weights]
     bankrupt = account.cash < -TIE * account.notional - CENT
-    return Case(account, list(account.position), account.cash, shares, fraction, keeps, bankrupt)
+    return Case(account, list(account.position), account.cash, shares, fraction, keeps, bankrupt, maintenance)
 
 
 # -- who takes it -------------------------------------------------------------------------------------------------------------------
@@ -213,18 +216,22 @@ def projected(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> lis
     return waterfall.by_claimant(exchange, deficits)
 
 
-def commit(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> None:
+def commit(exchange: "Exchange", cases: list[Case], sides: list[Side], excluded: set[Account]) -> None:
     """Books the executed slices with bankruptcy-price accounting: fee, surplus, deficit of each account; then the waterfall."""
-    executed, taken_over = ({id(case): 0.0 for case in cases} for _ in range(2))
-    left = {id(case): [0.0] * len(exchange.markets) for case in cases}
+    none = [0.0] * len(exchange.markets)
+    load = backlog_over_capacity(exchange, cases, excluded)
+    executed = {id(case): fees.Executed(list(none), list(none)) for case in cases}
+    taken_over = {id(case): 0.0 for case in cases}
+    left = {id(case): list(none) for case in cases}
     for side in sides:
         mark = exchange.marks[side.market]
-        for case in cases:
-            closed = side.closes(case)
-            if closed:
-                case.account.trade(side.market, -closed, side.price)
-                size = abs(closed) * mark
-                executed[id(case)] += size
+        closed = [(case, side.closes(case)) for case in cases]
+        all_of_it = sum(abs(contracts) * mark for _, contracts in closed)
+        for case, contracts in closed:
+            if contracts:
+                case.account.trade(side.market, -contracts, side.price)
+                size = abs(contracts) * mark
+                executed[id(case)].add(exchange, side, size, all_of_it)
                 taken_over[id(case)] += size * side.taken / side.filled
                 left[id(case)][side.market] += case.shares[side.market] * case.fraction * side.ratio
                 exchange.liquidated += size
@@ -232,14 +239,21 @@ def commit(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> None:
             taker.trade(side.market, side.sign * contracts, price)
     deficits = []
     for case in cases:
-        deficit = settle_slices(exchange, case, executed[id(case)], left[id(case)])
+        deficit = settle_slices(exchange, case, executed[id(case)], left[id(case)], load)
         if deficit > 0.0:
-            by_fund = taken_over[id(case)] / executed[id(case)]
+            by_fund = taken_over[id(case)] / executed[id(case)].total
             deficits.append(waterfall.Deficit(case.account, deficit, left[id(case)], by_fund))
     waterfall.cover(exchange, deficits, "draw_execution")
 
 
-def settle_slices(exchange: "Exchange", case: Case, executed: float, left: list[float]) -> float:
+def backlog_over_capacity(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> float:
+    """What the round was to execute over what liquidators would take, both USD."""
+    backlog = sum(abs(held) * mark * case.fraction for case in cases for held, mark in zip(case.held, exchange.marks, strict=True))
+    capacity = sum(one.capacity(exchange.liquidator_rules, able=exchange.able(one, excluded)) for one in exchange.liquidators)
+    return backlog / capacity if capacity > 0.0 else math.inf
+
+
+def settle_slices(exchange: "Exchange", case: Case, executed: fees.Executed, left: list[float], load: float) -> float:
     """Slices have the part of the account's equity that they have of its maintenance margin; at their bankruptcy price it is used up.
 
     The fee is at most what they leave; of the rest the exchange takes what the account does not keep. `left`: that part, by market.
@@ -249,10 +263,11 @@ def settle_slices(exchange: "Exchange", case: Case, executed: float, left: list[
     share = 1.0 if account.flat else min(sum(left), 1.0)
     leaves = share * max(account.cash, 0.0)
     deficit = share * max(-account.cash, 0.0)
-    fee = min(exchange.rules.fees.liquidation * executed, leaves)
+    usd, bounty = fees.asked(exchange, case, executed, share, leaves, load)
+    fee = min(usd, leaves)
     surplus = (1.0 - case.keeps) * (leaves - fee)
     account.cash -= fee + surplus
-    accrual.share_out(exchange, "liquidation_fee", "liquidation_fees", fee, left)
+    accrual.share_out(exchange, "liquidation_fee", "liquidation_fees", fees.pay_bounty(fee, bounty, executed), left)
     accrual.share_out(exchange, "surplus", "surplus", surplus, left)
     return deficit
 
@@ -264,7 +279,7 @@ def exhausted(exchange: "Exchange", cases: list[Case], short: set[int], excluded
     bankrupt = [case for case in cases if case.bankrupt and any(homes[at] in short for at, share in enumerate(case.shares) if share > 0.0)]
     usual = [case for case in cases if case not in bankrupt]
     if usual:
-        commit(exchange, usual, route(exchange, usual, excluded))
+        commit(exchange, usual, route(exchange, usual, excluded), excluded)
         close_stranded(exchange, usual)
     if any(not case.account.flat for case in bankrupt) and not exchange.insolvent:
         deleveraging.deleverage(exchange, bankrupt, excluded)

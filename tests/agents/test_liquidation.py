@@ -43,7 +43,7 @@ def test_bitmex_closes_everything_and_keeps_what_is_left() -> None:
 
 
 def settled(equity, share=1.0, keeps=0.0, notional=10_000.0, rate=0.005) -> tuple[float, float, float]:
-    outcome = settle(of(equity), of(share), of(keeps), of(notional), rate)
+    outcome = settle(of(equity), of(share), of(keeps), rate * of(notional))
     return outcome.fee.item(), outcome.surplus.item(), outcome.deficit.item()
 
 

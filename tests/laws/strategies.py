@@ -123,6 +123,30 @@ liquidations = st.one_of(
     st.builds(lambda keeps: {"type": "full", "keeps": keeps}, rates(0.0, 1.0)),
 )
 
+fees = st.one_of(
+    rates(0.0, 0.1),
+    st.builds(lambda rate, bounty: {"type": "flat", "rate": rate, "bounty": bounty}, rates(0.0, 0.1), rates(0.0, 1.0)),
+    st.builds(
+        lambda kind, share, bounty: {"type": kind, "share": share, "bounty": bounty},
+        st.sampled_from(["margin_share", "remaining_equity"]),
+        rates(0.0, 1.0),
+        rates(0.0, 1.0),
+    ),
+    st.builds(
+        lambda liquidator, largest: {"type": "headroom", "liquidator": liquidator, "largest": largest}, rates(0.0, 0.1), rates(0.0, 0.1)
+    ),
+    st.builds(
+        lambda least, largest, a, d, k: {
+            "type": "adaptive", "base": 5e-3, "least": 1e-3 * least, "largest": largest, "shortage": a, "crowding": d, "bounty_slope": k,
+        },
+        st.sampled_from([0.0, 1.0]),
+        rates(1e-3, 0.1),
+        rates(0.0, 10.0),
+        rates(0.0, 2.0),
+        rates(0.0, 2.0),
+    ),
+)  # fmt: skip
+
 choices = st.one_of(
     st.builds(lambda score: {"type": "queue", "score": score}, st.sampled_from(["bitmex", "binance", "hyperliquid", "profit_leverage"])),
     st.builds(lambda by: {"type": "pro_rata", "by": by}, st.sampled_from(["contracts", "equity", "profit"])),
@@ -268,7 +292,7 @@ def clearinghouses(draw: st.DrawFn) -> Block:
         "pools": divided,
         "fund": draw(usd(1e9)),
         "capital": draw(usd(1e9)),
-        "fees": {"taker": taker, "maker": draw(rates(-taker, 0.01)), "liquidation": draw(rates(0.0, 0.1))},
+        "fees": {"taker": taker, "maker": draw(rates(-taker, 0.01)), "liquidation": draw(fees)},
         "margin": draw(margins),
         "liquidation": draw(liquidations),
         "rounds": draw(st.integers(1, 6)),

@@ -46,6 +46,29 @@ def test_shorts_are_bought_back_above_the_mark_from_liquidators_and_longs_sold_b
         assert one.equity(A, FUND) == pytest.approx([0.0, 40.0 - 0.1 * mark], abs=1e-9)
 
 
+def test_a_bounty_is_paid_for_what_liquidators_take_and_the_rest_of_the_fee_is_the_fund_s() -> None:
+    # Ten at 94 leave 40; the liquidator takes four of them. 2 % of 940 are 18.8, of which it has half of its 40 %: 3.76; 21.2 are surplus.
+    order = {"order": ["liquidators", "book"]}
+    one = handmade([100.0], liquidator=18.8, discount=0.0, route=order, fees={"liquidation": {"type": "flat", "rate": 0.02, "bounty": 0.5}})
+    one.position(A, MAKER, 10.0, 100.0)
+    one.move(94.0)
+    assert one.held(LIQUIDATOR) == pytest.approx([4.0])
+    assert one.equity(LIQUIDATOR) == pytest.approx([18.8 + 3.76])
+    assert one.statement[Flow.LIQUIDATION_FEE] == pytest.approx(18.8 - 3.76)
+    assert one.venue.tally.bounties == pytest.approx(3.76)
+
+
+def test_the_adaptive_fee_follows_measured_volatility_and_not_a_jump_that_it_has_not_seen_yet() -> None:
+    # 10 % of margin is asked, 10 % is left after the jump through nothing: at the reference volatility the fee is the base, 1 % of 900.
+    fee = {"type": "adaptive", "base": 0.01, "reference": 0.5, "largest": 0.1, "shortage": 0.0}
+    for measured, rate in ((0.5, 0.01), (2.0, 0.08)):
+        one = handmade([200.0], fees={"liquidation": fee}, margin={"type": "fixed_leverage", "initial": 0.2, "maintenance": 0.2})
+        one.venue.market.volatility[:] = measured
+        one.position(A, MAKER, 10.0, 100.0)
+        one.move(90.0)
+        assert one.statement[Flow.LIQUIDATION_FEE] == pytest.approx(rate * 900.0)
+
+
 def test_longs_and_shorts_of_one_market_are_liquidated_in_one_round_without_meeting() -> None:
     # The long has 1 left of 101 at 90; the short, from which money is taken, 10 of 250. Each sells or buys 900 USD in the deep book.
     one = handmade([101.0, 150.0], rounds=1, fees={"liquidation": 0.0})

@@ -143,6 +143,23 @@ def test_severity_and_drawdown_agree(change: dict[str, Any]) -> None:
     assert borne["deleveraging"] > 0.0
 
 
+FEES: list[dict[str, Any]] = [
+    {"type": "flat", "rate": 0.02, "bounty": 0.6},
+    {"type": "margin_share", "bounty": 0.5},
+    {"type": "remaining_equity"},
+    {"type": "headroom"},
+    {"type": "adaptive"},
+    {"type": "adaptive", "crowding": 0.5, "crowding_exponent": 0.7, "bounty_slope": 0.3, "least": 1e-3, "largest": 0.1},
+]
+
+
+@pytest.mark.parametrize("fee", FEES, ids=lambda fee: fee["type"])
+@pytest.mark.parametrize("order", [["liquidators", "book"], ["book", "liquidators", "takeover"]], ids=["liquidators first", "book first"])
+def test_every_liquidation_fee_agrees(fee: dict[str, Any], order: list[str]) -> None:
+    house = {"fees": {"liquidation": fee}, "route": {"order": order}, "accrual": [{"type": "liquidation_fees"}, {"type": "surplus"}]}
+    assert sum(losses(world(move=(-0.3, -0.4, -0.5), lasts=3.0, house=house)).values()) > 0.0
+
+
 WATERFALLS = {
     "claims alone": [WRITE_DOWN],
     "half the fund, then claims": [{"type": "fund", "share": 0.5}, WRITE_DOWN],
@@ -442,7 +459,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "fees": {
             "taker": 5e-4,
             "maker": draw(st.sampled_from([-1e-4, 0.0, 2e-4])),
-            "liquidation": draw(st.sampled_from([0.0, 5e-3, 0.05])),
+            "liquidation": draw(st.sampled_from([0.0, 5e-3, 0.05, *FEES])),
         },
         "margin": draw(margins()),
         "liquidation": liquidation,
