@@ -124,6 +124,7 @@ _PER_POOL: Final = (
 
 _ACTIONS: Final = (
     ("levy_factor", "1", "factor on levies because the fund is short of its target", "mean"),
+    ("margin_factor", "1", "factor on initial margin because the fund is short of its target", "mean"),
     ("recapitalised", "USD", "paid into the fund by the exchange's owners because it is short of its target", "sum"),
     ("capped", "0/1", "whether orders may only reduce positions in the coming step", "mean"),
     ("suspended", "0/1", "whether no orders are taken in the coming step", "mean"),
@@ -168,7 +169,7 @@ def _by_pool(venue: "Venue") -> list[float]:
 def _actions(venue: "Venue") -> list[float]:
     """The outputs in the order of `_ACTIONS`; nothing if there are no adequacy rules."""
     action = venue.action
-    return [action.levies, float(venue.recapitalised.sum()), action.capped, action.suspended] if venue.adequacy else []
+    return [action.levies, action.initial, float(venue.recapitalised.sum()), action.capped, action.suspended] if venue.adequacy else []
 
 
 def _residual(venue: "Venue") -> float:

@@ -201,11 +201,11 @@ class Venue:
         """Margin of accounts with these positions, (M, n) each, at these marks, (M,)."""
         view = self.margined(position, exposure, marks)
         margin, self.states["margin"] = self.margin.rule(view, self.states["margin"], self.rng)
-        return margin
+        return margin.times(self.action.initial, self.action.maintenance)
 
     def ceiling(self, position: Floats, exposure: Floats, marks: Floats) -> Floats:
         """Shape (n,): the most maintenance margin of accounts with these positions, (M, n) each, while marks are at most these, (M,)."""
-        return self.margin.ceiling(self.margined(position, exposure, marks), self.states["margin"])
+        return self.margin.ceiling(self.margined(position, exposure, marks), self.states["margin"]) * self.action.maintenance
 
     def learn(self, moved: Floats, hours: float) -> None:
         """Close of a step in which indices moved by `moved`, (M,), log: open interest is noted, and the margin rule learns."""
@@ -228,6 +228,7 @@ class Venue:
         first = ledger.house
         cash, position, exposure = ledger.cash[first:], ledger.position[:, first:], ledger.exposure[:, first:]
         rate, limit = self.margin.flat_region(self.margined(position[:, :0], exposure[:, :0], high), self.states["margin"])
+        rate = rate * self.action.maintenance
         slack = cash + 0.5 * (low + high) @ position - (0.5 * (high - low) + rate * high) @ exposure
         flagged = slack < 0.0
         finite = np.isfinite(limit)

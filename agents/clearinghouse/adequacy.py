@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agents.families import Family, Rule, RuleParameters
 
@@ -28,12 +28,15 @@ class Action:
         levies: factor on what the fund takes, at least 1; shares are at most 1 all the same.
         recapitalisation: USD that the exchange's owners pay into the fund, at once.
         capped: whether orders may only reduce positions; suspended: whether there is no trading at all.
+        initial, maintenance: factors on margin, at least 1.
     """
 
     levies: float = 1.0
     recapitalisation: float = 0.0
     capped: bool = False
     suspended: bool = False
+    initial: float = 1.0
+    maintenance: float = 1.0
 
     def __add__(self, other: "Action") -> "Action":
         return Action(
@@ -41,6 +44,8 @@ class Action:
             self.recapitalisation + other.recapitalisation,
             self.capped or other.capped,
             self.suspended or other.suspended,
+            self.initial * other.initial,
+            self.maintenance * other.maintenance,
         )
 
 
@@ -74,6 +79,34 @@ class RaiseLevies(AdequacyRule):
 
     def rule(self, view: AdequacyView, state: Any, rng: Any) -> tuple[Action, Any]:
         return Action(levies=self.parameters.factor if view.short(self.parameters.below) else 1.0), state
+
+
+@adequacy_rules.member
+class RaiseMargin(AdequacyRule):
+    """Margin is multiplied as long as the fund is short: what opens positions, and if asked for, what keeps them open."""
+
+    name = "raise_margin"
+
+    class Parameters(Threshold):
+        type: Literal["raise_margin"] = "raise_margin"
+        initial: float = Field(default=1.5, ge=1, le=10, description="on initial margin (our choice)", json_schema_extra={"unit": "1"})
+        maintenance: float = Field(
+            default=1.0,
+            ge=1,
+            le=10,
+            description="on maintenance margin, at most that on initial margin; above 1 it liquidates who was safe before (our choice)",
+            json_schema_extra={"unit": "1"},
+        )
+
+        @model_validator(mode="after")
+        def _ordered(self) -> "RaiseMargin.Parameters":
+            if self.maintenance > self.initial:
+                raise ValueError(f"found maintenance {self.maintenance:g} above initial {self.initial:g}: expected at most that")
+            return self
+
+    def rule(self, view: AdequacyView, state: Any, rng: Any) -> tuple[Action, Any]:
+        p = self.parameters
+        return (Action(initial=p.initial, maintenance=p.maintenance) if view.short(p.below) else Action()), state
 
 
 @adequacy_rules.member

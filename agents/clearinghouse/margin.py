@@ -92,6 +92,12 @@ class Margin(NamedTuple):
     initial: Floats
     by_market: Floats
 
+    def times(self, initial: float, maintenance: float) -> "Margin":
+        """Both margins times factors."""
+        if initial == maintenance == 1.0:
+            return self
+        return Margin(self.initial * initial, self.by_market * maintenance)
+
 
 class MarginRule(Rule):
     """Base of the family. `rule(MarginView, state, rng) -> (Margin, state)`.

@@ -183,4 +183,5 @@ def accounts(eco: Ecosystem) -> Accounts:
     # The rule itself is asked, not the venue: looking must not change what the venue remembers, nor use up its draws.
     view = MarginView(ledger.position[:, rows], notional, ledger.marks, ledger.units)
     margin, _ = eco.venue.margin.rule(view, eco.venue.states["margin"], np.random.default_rng(0))
+    margin = margin.times(eco.venue.action.initial, eco.venue.action.maintenance)
     return Accounts(rows, ledger.equity(rows), notional.sum(axis=0), margin.by_market.sum(axis=0), ledger.status[rows].copy())

@@ -127,7 +127,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             if self.insolvent:
                 market.flow = 0.0
         if inputs is not None:
-            self.depth, self.levies = inputs.depth, inputs.levies
+            self.depth, self.levies, self.margin.factors = inputs.depth, inputs.levies, inputs.margin
             self.luck = inputs.luck or self.rng.random
             for at, (market, volatility) in enumerate(zip(self.markets, inputs.volatility, strict=True)):
                 market.volatility = volatility

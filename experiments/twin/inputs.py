@@ -52,6 +52,7 @@ class Inputs:
         volatility: annualised by market, as the exchange measures it.
         depth: factor on what market makers show, by market.
         levies: what the fund takes, by pool.
+        margin: factors on initial and on maintenance margin, because the fund is short.
         mispricing: log error of the index that contracts are marked by, by market.
         outages: from and until, hours since the run began.
         luck: the exchange's draws in the step, uniform on 0 to 1; its own if None.
@@ -65,6 +66,7 @@ class Inputs:
     volatility: list[float]
     depth: list[float]
     levies: list[Levies] = field(default_factory=list)
+    margin: tuple[float, float] = (1.0, 1.0)
     mispricing: list[float] = field(default_factory=list)
     outages: list[tuple[float, float]] = field(default_factory=list)
     luck: Callable[[], float] | None = None

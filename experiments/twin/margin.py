@@ -24,13 +24,14 @@ class Margin:
     Attributes:
         portfolio: the rule, if it looks at all of an account's markets together.
         interest: open interest at the last close, USD by market, one side.
+        factors: on initial and on maintenance margin, while the fund is short.
     """
 
     def __init__(self, parameters: Any, volatility: list[float]) -> None:
         markets = len(volatility)
         self.parameters = parameters
         self.cap: float | None = getattr(parameters, "leverage_cap", None)
-        self.interest = [0.0] * markets
+        self.interest, self.factors = [0.0] * markets, (1.0, 1.0)
         self.portfolio = Portfolio(parameters, volatility) if parameters.type in PORTFOLIO else None
         self.rates: list[tuple[float, float, float]] = []
         self.initial_brackets: list[Brackets] = []
@@ -66,14 +67,14 @@ class Margin:
     def initial(self, contracts: list[float], marks: list[float]) -> float:
         """USD to open these positions."""
         if self.portfolio is not None:
-            return self.portfolio.initial(contracts, marks)
-        return sum(self._initial(market, held, marks[market]) for market, held in enumerate(contracts) if held)
+            return self.factors[0] * self.portfolio.initial(contracts, marks)
+        return self.factors[0] * sum(self._initial(market, held, marks[market]) for market, held in enumerate(contracts) if held)
 
     def maintenance(self, contracts: list[float], marks: list[float]) -> list[float]:
         """USD by market below which these positions are liquidated."""
         if self.portfolio is not None:
-            return self.portfolio.maintenance(contracts, marks)
-        return [self._maintenance(market, held, marks[market]) for market, held in enumerate(contracts)]
+            return [self.factors[1] * usd for usd in self.portfolio.maintenance(contracts, marks)]
+        return [self.factors[1] * self._maintenance(market, held, marks[market]) for market, held in enumerate(contracts)]
 
     def _initial(self, market: int, contracts: float, mark: float) -> float:
         notional = abs(contracts) * mark

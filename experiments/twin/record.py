@@ -173,6 +173,7 @@ class RecordedEcosystem(Ecosystem):
             volatility,
             self.venue.depth_multiplier.tolist(),
             [Levies(**asdict(one)) for one in levied],
+            (self.venue.action.initial, self.venue.action.maintenance),
             self.venue.market.mispricing.tolist(),
             list(self.venue.halts.windows),
             Streams(self.seed).generator("venue", self.tick).random,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agents.clearinghouse.accrual import Levies
-from agents.clearinghouse.adequacy import Action, AdequacyView, CapOpenInterest, Halt, RaiseLevies, Recapitalise
+from agents.clearinghouse.adequacy import Action, AdequacyView, CapOpenInterest, Halt, RaiseLevies, RaiseMargin, Recapitalise
 from experiments.twin.record import run_both
 from model.ecosystem import Ecosystem
 from model.ledger import Flow
@@ -26,6 +26,7 @@ def world(*rules: dict[str, Any], fund: float = 1e6, target: float = 4e6, **hous
         (RaiseLevies(RaiseLevies.Parameters(below=0.5, factor=3.0)), Action(levies=3.0)),
         (Recapitalise(Recapitalise.Parameters(below=0.5, to=0.8, most=1e9)), Action(recapitalisation=5.0)),
         (Recapitalise(Recapitalise.Parameters(below=0.5, most=2.0)), Action(recapitalisation=2.0)),
+        (RaiseMargin(RaiseMargin.Parameters(below=0.5, initial=3.0, maintenance=2.0)), Action(initial=3.0, maintenance=2.0)),
         (CapOpenInterest(CapOpenInterest.Parameters(below=0.5)), Action(capped=True)),
         (Halt(Halt.Parameters(below=0.5)), Action(suspended=True)),
     ],
@@ -61,6 +62,22 @@ def test_pools_are_filled_up_in_proportion_to_what_they_lack() -> None:
     assert eco.venue.ledger.pools == pytest.approx([1e6, 1e6, 1e6])
 
 
+def test_margin_rises_while_the_fund_is_short_for_who_opens_and_if_asked_for_who_holds() -> None:
+    rules = ([], [{"type": "raise_margin", "initial": 2.0}], [{"type": "raise_margin", "initial": 10.0, "maintenance": 10.0}])
+    plain, opening, both = (Ecosystem(world(*one), rng=3, check_laws=True) for one in rules)
+    # 2 BTC at 60,000 on the tiers of the default venue.
+    held = np.array([[2.0], [0.0], [0.0]])
+    margins = [eco.venue.requirement(held, held, np.array([60_000.0, 3_000.0, 100.0])) for eco in (plain, opening, both)]
+    assert [float(one.initial[0]) / float(margins[0].initial[0]) for one in margins] == pytest.approx([1.0, 2.0, 10.0])
+    assert [float(one.by_market.sum()) / float(margins[0].by_market.sum()) for one in margins] == pytest.approx([1.0, 1.0, 10.0])
+    for eco in (plain, opening, both):
+        eco.run_for(24)
+    assert both.series()["liquidations"].sum() > plain.series()["liquidations"].sum()
+    assert [eco.observation.get("margin_factor") for eco in (plain, opening)] == [None, 2.0]
+    with pytest.raises(ValueError, match=r"found maintenance 2 above initial 1\.5: expected at most that"):
+        RaiseMargin.Parameters(initial=1.5, maintenance=2.0)
+
+
 def test_open_interest_cannot_rise_by_orders_while_it_is_capped() -> None:
     capped, free = (Ecosystem(world(*rules), rng=2, check_laws=True) for rules in ([{"type": "cap_open_interest"}], []))
     before = np.abs(capped.venue.ledger.position).sum()
@@ -84,7 +101,7 @@ def test_a_halt_stops_orders_and_not_liquidations() -> None:
     assert eco.series()["liquidated"].sum() > 0.0
 
 
-@pytest.mark.parametrize("kind", ["raise_levies", "recapitalise", "cap_open_interest", "halt"])
+@pytest.mark.parametrize("kind", ["raise_levies", "raise_margin", "recapitalise", "cap_open_interest", "halt"])
 def test_both_engines_agree_on_what_follows_from_each_action(kind: str) -> None:
     divided = {"by": "market"}
     for _, _, lines in run_both(world({"type": kind, "below": 1.0}, pools=divided), 8, 1):

@@ -274,7 +274,7 @@ sizings = st.one_of(
 
 adequacies = st.builds(
     lambda kind, below: {"type": kind, "below": below},
-    st.sampled_from(["raise_levies", "recapitalise", "cap_open_interest", "halt"]),
+    st.sampled_from(["raise_levies", "raise_margin", "recapitalise", "cap_open_interest", "halt"]),
     rates(0.01, 1.0),
 )
 

@@ -450,6 +450,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     steady = [*levies, {"type": "surplus"}, {"type": "open_interest", "rate": 0.5, "exponent": 1.0, "exposure_exponent": 0.5}]
     seeking = [{"type": "target_seeking", "levies": one} for one in levies]
     actions = [{"type": kind, "below": 0.5} for kind in ("raise_levies", "recapitalise", "cap_open_interest", "halt")]
+    actions.append({"type": "raise_margin", "below": 0.5, "initial": 3.0, "maintenance": draw(st.sampled_from([1.0, 2.0]))})
     house = {
         "adequacy": draw(st.lists(st.sampled_from(actions), max_size=2)),
         "accrual": draw(st.lists(st.sampled_from([*steady, *seeking, {"type": "liquidation_fees"}]), max_size=4)),
