@@ -108,6 +108,18 @@ def test_a_hedger_buys_spot_with_what_twice_its_margin_leaves() -> None:
     assert eco.venue.ledger.spot[0, row] == pytest.approx(7_000.0)
 
 
+@pytest.mark.parametrize(("holds", "ends"), [(1_000.0, 3_000.0), (5_000.0, 3_000.0)])
+def test_a_hedger_buys_what_it_lacks_of_its_short_and_sells_what_is_beyond_it(holds: float, ends: float) -> None:
+    eco, row = hedger()
+    ledger = eco.venue.ledger
+    ledger.trade_spot(0, np.array([row]), np.array([holds]), 100.0)
+    short(eco, row, ends)
+    before = float(eco.venue.market.index[0])
+    eco.population.balance_spot(np.array([row]))
+    assert ledger.spot[0, row] == pytest.approx(ends)
+    assert np.sign(eco.venue.market.index[0] - before) == np.sign(ends - holds), "its trade moves the index"
+
+
 def test_a_hedgers_spot_is_its_own_when_it_decides_whether_to_pay_in() -> None:
     # 0.3m on the account and 0.7m in spot is all of its stake; without the spot it would have lost more than half and pay in.
     eco, row = hedger()
