@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -100,8 +101,10 @@ def varied(study: "Study", measure: Measure, table: pd.DataFrame, column: str) -
         if others:
             axis.set_title(", ".join(f"{d.words(f.name)} {_value(f, value)}" for f, value in zip(others, values, strict=True)))
         by = lines.name if lines else "arm"
-        for at, (name, line) in enumerate(cell.groupby(by, sort=False)):
-            _draw_line(axis, across, line.sort_values(across.name), column, scaled, at, str(_value(lines, name) if lines else name))
+        each = cell.groupby(by, sort=False)
+        for at, (name, line) in enumerate(each):
+            label = str(_value(lines, name) if lines else name)
+            _draw_line(axis, across, line.sort_values(across.name), column, scaled, at, label, len(each))
         _finish(axis, across, measure, scaled, column, table)
     if lines or len(arms) > 1:
         _legend(axes[min(len(cells), COLUMNS) - 1], d.words(lines.name) if lines else "arm")
@@ -116,7 +119,7 @@ def _scattered(study: "Study", measure: Measure, table: pd.DataFrame, column: st
     for axis, factor in zip(axes, study.factors, strict=True):
         for at, arm in enumerate(arms):
             part = table[table["arm"] == arm]
-            look: dict[str, Any] = {"marker": MARKERS[at % len(MARKERS)], "color": COLOURS[at % len(COLOURS)], "label": arm}
+            look: dict[str, Any] = {"marker": MARKERS[at % len(MARKERS)], "color": _colours(len(arms))[at], "label": arm}
             axis.scatter(_places(factor, part[factor.name]), part[column] / scaled.divisor, s=7, alpha=0.6, linewidths=0, **look)
         _finish(axis, factor, measure, scaled, column, table)
     if len(arms) > 1:
@@ -124,14 +127,19 @@ def _scattered(study: "Study", measure: Measure, table: pd.DataFrame, column: st
     return figure, {"": table}
 
 
-def _draw_line(axis: Axes, across: Factor, line: pd.DataFrame, column: str, scaled: "_Money", at: int, label: str) -> None:
+def _colours(lines: int) -> Sequence[str]:
+    """A colour a line: the palette as far as it goes, and an even run from dark to light for more lines than that."""
+    return COLOURS if lines <= len(COLOURS) else sns.color_palette("viridis", lines).as_hex()
+
+
+def _draw_line(axis: Axes, across: Factor, line: pd.DataFrame, column: str, scaled: "_Money", at: int, label: str, lines: int) -> None:
     """One line with its intervals, a little beside the others so that bars do not cover each other."""
     x = _places(across, line[across.name])
     aside = (at % 2 * 2 - 1) * ((at + 1) // 2) * 0.012
     ends = float(x.min()), float(x.max())
     x = x * (ends[1] / ends[0]) ** aside if across.scale == "log" else x + aside * max(ends[1] - ends[0], 1.0)
     y, low, high = (line[name].to_numpy(dtype=float) / scaled.divisor for name in (column, "low", "high"))
-    look: dict[str, Any] = {"color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)]}
+    look: dict[str, Any] = {"color": _colours(lines)[at], "marker": MARKERS[at % len(MARKERS)]}
     drawn = "" if across.scale == "choice" else DASHES[at % len(DASHES)]
     axis.plot(x, y, linestyle=drawn, label=label, **look)
     axis.vlines(x, low, high, color=look["color"], linewidth=0.9)
@@ -220,7 +228,7 @@ def openings(study: "Study", measure: Measure, table: pd.DataFrame) -> Drawing:
     scaled = _Money.of(unit, table[["mean", "low", "high"]])
     burn_in = Factor(name="burn_in", path="burn_in", low=0.0, high=float(max(table["burn_in"].max(), 1)), unit="steps left out")
     for at, (arm, line) in enumerate(table.groupby("arm", sort=False)):
-        _draw_line(axis, burn_in, line, "mean", scaled, at, str(arm))
+        _draw_line(axis, burn_in, line, "mean", scaled, at, str(arm), table["arm"].nunique())
     axis.axvline(study.burn_in, color=BLACK, linestyle=DASHES[2], linewidth=0.8, zorder=0, label="the study's")
     _from_zero(axis, table[["mean", "low", "high"]] / scaled.divisor, measure.binary)
     axis.set_xlabel("Burn-in (steps left out)")
@@ -293,7 +301,7 @@ def settling(study: "Study", table: pd.DataFrame) -> Drawing:
     for axis, ((output, arm), part) in zip(axes, panels, strict=True):
         axis.set_title(d.words(str(output)) + (f", arm {arm}" if many else ""))
         for at, (factor, line) in enumerate(part.groupby("factor", sort=False)):
-            _draw_line(axis, base, line, "index", _Money(1.0, "index"), at, d.words(str(factor)))
+            _draw_line(axis, base, line, "index", _Money(1.0, "index"), at, d.words(str(factor)), part["factor"].nunique())
         _across(axis, base, part["base_points"])
         axis.axhline(0.0, color=BLACK, linewidth=0.6, zorder=0)
         axis.set_ylabel("Total index")
