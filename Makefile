@@ -1,6 +1,6 @@
 # Needs a Python (3.12 or newer), its pip, and make; everything else goes into this folder's own .venv.
 # Another interpreter: make test PYTHON=/path/to/python
-.PHONY: help demo test lint validate mutations bench picture clean environment
+.PHONY: help demo test lint validate mutations reference bench picture clean environment
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 unexport PYTHONHOME PYTHONPATH
@@ -34,6 +34,9 @@ validate: environment ## the slow statistical tests
 
 mutations: environment ## break the engine in listed ways, one at a time; each must be noticed (some ten minutes)
 	@.venv/bin/python -m experiments.mutations --workers 2
+
+reference: environment ## run the shipped studies anew and compare with results/reference (an hour); one: make reference STUDY=fund-size
+	@.venv/bin/python -m experiments.reference $(STUDY)
 
 bench: environment ## time a step in account-steps per second
 	@.venv/bin/backstop bench

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator, ScalarFormatter
 
@@ -129,7 +130,7 @@ def _scattered(study: "Study", measure: Measure, table: pd.DataFrame, column: st
 
 def _colours(lines: int) -> Sequence[str]:
     """A colour a line: the palette as far as it goes, and an even run from dark to light for more lines than that."""
-    return COLOURS if lines <= len(COLOURS) else sns.color_palette("viridis", lines).as_hex()
+    return COLOURS if lines <= len(COLOURS) else [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0.05, 0.9, lines))]
 
 
 def _draw_line(axis: Axes, across: Factor, line: pd.DataFrame, column: str, scaled: "_Money", at: int, label: str, lines: int) -> None:
