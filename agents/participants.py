@@ -25,6 +25,7 @@ class World(Protocol):
     """What a participant needs of the model."""
 
     names: tuple[str, ...]
+    assets: tuple[str, ...]
 
     @property
     def accounts(self) -> Accounts: ...
@@ -73,7 +74,7 @@ class Participant(mesa.Agent[Any]):
     def spot(self) -> dict[str, float]:
         """Units of the underlying by market."""
         world = self._world
-        return dict(zip(world.names, world.accounts.spot[:, self.row].tolist(), strict=True))
+        return dict(zip(world.assets, world.accounts.spot[:, self.row].tolist(), strict=True))
 
     @property
     def notional(self) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from agents.contracts import Contracts
 from agents.demand import DemandParameters
 from agents.families import Family, Parameters, Rule, RuleParameters
 
@@ -23,11 +24,12 @@ class TraderView:
     """What n acting traders see.
 
     Attributes:
-        misalignment: shape (M,), log of mark over fundamental value.
-        trend: shape (M,), log return of the last day, exponentially weighted.
-        funding: shape (M,), what shorts earn, annualised.
-        daily: shape (M,), daily volatility.
-        luck: shape (M, n), standard normal draws of each trader's own.
+        misalignment: shape (A,), log of the perpetual's mark over fundamental value.
+        trend: shape (A,), log return of the last day, exponentially weighted.
+        funding: shape (A,), what shorts earn, annualised; of several contracts on an underlying, the best.
+        daily: shape (A,), daily volatility.
+        luck: shape (A, n), standard normal draws of each trader's own.
+        contracts: what can be traded if it is not perpetuals alone.
     """
 
     misalignment: Floats
@@ -35,6 +37,7 @@ class TraderView:
     funding: Floats
     daily: Floats
     luck: Floats
+    contracts: Contracts | None = None
 
 
 class StrategyParameters(RuleParameters):
@@ -46,15 +49,19 @@ class StrategyParameters(RuleParameters):
 
 
 class Strategy(Rule):
-    """Base of the family. `rule(TraderView, state, rng) -> (stance (M, n) in [-1, 1], state)`.
+    """Base of the family. `rule(TraderView, state, rng) -> (stance (A, n) in [-1, 1], state)`.
 
     Attributes:
         speculates: whether traders switch between this strategy and the others that do.
-        hedges: whether a short position is matched by spot.
+        hedges: whether short positions and long puts are matched by spot.
+        chooses: whether stances are in contracts, (M, n); otherwise they are in underlyings and divided over perpetual and futures.
+        neutral: whether the perpetual is held against the options' deltas.
     """
 
     speculates: ClassVar[bool] = False
     hedges: ClassVar[bool] = False
+    chooses: ClassVar[bool] = False
+    neutral: ClassVar[bool] = False
 
     def rule(self, view: TraderView, state: Any, rng: Any) -> tuple[Floats, Any]:
         raise NotImplementedError
@@ -151,6 +158,113 @@ class Hedger(Strategy):
         p = self.parameters
         stance = -np.clip((view.funding - p.hurdle) / p.saturation, 0.0, 1.0)
         return np.broadcast_to(stance[:, None], view.luck.shape), state
+
+
+class OptionStrategy(Strategy):
+    """Base of the strategies that trade options. A member writes `stances`, (M, n), of what is listed."""
+
+    chooses = True
+
+    def stances(self, view: TraderView, contracts: Contracts) -> Floats:
+        """Shape (M, n)."""
+        raise NotImplementedError
+
+    def rule(self, view: TraderView, state: Any, rng: Any) -> tuple[Floats, Any]:
+        if view.contracts is None:
+            return np.zeros_like(view.luck), state
+        return self.stances(view, view.contracts), state
+
+
+@strategy_rules.member
+class Protected(OptionStrategy):
+    """Holds the underlying, as much of it as it holds puts on: the fall is insured, as far as the premium does not exceed a budget."""
+
+    name = "protected"
+    hedges = True
+
+    class Parameters(StrategyParameters):
+        type: Literal["protected"] = "protected"
+        budget: float = Field(
+            default=0.04,
+            gt=0,
+            le=1,
+            description="premium for thirty days, over what is insured, up to which everything is insured (our choice)",
+            json_schema_extra={"unit": "1"},
+        )
+
+    def stances(self, view: TraderView, contracts: Contracts) -> Floats:
+        monthly = contracts.price * (30.0 / np.maximum(contracts.days, 1.0))
+        affordable = np.minimum(self.parameters.budget / np.maximum(monthly, 1e-9), 1.0)
+        stance = contracts.each(contracts.put) * affordable
+        return np.broadcast_to(stance[:, None], (stance.size, view.luck.shape[1]))
+
+
+@strategy_rules.member
+class CallBuyer(OptionStrategy):
+    """Seeks leverage that cannot be liquidated: buys calls, the more of them the more prices have risen in units of daily volatility."""
+
+    name = "call_buyer"
+
+    class Parameters(StrategyParameters):
+        type: Literal["call_buyer"] = "call_buyer"
+        bias: float = Field(default=0.1, ge=-1, le=1, description="stance without a trend (our choice)", json_schema_extra={"unit": "1"})
+        reaction: float = Field(
+            default=0.15,
+            ge=0,
+            description="stance for each daily standard deviation of trend (our choice)",
+            json_schema_extra={"unit": "1"},
+        )
+        noise: float = Field(
+            default=0.3, ge=0, description="standard deviation of a trader's own view (our choice)", json_schema_extra={"unit": "1"}
+        )
+
+    def stances(self, view: TraderView, contracts: Contracts) -> Floats:
+        p = self.parameters
+        signal = np.where(view.daily > 0, view.trend / np.maximum(view.daily, 1e-12), 0.0)
+        wanted = np.clip((p.bias + p.reaction * signal)[:, None] + p.noise * view.luck, 0.0, 1.0)
+        stances: Floats = contracts.each(contracts.call)[:, None] * wanted[contracts.asset]
+        return stances
+
+
+@strategy_rules.member
+class VolatilitySeller(OptionStrategy):
+    """Sells options while they imply more volatility than is realised, the variance premium, and hedges their deltas in the perpetual.
+
+    Its hedges are market orders: short of options, it buys when prices rise and sells when they fall.
+    """
+
+    name = "volatility_seller"
+    neutral = True
+
+    class Parameters(StrategyParameters):
+        type: Literal["volatility_seller"] = "volatility_seller"
+        hurdle: float = Field(
+            default=0.0,
+            ge=-0.5,
+            le=2,
+            description="implied over realised volatility, less one, at which selling starts to pay (our choice)",
+            json_schema_extra={"unit": "1"},
+        )
+        saturation: float = Field(
+            default=0.5,
+            gt=0,
+            description="excess over the hurdle at which all capital is in (our choice)",
+            json_schema_extra={"unit": "1"},
+        )
+        least: float = Field(
+            default=0.001,
+            ge=0,
+            le=1,
+            description="price over notional below which there is nothing left to earn, and options are bought back (our choice)",
+            json_schema_extra={"unit": "1"},
+        )
+
+    def stances(self, view: TraderView, contracts: Contracts) -> Floats:
+        p = self.parameters
+        option = contracts.call | contracts.put
+        wanted = np.clip((contracts.richness - 1.0 - p.hurdle) / p.saturation, 0.0, 1.0) * (contracts.price > p.least)
+        stance = -contracts.each(option) * wanted
+        return np.broadcast_to(stance[:, None], (stance.size, view.luck.shape[1]))
 
 
 class TraderGroup(Parameters):
@@ -282,6 +396,15 @@ class TraderParameters(Parameters):
     demand: Annotated[DemandParameters, Field(description="how volume and leverage respond to fees, levies and margin")] = (
         DemandParameters()
     )
+    carry_tolerance: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=10,
+            description="excess carry that moves the odds between perpetual and future by a factor of e (our choice)",
+            json_schema_extra={"unit": "per year"},
+        ),
+    ] = 0.25
     attractiveness_bias: Annotated[
         float, Field(description="alpha_0 of switching", json_schema_extra={"unit": "1", "source": "Franke & Westerhoff 2012, DCA-HPM"})
     ] = -0.327

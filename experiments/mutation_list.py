@@ -83,7 +83,7 @@ MUTATIONS: Final = (
         "stale_mark",
         "A step leaves the ledger at the marks before it.",
         "model/clearing.py",
-        "venue.ledger.mark(venue.market.marks)",
+        "venue.ledger.mark(venue.market.marks, venue.fix())",
         "venue.market.marks.sum()",
         ("tests/model/test_clearing.py",),
     ),

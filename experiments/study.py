@@ -393,7 +393,7 @@ def resolved(study: Study) -> Study:
     """
     study = study.model_copy(update={"base": study.base if isinstance(study.base, Scenario) else shipped.load(study.base)})
     scenario = study.scenario
-    declared = {output.name: output.unit for output in observables([asset.name for asset in scenario.assets])}
+    declared = {output.name: output.unit for output in observables(scenario.markets)}
     unknown = [output.of for output in study.outputs if output.of not in declared]
     if unknown:
         raise ScenarioError(

@@ -216,7 +216,7 @@ def _worlds(parts: _Parts, where: Callable[[Place], str]) -> list[str]:
         for name, arm in parts.arms.items()
     }
     for at, output in parts.outputs.items():
-        known = [observable.name for observable in observables([asset.name for asset in world.assets])]
+        known = [observable.name for observable in observables(world.markets)]
         if output.of not in known:
             expected = f"a declared output{did_you_mean(output.of, known)}"
             faults.append(fault(where(("outputs", at, "of")), None, f"outputs.{at}.of", repr(output.of), expected))

@@ -64,6 +64,8 @@ class Walk:
         holding = bool(ledger.exposure[:, funds].any())
         if not rows.size and not holding and (ledger.cash[funds] >= 0.0).all():
             return increments
+        if venue.fixing is not None:  # what options need must be asked where they stand
+            return 0
         cash, position, exposure, status = ledger.cash[rows], ledger.position[:, rows], ledger.exposure[:, rows], ledger.status[rows]
         if ((cash < -DUST) & ~exposure.any(axis=0)).any() or (status == Status.CLOSING).any():
             return 0
@@ -98,8 +100,8 @@ class Walk:
         marks = venue.market.advance(self.path.dlog[:, k], float(self.path.hours[k]))
         if k < self.first or not venue.is_open():
             return
-        self.walked.ledger.mark(marks)
-        self.walked.ledger.revalue(venue.market.index)
+        self.walked.ledger.mark(marks, venue.fix())
+        self.walked.ledger.revalue(venue.market.underlying)
         self._rescreen(marks)
         if self.stopped[k]:
             return
@@ -128,8 +130,8 @@ class Walk:
             venue.market.adopt(self._undisturbed)
         else:
             self.walked.write_back()
-        venue.ledger.mark(venue.market.marks)
-        venue.ledger.revalue(venue.market.index)
+        venue.ledger.mark(venue.market.marks, venue.fix())
+        venue.ledger.revalue(venue.market.underlying)
         venue.events.increment = venue.events.round = -1
 
     def settle_flat(self) -> None:
@@ -159,11 +161,11 @@ class Walk:
         rows = np.flatnonzero(breached & (part.spot > 0.0).any(axis=0) & (part.status == Status.ACTIVE))
         if not rows.size:
             return False
-        index = market.index
+        index = market.underlying
         value = part.spot[:, rows] * index[:, None]
         needed = np.maximum(2.0 * margin[:, rows].sum(axis=0) - equity[rows], 0.0)
         share = np.minimum(needed / value.sum(axis=0), 1.0)
-        for asset in range(part.markets):
+        for asset in range(part.assets):
             sold = part.spot[asset, rows] * share
             if sold.any():
                 part.trade_spot(asset, rows, -sold, float(index[asset]))

@@ -59,7 +59,7 @@ class Deleverager:
     def _above_mark(self, market: int, price: str, rows: Rows) -> Floats:
         """Shape (n,): USD by which a market's positions are worth more at `price`, mark or index, than at mark."""
         part = self.walked.ledger
-        gap = float(self.venue.market.index[market] - part.marks[market]) if price == "index" else 0.0
+        gap = float(self.venue.market.index[market] * self.venue.market.fair_of(market) - part.marks[market]) if price == "index" else 0.0
         above: Floats = gap * part.position[market, rows]
         return above
 

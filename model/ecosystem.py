@@ -19,6 +19,8 @@ from model.credit import Credit, Outcome, by_rank
 from model.deferred import settle_outstanding
 from model.errors import LawViolation
 from model.events import Events
+from model.expiry import settle_expired
+from model.instruments import Instruments
 from model.ledger import FUND, OUTSIDE, TREASURY, Flow
 from model.market import Market
 from model.news import NewsSource
@@ -82,10 +84,14 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.check_laws = check_laws
         self.hours_per_step = self.world.hours_per_step
         self.tick = 0
-        self.names = tuple(asset.name for asset in self.world.assets)
+        self.assets = tuple(asset.name for asset in self.world.assets)
+        self.names = self.world.markets
+        options = {one.asset for one in self.world.venues[0].instruments if one.type in {"call", "put"}}
+        self.quoted = tuple(asset for asset in self.assets if asset in options)
         pools = Pools.of(self.world.venues[0].clearinghouse.pools, self.names)
         self.outputs = [
-            output.name for output in observables(self.names, pools.names, acts=bool(self.world.venues[0].clearinghouse.adequacy))
+            output.name
+            for output in observables(self.names, pools.names, acts=bool(self.world.venues[0].clearinghouse.adequacy), quoted=self.quoted)
         ]
         self._streams = Streams(self.seed)
         self.news = NewsSource(self.world.news, self.world.assets, self._streams, self.hours_per_step)
@@ -95,11 +101,11 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self._open_credit()
         self.venue.announce_levies(self.hours_per_step)  # traders look at what a position costs before they open it
         self.population = Population(
-            self.world.traders, self.venue, self._streams, self.names, self.world.spread(self.world.traders.markets)
+            self.world.traders, self.venue, self._streams, self.assets, self.world.spread(self.world.traders.markets)
         )
         self.defaults = Outcome()
-        self._trend: Floats = np.zeros(len(self.names))
-        self._funding_trend: Floats = np.zeros(len(self.names))
+        self._trend: Floats = np.zeros(len(self.assets))
+        self._funding_trend: Floats = np.zeros(len(self.assets))
         self._value: Floats = self.news.log_value.copy()
         self._log_index: Floats = self.venue.market.log_index.copy()
         self._create_agents(0)
@@ -126,7 +132,13 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         prices = np.exp(self.news.log_value)
         if world.news.type == "replay":
             block = block.model_copy(update={"market": block.market.model_copy(update={"pass_through": 0.0})})
-        market = Market(block.market, prices, depth, self.news.volatility)
+        volatility, listed = self.news.volatility, None
+        if block.instruments:
+            listed = Instruments(block.contracts(self.assets), self.assets, block.surface)
+            listed.list_series(~np.isinf(listed.settlement_hours) & (np.arange(len(self.names)) >= len(self.assets)), 0.0, prices)
+            prices, volatility = prices[listed.asset], volatility[listed.asset]
+            depth = depth[listed.asset] * np.array([one.depth if one.type != "perpetual" else 1.0 for one in listed.terms])
+        market = Market(block.market, prices, depth, volatility, listed)
         self.venue = Venue(block.name, block.clearinghouse, block.market_makers, block.liquidators, market, self.events, self.names)
         ledger = self.venue.ledger
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, FUND, block.clearinghouse.fund)
@@ -168,6 +180,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             self._trade(orders if not self.venue.halts.orders_stop(self.hours, self.hours_per_step) else self.population.nothing())
         walk([Walk(self.venue, path)])
         if not self.venue.insolvent:
+            settle_expired(self.venue)
+        if not self.venue.insolvent:
             self._fund()
             settle_outstanding(self.venue, self.hours_per_step)
         if not self.venue.insolvent:
@@ -191,26 +205,28 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         path = self.news.next(self.tick)
         self._value = self.news.log_value
         self._log_index = self.venue.market.log_index.copy()
-        venue, count = self.venue, len(self.names)
-        venue.depth_multiplier, venue.market.mispricing = np.ones(count), np.zeros(count)
+        venue, count, asset = self.venue, len(self.assets), self.venue.market.asset
+        venue.depth_multiplier, venue.market.mispricing = np.ones(len(self.names)), np.zeros(len(self.names))
         venue.halts.windows = []
         view = ShockView(self.hours, (self.tick + 1) * self.hours_per_step, count)
         for shock in self.shocks:
             effect, _ = shock.rule(view, None, None)
-            venue.depth_multiplier = venue.depth_multiplier * effect.depth
-            venue.market.mispricing = venue.market.mispricing + effect.mispricing
+            venue.depth_multiplier = venue.depth_multiplier * np.broadcast_to(effect.depth, count)[asset]
+            venue.market.mispricing = venue.market.mispricing + np.broadcast_to(effect.mispricing, count)[asset]
+            venue.market.level = venue.market.level * effect.level
             venue.halts.windows.extend(effect.outages)
             path = path.with_shock(effect.drift, effect.jump)
-        return path
+        return path if venue.market.listed is None else Path(path.dlog[asset], path.hours)
 
     def _decide(self) -> Orders:
         """Traders decide; institutions add what they want to get rid of."""
-        venue, market = self.venue, self.venue.market
-        daily = market.volatility * np.sqrt(24.0 / HOURS_PER_YEAR)
-        misalignment = np.log(np.maximum(market.marks, 1e-300)) - market.mispricing - self._value
-        view = TraderView(
-            misalignment, self._trend, self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step), daily, np.empty((len(self.names), 0))
-        )
+        venue, market, first = self.venue, self.venue.market, slice(len(self.assets))
+        daily = market.volatility[first] * np.sqrt(24.0 / HOURS_PER_YEAR)
+        misalignment = np.log(np.maximum(market.marks[first], 1e-300)) - market.mispricing[first] - self._value
+        funding = self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step)
+        contracts = venue.traded(funding)
+        funding = funding if contracts is None else contracts.best_carry(len(self.assets))
+        view = TraderView(misalignment, self._trend, funding, daily, np.empty((len(self.assets), 0)), contracts)
         orders = self.population.decide(self.tick, self.hours_per_step, view)
         unwinding, quantity = venue.unwinding(self.hours_per_step)
         venue.requote(venue.ledger)
@@ -255,12 +271,14 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         """Signals for the next step, the statement, the outputs, the laws."""
         market = self.venue.market
         moved = market.log_index - self._log_index
-        self._trend += moved - (1.0 - np.exp(-self.hours_per_step / TREND_HOURS)) * self._trend
-        self._funding_trend += (1.0 - np.exp(-self.hours_per_step / FUNDING_HOURS)) * (self.venue.funding - self._funding_trend)
+        first = slice(len(self.assets))
+        self._trend += moved[first] - (1.0 - np.exp(-self.hours_per_step / TREND_HOURS)) * self._trend
+        self._funding_trend += (1.0 - np.exp(-self.hours_per_step / FUNDING_HOURS)) * (self.venue.funding[first] - self._funding_trend)
         fresh = moved**2 * (HOURS_PER_YEAR / self.hours_per_step)
         weight = 1.0 - float(np.exp(-self.hours_per_step / VOLATILITY_HOURS))
         market.volatility = np.sqrt((1.0 - weight) * market.volatility**2 + weight * fresh)
         self.venue.learn(moved, self.hours_per_step)
+        market.learn(self.hours_per_step, self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step))
         self.tick += 1
         self.statement.add(self.venue.ledger.statements, self.venue.ledger.pools)
         self.observation = observe(self)

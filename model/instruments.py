@@ -8,6 +8,7 @@ and options are priced on them without discounting (Black 1976), since collatera
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
@@ -18,6 +19,9 @@ from scipy.special import ndtr
 from agents.clock import HOURS_PER_YEAR
 from agents.families import Parameters
 from model.surface import SurfaceParameters, along_path, total_variance
+
+FADING_HOURS = 24.0
+"""Over its last day a dated contract's mark leaves the book's premium behind, so that it converges to the index (our choice)."""
 
 type Floats = NDArray[np.float64]
 type Integers = NDArray[np.intp]
@@ -58,12 +62,16 @@ class InstrumentParameters(Parameters):
             json_schema_extra={"unit": "h", "source": "Deribit: 30 minutes"},
         ),
     ] = 0.5
+    depth: Annotated[
+        float,
+        Field(gt=0, le=10, description="depth over that of the asset's perpetual (our choice)", json_schema_extra={"unit": "1"}),
+    ] = 0.25
 
     @model_validator(mode="after")
     def _terms(self) -> "InstrumentParameters":
         dated, option = self.type in {"future", "call", "put"}, self.type in {"call", "put"}
         if dated != (self.days is not None):
-            raise ValueError(f"`days` with a {self.type}: expected {'a life in days' if dated else 'none, for it never expires'}")
+            raise ValueError(f"`days` of a {self.type}: expected {'a life in days' if dated else 'none, for it never expires'}")
         if option != (self.moneyness is not None):
             raise ValueError(f"`moneyness` with a {self.type}: expected {'strike over index at listing' if option else 'none'}")
         if dated and self.days is not None and self.settlement_hours > 24.0 * self.days:
@@ -109,11 +117,13 @@ class Moment:
         index: shape (A, ...), USD.
         level: shape (A, ...), annualised, at-the-money implied volatility at thirty days.
         hours: model time; scalar or shape (...).
+        carry: shape (A,) or nothing: what a future costs above the index, annualised, until it expires.
     """
 
     index: Floats
     level: Floats
     hours: Floats | float
+    carry: Floats | None = None
 
 
 class Instruments:
@@ -166,13 +176,36 @@ class Instruments:
 
     # -- worth ----------------------------------------------------------------------------------------------------------------------
 
+    def left(self, hours: Floats | float) -> Floats:
+        """Shape (M, ...), hours until expiry, at least 0; infinite for perpetuals."""
+        now = np.asarray(hours)
+        remaining: Floats = np.maximum(self.expiry.reshape(-1, *([1] * now.ndim)) - now, 0.0)
+        return remaining
+
+    def shared(self, moved: Floats) -> Floats:
+        """Shape (M,): moves of underlyings that are caused market by market, (M,), as every market of the same underlying sees them."""
+        total: Floats = np.bincount(self.asset, moved)[self.asset]
+        return total
+
+    def _straight(self, moment: Moment, premium: Floats) -> Floats:
+        """Shape (M, ...), USD: index x (1 + carry x time to expiry + premium), the premium fading over a future's last day."""
+        index, left = moment.index[self.asset], self.left(moment.hours)
+        dated = np.isfinite(left)
+        carry = np.zeros(self.kind.size) if moment.carry is None else moment.carry[self.asset]
+        ahead = np.where(dated, left, 0.0) * (carry.reshape(-1, *([1] * (left.ndim - 1))) / HOURS_PER_YEAR)
+        fading = np.where(dated, np.minimum(left / FADING_HOURS, 1.0), 1.0)
+        if index.ndim > left.ndim:
+            ahead, fading = ahead[:, None], fading[:, None]
+        straight: Floats = index * (1.0 + ahead + fading * premium)
+        return straight
+
     def units(self, moment: Moment, premium: Floats) -> Floats:
         """Shape (M, ...), USD: notional of one contract: its mark price; 1 USD for inverse contracts; the index for options."""
         index = moment.index[self.asset]
         if self.plain:
             return index * (1.0 + premium)
         linear, inverse = _across(self.linear, index), _across(self.coin_settled, index)
-        return np.where(linear, index * (1.0 + premium), np.where(inverse, 1.0, index))
+        return np.where(linear, self._straight(moment, premium), np.where(inverse, 1.0, index))
 
     def worth(self, moment: Moment, premium: Floats) -> Floats:
         """Shape (M, ...), USD: what one contract adds to its holder's equity.
@@ -182,13 +215,13 @@ class Instruments:
             premium: shape (M, ...): mark price over fair price as a share of the index.
         """
         index = moment.index[self.asset]
-        straight = index * (1.0 + premium)
         if self.plain:
-            return straight
-        worth = np.where(_across(self.linear, index), straight, -1.0 / np.maximum(1.0 + premium, 1e-12))
+            return index * (1.0 + premium)
+        worth = np.where(_across(self.linear, index), self._straight(moment, premium), -1.0 / np.maximum(1.0 + premium, 1e-12))
         for market in np.flatnonzero(self.option):
             fair = self._fair(int(market), index[market], moment.level[self.asset[market]], moment.hours)
-            worth[market] = np.maximum(fair + premium[market] * index[market], 0.0)
+            fading = np.minimum(np.maximum(self.expiry[market] - np.asarray(moment.hours), 0.0) / FADING_HOURS, 1.0)
+            worth[market] = np.maximum(fair + fading * premium[market] * index[market], 0.0)
         return worth
 
     def _fair(self, market: int, index: Floats, level: Floats, hours: Floats | float) -> Floats:
@@ -207,7 +240,9 @@ class Instruments:
         """
         index = moment.index[:, None] * (1.0 + spot.T)
         level = np.clip(moment.level[:, None] * (1.0 + vol.T), self.surface.floor, self.surface.ceiling)
-        there = self.worth(Moment(index, level, moment.hours), np.broadcast_to(premium[:, None], (premium.size, spot.shape[0])))
+        there = self.worth(
+            Moment(index, level, moment.hours, moment.carry), np.broadcast_to(premium[:, None], (premium.size, spot.shape[0]))
+        )
         changed: Floats = (there - self.worth(moment, premium)[:, None]).T
         return changed
 
@@ -236,3 +271,39 @@ class Instruments:
 def _across(flags: NDArray[np.bool_], like: Floats) -> NDArray[np.bool_]:
     """Flags (M,) shaped to broadcast against (M, ...)."""
     return flags.reshape(-1, *([1] * (like.ndim - 1)))
+
+
+class Fixing:
+    """What contracts are worth at one moment, and what they would be worth elsewhere; asked twice, it answers from memory.
+
+    Attributes:
+        marks, units: shape (M,), USD, worth and notional of one contract.
+    """
+
+    def __init__(self, listed: Instruments, moment: Moment, premium: Floats) -> None:
+        self._listed, self._moment, self._premium = listed, moment, premium
+        self.marks, self.units = listed.worth(moment, premium), listed.units(moment, premium)
+        self._known: dict[tuple[bytes, bytes], Floats] = {}
+
+    def reprice(self, spot: Floats, volatility: Floats) -> Floats:
+        """Shape (S, M), USD: see `Instruments.revalue`; (S, A) each."""
+        key = (spot.tobytes(), volatility.tobytes())
+        if key not in self._known:
+            self._known[key] = self._listed.revalue(self._moment, self._premium, spot, volatility)
+        return self._known[key]
+
+    def stressed(self, returns: Floats) -> Floats:
+        """Shape (S, M), USD: change of one contract when underlyings return (S, A), implied volatility answering as its surface says."""
+        before = self._moment.level[:, None]
+        answered = self._listed.levels_along(self._moment.level, np.log1p(returns.T)) / before - 1.0
+        return self._listed.revalue(self._moment, self._premium, returns, answered.T)
+
+    @cached_property
+    def deltas(self) -> Floats:
+        """Shape (M,): see `Instruments.deltas`."""
+        return self._listed.deltas(self._moment, self._premium)
+
+    @cached_property
+    def vegas(self) -> Floats:
+        """Shape (M,), USD: see `Instruments.vegas`."""
+        return self._listed.vegas(self._moment, self._premium)

@@ -107,7 +107,7 @@ class Ledger:
     Args:
         markets: number of derivative markets, M.
         marks: shape (M,), USD, opening mark prices.
-        supply: shape (M,), units of each underlying in existence, held by the outside world at first.
+        supply: shape (A,), units of each underlying in existence, held by the outside world at first; none, a market each, if not given.
         pool: shape (M,), the fund's pool that pays for each market; one for all of them if not given.
         pools: how many there are.
 
@@ -120,16 +120,17 @@ class Ledger:
         position: shape (M, R), contracts of one unit of the underlying, long > 0.
         exposure: shape (M, R), the position's absolute value.
         entry: shape (M, R), USD, average price of the open contracts.
-        spot: shape (M, R), units of the underlying held.
+        spot: shape (A, R), units of the underlying held.
         paid_in: shape (R,), USD, equity when profits were last settled, with what has been paid in since and less what was taken out:
             equity beyond it is net profit since then.
-        index: shape (M,), USD, at which the fund's coins are valued.
+        assets: number of underlyings, A, whose perpetuals are the first markets.
+        index: shape (A,), USD, at which the fund's coins are valued.
         role, status: shape (R,), int8.
         flows: USD moved in the step, by kind.
         statements: by pool, USD by kind that changed it in the step; the total is the change of its equity.
     """
 
-    _COLUMNS = (("cash", 0), ("position", 1), ("exposure", 1), ("entry", 1), ("spot", 1), ("paid_in", 0))
+    _COLUMNS = (("cash", 0), ("position", 1), ("exposure", 1), ("entry", 1), ("spot", 2), ("paid_in", 0))
 
     cash: Floats
     position: Floats
@@ -143,8 +144,9 @@ class Ledger:
     def __init__(self, marks: Floats, supply: Floats | None = None, pool: Rows | None = None, pools: int = 1) -> None:
         self.marks: Floats = np.array(marks, dtype=float)
         self.units: Floats = self.marks
-        self.index: Floats = self.marks.copy()
         self.markets = self.marks.size
+        self.assets = self.markets if supply is None else supply.size
+        self.index: Floats = self.marks[: self.assets].copy()
         self.rows = 0
         self.funds: Rows = np.concatenate(([FUND], np.arange(_FURTHER, _FURTHER + pools - 1))).astype(np.intp)
         self._pool_of_row = {row: at for at, row in enumerate(self.funds.tolist())}
@@ -172,7 +174,8 @@ class Ledger:
 
     def _grow(self, capacity: int) -> None:
         for name, dims in (*self._COLUMNS, ("role", -1), ("status", -1)):
-            shape = (self.markets, capacity) if dims == 1 else (capacity,)
+            lines = {1: self.markets, 2: self.assets}.get(dims)
+            shape = (capacity,) if lines is None else (lines, capacity)
             fresh = np.zeros(shape, dtype=np.int8 if dims < 0 else np.float64)
             if name in self._store:
                 fresh[..., : self.rows] = self._store[name][..., : self.rows]
@@ -190,7 +193,7 @@ class Ledger:
     def take(self, rows: Rows) -> "Ledger":
         """A compact ledger of some rows, the house first; it books its flows where this one does."""
         part = object.__new__(Ledger)
-        part.markets, part.rows = self.markets, rows.size
+        part.markets, part.assets, part.rows = self.markets, self.assets, rows.size
         part.marks, part.units, part.index, part._supply = self.marks, self.units, self.index, self._supply
         part.house, part.funds = self.house, self.funds
         part._pool_of_row, part._fund_of_market = self._pool_of_row, self._fund_of_market
@@ -344,12 +347,22 @@ class Ledger:
         self.marks, self.units = marks, marks if units is None else units
 
     def revalue(self, index: Floats) -> None:
-        """Moves the index prices, shape (M,), USD, at which the fund's coins are valued: they gain or lose at once."""
+        """Moves the index prices, shape (A,), USD, at which the fund's coins are valued: they gain or lose at once."""
         for row, pool in self._pool_of_row.items():
             coins = self.spot[:, row]
             if coins.any():
                 self._itemise(pool, Flow.REVALUATION, float((index - self.index) @ coins))
         self.index = index
+
+    def settle(self, market: int, price: float) -> None:
+        """All contracts of a market end at `price`, USD, in cash."""
+        held = self.position[market]
+        for row, pool in self._pool_of_row.items():
+            if held[row]:
+                self._itemise(pool, Flow.INVENTORY_RESULT, float((price - self.marks[market]) * held[row]))
+        self.cash += price * held
+        for column in (self.position, self.exposure, self.entry):
+            column[market] = 0.0
 
     def tear_up(self) -> None:
         """Ends every contract at mark: what accounts have is cash."""
@@ -376,7 +389,7 @@ class Ledger:
             open_ends = np.abs(column.sum(axis=1) - target)
             off = open_ends > tolerance * (np.abs(column).sum(axis=1) + 1.0)
             # What is left of large positions that have been closed is rounding if it is worth nothing.
-            off &= open_ends * self.units > tolerance * gross
+            off &= open_ends * self.units[: off.size] > tolerance * gross
             if off.any():
                 raise LawViolation(step, f"{name} are closed (markets {np.flatnonzero(off).tolist()})", [])
         if abs(self.cash[SETTLEMENT] + outstanding) > tolerance * gross:

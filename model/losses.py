@@ -65,7 +65,7 @@ class Losses:
             defaulters: whose loss it is: rows of the whole ledger and USD, (n,) each.
         """
         venue, left, cause = self.venue, losses.copy(), float(losses.sum())
-        self.walked.ledger.revalue(venue.market.index)
+        self.walked.ledger.revalue(venue.market.underlying)
         for at, layer in enumerate(venue.waterfall):
             if left.sum() <= TIE * cause:
                 break

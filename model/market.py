@@ -1,9 +1,8 @@
 """Prices of a venue's markets: the order book as a stock of depth that replenishes, the index, and the mark.
 
-A market's price is index x (1 + premium). Order flow takes depth from the book and so moves the premium along the measured curve of
-cumulative depth; makers' replenishing lets it decay; a small, linear part of the flow passes into the index for good. Quotes are thus
-anchored
-on the index and not on the last trade.
+A perpetual's price is index x (1 + premium), that of any other contract of one unit of the underlying index x (fair + premium). Order
+flow takes depth from the book and so moves the premium along the measured curve of cumulative depth; makers' replenishing lets it decay;
+a small, linear part of the flow passes into the index for good. Quotes are thus anchored on the index and not on the last trade.
 """
 
 from typing import Annotated, NamedTuple
@@ -14,6 +13,8 @@ from pydantic import Field
 
 from agents.clock import HOURS_PER_YEAR
 from agents.families import Parameters
+from model.instruments import Fixing, Instruments, Moment
+from model.surface import along_path, next_level
 
 type Floats = NDArray[np.float64]
 
@@ -24,6 +25,8 @@ _NODES, _WEIGHTS = 0.5 * (_NODES + 1.0), 0.5 * _WEIGHTS
 _NO_DEPTH = 1e-300
 FULL = 1.0 - 1e-9
 """A fill this close to the whole order is the whole order, so that no dust is left in a position."""
+WEDGE_HOURS = 72.0
+"""Traders look at a dated contract's premium over three days, as they do at funding."""
 REFERENCE_ORDER = 100e3
 """USD of the order whose round trip is stated as the spread (our choice)."""
 
@@ -114,13 +117,19 @@ class Projection(NamedTuple):
     momentum: Floats
     premium_time: Floats
     hours: float
+    path: Floats
+    durations: Floats
 
 
 class Market:
-    """Books, index and mark of M markets.
+    """Books, index and mark of M markets, of which the first A are the perpetuals of A underlyings.
 
     Attributes:
-        log_index: shape (M,), log USD.
+        listed: what is traded if it is not perpetuals alone; assets: number of underlyings, A; asset: shape (M,), each market's.
+        clock: hours of model time; level: shape (A,), annualised, implied volatility when the step began; carry: shape (A,), annualised.
+        wedge: shape (M,), averaged premium of the last three days, exponentially weighted, as traders see a dated contract's.
+        bought: shape (A,), net vega bought in the step over that of the depth in calm.
+        log_index: shape (M,), log USD, of each market's underlying.
         pressure: shape (M,), USD, net buying taken from the book and not yet replenished.
         skew: shape (M,), log, makers' quotes against the index, from their inventory.
         basis: shape (M,), log, averaged premium in the mark.
@@ -132,8 +141,12 @@ class Market:
         mispricing: shape (M,), log error of the index by which contracts are marked; the book trades at the right one.
     """
 
-    def __init__(self, parameters: MarketParameters, prices: Floats, depth: Floats, volatility: Floats) -> None:
-        self.parameters = parameters
+    def __init__(
+        self, parameters: MarketParameters, prices: Floats, depth: Floats, volatility: Floats, listed: Instruments | None = None
+    ) -> None:
+        self.parameters, self.listed = parameters, listed
+        self.asset: NDArray[np.intp] = np.arange(prices.size) if listed is None else listed.asset
+        self.assets = int(self.asset.max(initial=-1)) + 1
         self.log_index: Floats = np.log(prices)
         self.reference_depth: Floats = np.array(depth, dtype=float)
         zero = np.zeros(prices.size)
@@ -148,8 +161,16 @@ class Market:
         self._averaging = parameters.mark_seconds / 3600.0
         slope = REFERENCE_DISTANCE / np.maximum(self.reference_depth, _NO_DEPTH) * (self.reference_depth > 0.0)
         self.impact: Floats = parameters.pass_through * slope
+        if listed is not None:
+            self.impact = np.where(listed.option, 0.0, self.impact[self.asset])
         self._premium_time = np.zeros(prices.size)
         self._hours = 0.0
+        self.clock = 0.0
+        self.wedge: Floats = zero.copy()
+        self.carry, self.bought = zero[: self.assets].copy(), zero[: self.assets].copy()
+        self.level: Floats = self.volatility[: self.assets] * (1.0 if listed is None else listed.surface.premium)
+        self._opened: Floats = self.log_index[: self.assets].copy()
+        self._trail: list[tuple[float, float, Floats]] = []
 
     # -- prices ---------------------------------------------------------------------------------------------------------------------
 
@@ -161,9 +182,40 @@ class Market:
 
     @property
     def marks(self) -> Floats:
-        """Shape (M,), USD: index x (1 + averaged premium), the form of BitMEX's fair price and of Hyperliquid's mark."""
+        """Shape (M,), USD, what a contract is worth: of a perpetual index x (1 + averaged premium), as BitMEX's and Hyperliquid's marks."""
+        if self.listed is not None:
+            return self.listed.worth(self.moment(self.log_index, self.clock), self.basis)
         marks: Floats = np.exp(self.log_index + self.mispricing) * (1.0 + self.basis)
         return marks
+
+    @property
+    def underlying(self) -> Floats:
+        """Shape (A,), USD: the index of each underlying."""
+        return self.index[: self.assets]
+
+    def moment(self, log_index: Floats, hours: Floats | float, *, marked: bool = True) -> Moment:
+        """Where underlyings stand at indices (M, ...), log, and times; `marked`: as the exchange has them, its errors included."""
+        log_index = log_index[: self.assets]
+        wide = (slice(None), *([None] * (log_index.ndim - 1)))
+        assert self.listed is not None
+        level = along_path(self.listed.surface, self.level[wide], log_index - self._opened[wide])
+        seen = log_index + self.mispricing[: self.assets][wide] if marked else log_index
+        return Moment(np.exp(seen), level, hours, self.carry)
+
+    def fixing(self) -> Fixing | None:
+        """What contracts are worth now, where there are options; without them marks say it all."""
+        if self.listed is None or not self.listed.option.any():
+            return None
+        return Fixing(self.listed, self.moment(self.log_index, self.clock), self.basis.copy())
+
+    @property
+    def fair(self) -> Floats | float:
+        """Shape (M,), or 1 for perpetuals alone: fair price over the index."""
+        if self.listed is None:
+            return 1.0
+        at = self.moment(self.log_index, self.clock, marked=False)
+        fair: Floats = self.listed.worth(at, np.zeros(self.asset.size)) / np.maximum(self.index, _NO_DEPTH)
+        return fair
 
     def _side(self, pressure: Floats) -> Floats:
         shown: Floats = np.where(pressure > 0.0, self.depth[1], self.depth[0])
@@ -204,6 +256,10 @@ class Market:
         alarm: Floats = np.maximum(self.volatility, np.abs(self.momentum) * np.sqrt(HOURS_PER_YEAR))
         return alarm
 
+    def fair_of(self, market: int) -> float:
+        """Fair price of one market over its index."""
+        return 1.0 if self.listed is None else float(np.asarray(self.fair)[market])
+
     # -- order flow -----------------------------------------------------------------------------------------------------------------
 
     def quote(self, depth: Floats, skew: Floats) -> None:
@@ -237,8 +293,20 @@ class Market:
         start, ultimate = self.pressure, self.flow * self._replenish
         at = np.exp(-_NODES[:, None] * hours / self._replenish)
         average = _WEIGHTS @ self.displacement(start * at + ultimate * (1.0 - at))
-        price = index * (1.0 + self.skew + average)
+        price = index * (self.fair + self.skew + average)
+        if self.listed is not None:
+            price = np.maximum(price, 0.0)
+            self.bought = self._vega_bought(makers)
         return Cleared(price, filled_buys, filled_sells, -makers)
+
+    def _vega_bought(self, contracts: Floats) -> Floats:
+        """Shape (A,): vega of contracts bought from the book, (M,), over that of the depth shown in calm, by underlying."""
+        assert self.listed is not None
+        vega = self.listed.vegas(self.moment(self.log_index, self.clock), self.basis)
+        shown = self.reference_depth / np.maximum(self.index, _NO_DEPTH)
+        bought, depth = (np.bincount(self.asset, vega * size, self.assets) for size in (contracts, shown))
+        share: Floats = np.divide(bought, depth, out=np.zeros_like(bought), where=depth > 0.0)
+        return share
 
     def _capacity(self, sign: Floats, band: float, hours: float) -> Floats:
         """USD that can still flow in the direction of `sign` over `hours` (0: at once) before the displacement reaches `band`."""
@@ -280,7 +348,7 @@ class Market:
         self.pressure[market] = stop
         self._impact(market, sign * size)
         filled = quantity if size == abs(quantity) * index else sign * size / index
-        return filled, index * (1.0 + float(self.skew[market]) + average)
+        return filled, index * (self.fair_of(market) + float(self.skew[market]) + average)
 
     def _average(self, market: int, start: float, stop: float) -> float:
         """Displacement on average from one pressure to another; at their middle where the integral's difference would be all rounding."""
@@ -305,7 +373,10 @@ class Market:
         return float(curve + band * (abs(pressure) - inside))
 
     def _impact(self, market: int, usd: float) -> None:
-        self.log_index[market] += self.impact[market] * usd
+        if self.listed is None:
+            self.log_index[market] += self.impact[market] * usd
+        else:
+            self.log_index[self.asset == self.asset[market]] += self.impact[market] * usd
 
     # -- time -----------------------------------------------------------------------------------------------------------------------
 
@@ -313,6 +384,13 @@ class Market:
         """Starts the averaging of the premium for funding."""
         self._premium_time = np.zeros_like(self.basis)
         self._hours = 0.0
+        self._opened = self.log_index[: self.assets].copy()
+        self.bought = np.zeros(self.assets)
+
+    def _flowing(self) -> Floats:
+        """Shape (M,): log moves of the indices an hour that the step's flow causes."""
+        moved: Floats = self.impact * self.flow
+        return moved if self.listed is None else self.listed.shared(moved)
 
     def advance(self, dlog: Floats, hours: float) -> Floats:
         """One increment: news moves the index, flow and replenishing move the book, the mark follows. Returns the marks, (M,)."""
@@ -320,11 +398,13 @@ class Market:
         if hours > 0.0:
             decay = float(np.exp(-hours / self._replenish))
             self.pressure = self.pressure * decay + self.flow * (self._replenish * (1.0 - decay))
-            self.log_index = self.log_index + dlog + self.impact * self.flow * hours
+            self.log_index = self.log_index + dlog + self._flowing() * hours
             premium = self.premium
             self.basis = self.basis + (1.0 - float(np.exp(-hours / self._averaging))) * (premium - self.basis)
             self._premium_time += premium * hours
             self._hours += hours
+            self.clock += hours
+            self._note(self.clock, hours, self.log_index)
         else:
             self.log_index = self.log_index + dlog
         return self.marks
@@ -338,22 +418,65 @@ class Market:
         decay = np.exp(-clock / self._replenish)
         ultimate = self.flow * self._replenish
         pressure = self.pressure[:, None] * decay + ultimate[:, None] * (1.0 - decay)
-        log_index = self.log_index[:, None] + np.cumsum(dlog, axis=1) + (self.impact * self.flow)[:, None] * clock
+        log_index = self.log_index[:, None] + np.cumsum(dlog, axis=1) + self._flowing()[:, None] * clock
         premium = (self.skew[:, None] + self.displacement(pressure.T).T).T
         weights = -np.expm1(-hours / self._averaging)
         basis, at = np.empty_like(premium), self.basis
         for k, weight in enumerate(weights.tolist()):
             at = basis[k] = at + weight * (premium[k] - at)
-        marks = np.exp(log_index + self.mispricing[:, None]) * (1.0 + basis.T)
+        if self.listed is None:
+            marks = np.exp(log_index + self.mispricing[:, None]) * (1.0 + basis.T)
+        else:
+            marks = self.listed.worth(self.moment(log_index, self.clock + clock), basis.T)
         total = float(clock[-1])
         momentum = self.momentum * float(np.exp(-total)) + dlog @ np.exp(clock - total)
-        return marks, Projection(log_index[:, -1], pressure[:, -1], at, momentum, hours @ premium, total)
+        return marks, Projection(log_index[:, -1], pressure[:, -1], at, momentum, hours @ premium, total, log_index, hours)
 
     def adopt(self, projection: "Projection") -> None:
         """Moves to the end of a step in which nobody was liquidated."""
         self.log_index, self.pressure, self.basis, self.momentum = projection[:4]
         self._premium_time = self._premium_time + projection.premium_time
         self._hours += projection.hours
+        if self.listed is None:
+            self.clock += projection.hours
+            return
+        for k, hours in enumerate(projection.durations.tolist()):
+            self.clock += hours
+            self._note(self.clock, hours, projection.path[:, k])
+
+    def _note(self, clock: float, hours: float, log_index: Floats) -> None:
+        """Remembers the indices at the end of an increment for as long as a settlement may ask for them."""
+        if self.listed is None or not self.listed.settlement_hours.any() or hours <= 0.0:
+            return
+        self._trail.append((clock, hours, np.exp(log_index[: self.assets])))
+        while self._trail[0][0] <= clock - 24.0:
+            self._trail.pop(0)
+
+    def average_index(self, window: Floats) -> Floats:
+        """Shape (M,), USD: each market's index averaged over the last `window`, (M,), hours, by time; the last index over none."""
+        total, covered = np.zeros(window.size), np.zeros(window.size)
+        for clock, hours, index in self._trail:
+            within = np.clip(clock - np.maximum(clock - hours, self.clock - window), 0.0, hours)
+            total, covered = total + within * index[self.asset], covered + within
+        average: Floats = np.divide(total, covered, out=self.index, where=covered > 1e-12)
+        return average
+
+    def list_anew(self, which: NDArray[np.bool_]) -> None:
+        """New series in markets `which`, (M,): their strikes are set by the index and their books are fresh."""
+        assert self.listed is not None
+        self.listed.list_series(which, self.clock, self.underlying)
+        for column in (self.pressure, self.skew, self.basis, self.flow, self.wedge):
+            column[which] = 0.0
+
+    def learn(self, hours: float, carry: Floats) -> None:
+        """The close of a step: implied volatility has answered to prices, flow and what was realised; `carry`, (A,), of futures is new."""
+        if self.listed is None:
+            return
+        self.carry = carry
+        self.wedge = self.wedge - np.expm1(-hours / WEDGE_HOURS) * (self.basis - self.wedge)
+        if self.listed.option.any():
+            reached = self.moment(self.log_index, self.clock).level
+            self.level = next_level(self.listed.surface, reached, self.volatility[: self.assets], self.bought, hours)
 
     def funding_rate(self, hours: float) -> Floats:
         """Shape (M,): what longs pay shorts on their notional for `hours`; called once a step, at its close.
@@ -367,12 +490,18 @@ class Market:
         self.average_premium = self.average_premium + (1.0 - float(np.exp(-hours / 8.0))) * (latest - self.average_premium)
         rate = self.average_premium + np.clip(p.interest_rate - self.average_premium, -p.funding_clamp, p.funding_clamp)
         capped: Floats = np.clip(rate, -p.funding_cap, p.funding_cap)
+        if self.listed is not None:
+            capped = np.where(np.isfinite(self.listed.expiry), 0.0, capped)
         return capped * (hours / 8.0)
 
-    def trade_spot(self, market: int, usd: float) -> None:
+    def trade_spot(self, asset: int, usd: float) -> None:
         """Buying (> 0) or selling of the underlying, USD: it moves the index as order flow does, at once by no more than the price band."""
-        band, slope = self.parameters.price_band, float(self.impact[market])
-        self.log_index[market] += min(max(slope * usd, -band), band)
+        band, slope = self.parameters.price_band, float(self.impact[asset])
+        moved = min(max(slope * usd, -band), band)
+        if self.listed is None:
+            self.log_index[asset] += moved
+        else:
+            self.log_index[self.asset == asset] += moved
 
     def snapshot(self) -> tuple[Floats, Floats]:
         """Book and index, to come back to."""

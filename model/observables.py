@@ -34,7 +34,7 @@ class Observable:
 _PER_MARKET: Final = (
     ("index", "USD", "index price", "last"),
     ("mark", "USD", "mark price", "last"),
-    ("premium", "1", "mark over index, less one", "mean"),
+    ("premium", "1", "averaged premium of the book over the index, or over a dated contract's fair price, share of the index", "mean"),
     ("volatility", "annualised", "volatility as the exchange measures it, exponentially weighted over about a week", "mean"),
     ("depth", "USD", "depth within ten basis points, mean of both sides", "mean"),
     ("spread", "1", "cost of buying and selling 100,000 USD on the book as quoted, over that amount; without quotes the band", "mean"),
@@ -131,13 +131,21 @@ _ACTIONS: Final = (
 )
 
 
-def observables(assets: Sequence[str], pools: Sequence[str] = (), *, acts: bool = False) -> list[Observable]:
-    """All outputs, in order, for these assets and, if there are several, these pools; `acts`: whether there are adequacy rules."""
+def observables(assets: Sequence[str], pools: Sequence[str] = (), *, acts: bool = False, quoted: Sequence[str] = ()) -> list[Observable]:
+    """All outputs, in order, for these markets and, if there are several, these pools.
+
+    Args:
+        assets: names of markets; pools: of pools; acts: whether there are adequacy rules; quoted: underlyings of which there are options.
+    """
     markets = [Observable(f"{base}_{asset}", unit, text, how) for base, unit, text, how in _PER_MARKET for asset in assets]  # type: ignore[arg-type]
     totals = [Observable(name, unit, text, how) for name, unit, text, how in _TOTALS]  # type: ignore[arg-type]
     ringed = [Observable(f"{base}_{pool}", unit, text, how) for base, unit, text, how in _PER_POOL for pool in pools if len(pools) > 1]  # type: ignore[arg-type]
     actions = [Observable(name, unit, text, how) for name, unit, text, how in _ACTIONS if acts]  # type: ignore[arg-type]
-    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals, *ringed, *actions]
+    implied = [
+        Observable(f"implied_volatility_{asset}", "annualised", "implied volatility at the money, at thirty days", "mean")
+        for asset in quoted
+    ]
+    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals, *ringed, *actions, *implied]
 
 
 def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:
@@ -238,5 +246,6 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.halted,
         int(venue.insolvent),
     )
-    values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *_by_pool(venue), *_actions(venue)]
+    implied = [float(venue.market.level[eco.assets.index(asset)]) for asset in eco.quoted]
+    values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *_by_pool(venue), *_actions(venue), *implied]
     return dict(zip(eco.outputs, (float(v) for v in values), strict=True))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.clock import HOURS_PER_YEAR
+from agents.contracts import divide
 from agents.demand import Demand, DemandView, demand
 from agents.trader import (
     CashView,
@@ -19,6 +20,7 @@ from agents.trader import (
     strategy_rules,
     truncated_pareto,
 )
+from model.instruments import Kind
 from model.ledger import OUTSIDE, Flow, Ledger, Role, Rows, Status
 from model.randomness import Streams
 from model.venue import Venue
@@ -60,6 +62,7 @@ class Group:
         self._cumulative = np.cumsum(weights / weights.sum())
         self._fundamentalist = next((at for at, rule in enumerate(self.rules) if rule.name == "fundamentalist"), None)
         self._speculative = np.array([rule.speculates for rule in self.rules])
+        self.neutral = np.array([rule.neutral for rule in self.rules])
         self.who: Rows = np.empty(0, dtype=np.intp)
         self.rows: Rows = np.empty(0, dtype=np.intp)
         self.strategy: NDArray[np.int8] = np.empty(0, dtype=np.int8)
@@ -128,17 +131,19 @@ class Group:
         mine = speculators[who]
         self.strategy[who[mine]] = choice[mine]
 
-    def stances(self, who: Rows, step: int, names: tuple[str, ...], view: TraderView) -> Floats:
+    def stances(self, who: Rows, step: int, names: tuple[str, ...], view: TraderView, tolerance: float) -> Floats:
         """Shape (M, n): what the acting want to hold, as a part of what leverage allows; those who leave want nothing."""
         luck = np.empty((len(names), who.size))
         for market, name in enumerate(names):
             luck[market] = self.draw(name, step).standard_normal(who.size)
-        stance = np.zeros_like(luck)
+        stance = np.zeros_like(luck) if view.contracts is None else np.zeros((view.contracts.asset.size, who.size))
         for at, rule in enumerate(self.rules):
             mine = np.flatnonzero(self.strategy[who] == at)
             if mine.size:
-                seen = TraderView(view.misalignment, view.trend, view.funding, view.daily, luck[:, mine])
+                seen = TraderView(view.misalignment, view.trend, view.funding, view.daily, luck[:, mine], view.contracts)
                 decision, self.states[at] = rule.rule(seen, self.states[at], None)
+                if view.contracts is not None and not rule.chooses:
+                    decision = divide(decision, view.contracts, tolerance)
                 stance[:, mine] = decision
         stance[:, self.leaving[who]] = 0.0
         return stance
@@ -155,7 +160,9 @@ class Population:
 
     def __init__(self, parameters: TraderParameters, venue: Venue, streams: Streams, names: tuple[str, ...], weights: Floats) -> None:
         self.parameters, self.venue, self.names = parameters, venue, names
-        self.weights: Floats = weights / weights.sum()
+        weights = weights / weights.sum()
+        self.spread: Floats = weights[venue.market.asset]
+        self.weights: Floats = np.where(np.arange(self.spread.size) < weights.size, self.spread, 0.0)
         self.groups = [Group(p, streams) for p in parameters.groups]
         self._fear = 0.0
         self._floor = venue.market.index * DUST
@@ -186,12 +193,14 @@ class Population:
 
     def opening(self) -> Orders:
         """What everybody would hold in calm at the opening marks: the orders of a market that has been open for a while."""
-        calm = np.zeros(len(self.names))
+        calm, first = np.zeros(len(self.names)), slice(len(self.names))
+        contracts = self.venue.traded(calm)
         parts: list[tuple[Rows, Floats]] = []
         for group, taste in zip(self.groups, self.demand.leverage.tolist(), strict=True):
             who = np.arange(group.rows.size)
-            view = TraderView(calm, calm, calm, self.venue.market.volatility * np.sqrt(24.0 / HOURS_PER_YEAR), np.empty((calm.size, 0)))
-            stance = group.stances(who, OPENING, self.names, view)
+            daily = self.venue.market.volatility[first] * np.sqrt(24.0 / HOURS_PER_YEAR)
+            view = TraderView(calm, calm, calm, daily, np.empty((calm.size, 0)), contracts)
+            stance = group.stances(who, OPENING, self.names, view, self.parameters.carry_tolerance)
             parts.append((group.rows, self._orders(group, group.rows, stance, group.leverage * taste)))
         if not parts:
             return self.nothing()
@@ -199,7 +208,7 @@ class Population:
 
     def nothing(self) -> Orders:
         """No orders."""
-        return Orders(np.empty(0, dtype=np.intp), np.empty((len(self.names), 0)))
+        return Orders(np.empty(0, dtype=np.intp), np.empty((self.spread.size, 0)))
 
     def decide(self, step: int, hours: float, view: TraderView) -> Orders:
         """Who acts, and the orders that take them to their stances within initial margin."""
@@ -207,8 +216,8 @@ class Population:
         self.demand = self._demand()
         for group, taste in zip(self.groups, self.demand.leverage.tolist(), strict=True):
             who = group.who = group.acting(step, hours, self.demand.activity)
-            group.reconsider(who, step, self.parameters, view.misalignment, self.weights)
-            stance = group.stances(who, step, self.names, view)
+            group.reconsider(who, step, self.parameters, view.misalignment, self.weights[: len(self.names)])
+            stance = group.stances(who, step, self.names, view, self.parameters.carry_tolerance)
             rows = group.rows[who]
             able = self.venue.ledger.status[rows] == Status.ACTIVE
             parts.append((rows[able], self._orders(group, rows[able], stance[:, able], group.leverage[who[able]] * taste)))
@@ -230,32 +239,55 @@ class Population:
         marks = ledger.marks
         position = ledger.position[:, rows]
         equity = ledger.cash[rows] + marks @ position
-        wealth = equity + (marks @ ledger.spot[:, rows] if group.hedges else 0.0)
+        wealth = equity + (marks[: ledger.assets] @ ledger.spot[:, rows] if group.hedges else 0.0)
         tradable = self.venue.market.index > self._floor
-        notional = stance * (np.maximum(wealth, 0.0) * leverage) * (self.weights * tradable)[:, None]
+        notional = stance * (np.maximum(wealth, 0.0) * leverage) * (self.spread * tradable)[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
             wanted = np.where(tradable[:, None], notional / ledger.units[:, None], position)
+            if group.neutral.any():
+                self._neutralise(group, rows, wanted, position)
             initial = self.venue.requirement(wanted, np.abs(wanted), marks).initial
             allowed = np.where(initial > 0.0, np.minimum(np.maximum(equity, 0.0) * 0.95 / initial, 1.0), 1.0)
         return np.where(tradable[:, None], wanted * allowed - position, 0.0)
 
+    def _neutralise(self, group: Group, rows: Rows, wanted: Floats, position: Floats) -> None:
+        """Perpetuals that the delta-neutral among `rows` want, in place, (M, n): against the deltas of the options that they have."""
+        market, fixing = self.venue.market, self.venue.fixing
+        if fixing is None or market.listed is None:
+            return
+        mine = np.flatnonzero(group.neutral[group.strategy[np.searchsorted(group.rows, rows)]])
+        delta = np.where(market.listed.option, fixing.deltas, 0.0)[:, None] * position[:, mine]
+        onto = market.asset == np.arange(market.assets)[:, None]
+        wanted[: market.assets, mine] = -(onto @ delta)
+
+    def _matched(self, rows: Rows) -> Floats:
+        """Shape (A, n): units of each underlying that hedgers are short of, in perpetuals and futures, or have puts on."""
+        position, listed = self.venue.ledger.position[:, rows], self.venue.market.listed
+        if listed is None:
+            return np.maximum(-position, 0.0)
+        onto = (listed.asset == np.arange(self.venue.market.assets)[:, None]).astype(float)
+        short = np.maximum(-(onto @ np.where(listed.linear[:, None], position, 0.0)), 0.0)
+        puts = onto @ np.where((listed.kind == Kind.PUT)[:, None], np.maximum(position, 0.0), 0.0)
+        matched: Floats = short + puts
+        return matched
+
     def balance_spot(self, rows: Rows) -> None:
-        """Hedgers among `rows` hold as much spot as they are short, as far as free cash goes; their trades move the index."""
+        """Hedgers among `rows` hold spot against shorts and puts, as far as free cash goes; their trades move the index."""
         ledger, market = self.venue.ledger, self.venue.market
         hedgers = [np.intersect1d(rows, group.rows, assume_unique=True) for group in self.groups if group.hedges]
         rows = np.concatenate(hedgers) if hedgers else np.empty(0, dtype=np.intp)
         rows = rows[ledger.status[rows] == Status.ACTIVE]
         if not rows.size:
             return
-        index = market.index
-        change = np.maximum(-ledger.position[:, rows], 0.0) - ledger.spot[:, rows]
+        index = market.underlying
+        change = self._matched(rows) - ledger.spot[:, rows]
         held = self.venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks).initial
         free = np.maximum(ledger.equity(rows) - 2.0 * held, 0.0)
         cost = (np.maximum(change, 0.0) * index[:, None]).sum(axis=0)
         affordable = np.where(cost > 0.0, np.minimum(free / np.where(cost > 0.0, cost, 1.0), 1.0), 1.0)
         within = self.venue.within_custody(float((cost * affordable).sum()))
         change = np.where(change > 0.0, change * affordable * within, change)
-        for asset in range(ledger.markets):
+        for asset in range(ledger.assets):
             if change[asset].any():
                 ledger.trade_spot(asset, rows, change[asset], float(index[asset]))
                 market.trade_spot(asset, float(change[asset].sum()) * float(index[asset]))
@@ -298,7 +330,7 @@ class Population:
         group.leaving[who] |= active & (luck[:, 1] < chance)
         equity = ledger.equity(rows)
         margin = self.venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks)
-        wealth = equity + ledger.marks @ ledger.spot[:, rows] if group.hedges else equity
+        wealth = equity + ledger.marks[: ledger.assets] @ ledger.spot[:, rows] if group.hedges else equity
         moved = pay_in_or_out(group.parameters, CashView(wealth, equity - margin.initial, group.stake[who], luck[:, 0]), self.confidence)
         moved = np.where(active & ~group.leaving[who], moved, 0.0)
         self._move(rows, moved)

@@ -12,11 +12,13 @@ from agents.lender import LenderParameters
 from agents.liquidator import LiquidatorParameters
 from agents.market_maker import MarketMakerParameters
 from agents.trader import TraderParameters
+from model.instruments import InstrumentParameters
 from model.market import MarketParameters
 from model.network import CorePeriphery, topologies
 from model.news import DEFAULT_ASSETS, Asset, FactorModel, news_rules
 from model.payments import PaymentParameters
 from model.shocks import shock_rules
+from model.surface import SurfaceParameters
 
 
 class VenueParameters(Parameters):
@@ -27,6 +29,25 @@ class VenueParameters(Parameters):
     market: Annotated[MarketParameters, Field(description="how its markets form prices")] = MarketParameters()
     market_makers: Annotated[MarketMakerParameters, Field(description="who makes its markets")] = MarketMakerParameters()
     liquidators: Annotated[LiquidatorParameters, Field(description="who takes liquidated positions")] = LiquidatorParameters()
+    instruments: Annotated[
+        tuple[InstrumentParameters, ...],
+        Field(description="what is traded beside each asset's perpetual: dated futures, European calls and puts"),
+    ] = ()
+    surface: Annotated[SurfaceParameters, Field(description="implied volatility of its options")] = SurfaceParameters()
+
+    @model_validator(mode="after")
+    def _tradable(self) -> "VenueParameters":
+        for one in self.instruments:
+            if one.type not in {"future", "call", "put"}:
+                raise ValueError(f"an instrument of type `{one.type}`: expected `future`, `call` or `put`")
+        options = any(one.type in {"call", "put"} for one in self.instruments)
+        if options and self.clearinghouse.margin.type != "portfolio_scenarios":
+            raise ValueError("options under a margin rule that does not reprice them: expected `margin` of type `portfolio_scenarios`")
+        return self
+
+    def contracts(self, assets: tuple[str, ...]) -> tuple[InstrumentParameters, ...]:
+        """Its markets: a perpetual on each asset, then what else it lists."""
+        return (*(InstrumentParameters(asset=asset) for asset in assets), *self.instruments)
 
 
 class Scenario(Parameters):
@@ -81,8 +102,19 @@ class Scenario(Parameters):
         if len(set(names)) != len(names):
             raise ValueError("two assets of one name: expected every asset's name once")
         for venue in self.venues:
-            Pools.of(venue.clearinghouse.pools, names)
+            for one in venue.instruments:
+                if one.asset not in names:
+                    raise ValueError(f"instrument on `{one.asset}`: expected one of the assets {', '.join(names)}")
+            markets = [one.name for one in venue.contracts(tuple(names))]
+            if len(set(markets)) != len(markets):
+                raise ValueError("two instruments that are alike: expected every one of them once")
+            Pools.of(venue.clearinghouse.pools, markets)
         return self
+
+    @property
+    def markets(self) -> tuple[str, ...]:
+        """Names of its markets: perpetuals by their assets, then what else is listed."""
+        return tuple(one.name for one in self.venues[0].contracts(tuple(asset.name for asset in self.assets)))
 
     def spread(self, values: tuple[float, ...]) -> "np.ndarray[Any, np.dtype[np.float64]]":
         """A per-market setting as a column, (M,): its last value serves any further market."""

@@ -183,7 +183,7 @@ def _finding(error: ErrorDetails, data: dict[str, Any], schema: dict[str, Any]) 
         return Finding(place, "nothing", expected)
     if kind == "extra_forbidden":
         return Finding(place, "an unknown setting", known_settings(str(place[-1]), list(settings_at(place[:-1], data, schema))))
-    shown = _shown(error["input"] if error["loc"][-1] == "[key]" else _value(place, data))
+    shown = _shown(error["input"] if error["loc"][-1:] == ("[key]",) else _value(place, data))
     if kind in _EXPECTED:
         return Finding(place, shown, _EXPECTED[kind].format(**error.get("ctx", {})))
     said = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")

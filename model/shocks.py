@@ -35,6 +35,7 @@ class Effect:
         jump: shape (M,), log return at once, at the step's start.
         depth: shape (M,), factor on the depth that market makers show.
         mispricing: shape (M,), log error of the index that the exchange marks by; the book trades at the right one.
+        level: shape (M,), factor on implied volatility at once, at the step's start.
         outages: from and until, hours since the run began: neither orders nor liquidations then.
     """
 
@@ -42,6 +43,7 @@ class Effect:
     jump: Floats | float = 0.0
     depth: Floats | float = 1.0
     mispricing: Floats | float = 0.0
+    level: Floats | float = 1.0
     outages: tuple[tuple[float, float], ...] = field(default=())
 
 
@@ -169,3 +171,31 @@ class OracleError(Shock):
         p = self.parameters
         now = overlap(view, p.at, p.lasts) > 0.5 * min((view.end - view.start), p.lasts)
         return Effect(mispricing=np.log1p(_column(p.size, view.markets))) if now else Effect(), state
+
+
+@shock_rules.member
+class VolatilityMove(Shock):
+    """Implied volatility moves at once by a stated part of itself, prices standing still; it finds back as its surface says."""
+
+    name = "volatility_move"
+
+    class Parameters(RuleParameters):
+        type: Literal["volatility_move"] = "volatility_move"
+        at: float = Field(ge=0, description="when it happens", json_schema_extra={"unit": "h"})
+        size: tuple[float, ...] = Field(
+            min_length=1,
+            description="relative change of each asset's implied volatility (the last serves any further asset)",
+            json_schema_extra={"unit": "1"},
+        )
+
+        @model_validator(mode="after")
+        def _possible(self) -> "VolatilityMove.Parameters":
+            if min(self.size) <= -1:
+                raise ValueError("an implied volatility would fall to zero or below: expected changes above -1")
+            return self
+
+    @override
+    def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
+        p = self.parameters
+        now = view.start <= p.at < view.end
+        return Effect(level=1.0 + _column(p.size, view.markets)) if now else Effect(), state

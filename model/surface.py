@@ -74,19 +74,18 @@ class SurfaceParameters(Parameters):
         Field(
             ge=0,
             le=1,
-            description="relative rise of the level when net buying of vega equals the depth shown (our choice)",
+            description="relative rise of the level when net buying of vega equals the depth shown in calm (our choice)",
             json_schema_extra={"unit": "1"},
         ),
-    ] = 0.02
+    ] = 0.002
     floor: Annotated[float, Field(gt=0, description="least level", json_schema_extra={"unit": "annualised"})] = 0.05
     ceiling: Annotated[float, Field(le=10, description="largest level", json_schema_extra={"unit": "annualised"})] = 5.0
 
     @model_validator(mode="after")
     def _no_arbitrage(self) -> "SurfaceParameters":
         if self.curvature * (1.0 + abs(self.skew)) > 2.0:
-            raise ValueError(
-                f"butterfly arbitrage: curvature x (1 + |skew|) is {self.curvature * (1.0 + abs(self.skew)):.3g}, expected at most 2"
-            )
+            found = self.curvature * (1.0 + abs(self.skew))
+            raise ValueError(f"butterfly arbitrage at curvature x (1 + |skew|) of {found:.3g}: expected at most 2")
         if self.floor >= self.ceiling:
             raise ValueError("floor at or above ceiling: expected floor < ceiling")
         return self
@@ -130,7 +129,7 @@ def next_level(p: SurfaceParameters, level: Floats, realised: Floats, flow: Floa
         p: shape and dynamics.
         level: shape (A,), annualised, after the step's path.
         realised: shape (A,), annualised, as the exchange measures it.
-        flow: shape (A,), net vega bought over the depth shown, 1.
+        flow: shape (A,), net vega bought over that of the depth in calm, 1.
         hours: length of the step.
     """
     weight = -np.expm1(-hours / p.memory)

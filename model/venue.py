@@ -1,7 +1,7 @@
 """A venue: one exchange with its ledger, its markets and the rules it clears by. Nothing about a venue is a global."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,13 @@ from agents.clearinghouse.pools import Pools
 from agents.clearinghouse.sizing import SizingRule, SizingView, sizing_rules
 from agents.clearinghouse.stress import Books
 from agents.clearinghouse.waterfall import Deleveraging, Layer, layers
+from agents.contracts import Contracts
 from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
 from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
 from model.drawdown import Drawdown
 from model.events import Events
 from model.halts import Halts
+from model.instruments import Fixing, Kind
 from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, RowsLike, Status
 from model.market import Market
 from model.members import Members
@@ -121,7 +123,7 @@ class Venue:
         self.name, self.parameters, self.market, self.events = name, parameters, market, events
         self.maker_parameters, self.liquidator_parameters = makers, liquidators
         self.pools = Pools.of(parameters.pools, names or [str(at) for at in range(market.marks.size)])
-        self.ledger = Ledger(market.marks, np.full(market.marks.size, 1e9), self.pools.market, len(self.pools.names))
+        self.ledger = Ledger(market.marks, np.full(market.assets, 1e9), self.pools.market, len(self.pools.names))
         self.claimed = np.zeros(self.pools.pool.size)
         self.makers = self.ledger.open(makers.count, Role.MARKET_MAKER)
         self.liquidators = self.ledger.open(liquidators.count, Role.LIQUIDATOR)
@@ -130,8 +132,8 @@ class Venue:
         self.maker_capital = np.zeros(makers.count)
         self.reference_volatility = market.volatility.copy()
         self.depth_multiplier = np.ones(market.marks.size)
+        self.ledger.mark(market.marks, self.fix())
         self.halts = Halts(parameters.circuit_breaker)
-        self.start = 0.0
         self.margin: MarginRule = margin_rules.build(parameters.margin)
         self.liquidation: LiquidationRule = liquidation_rules.build(parameters.liquidation)
         self.liquidation_fee: FeeRule = liquidation_fees.build(parameters.fees.liquidation)
@@ -146,11 +148,11 @@ class Venue:
                 self.deleveraging = deleveraging_rules.build(layer.parameters.rule)
                 self.deleverages = layer.parameters
         self.deferral = next((layer for layer in self.waterfall if isinstance(layer, Deferral)), None)
-        self.hours = 0.0
+        self.hours = self.start = 0.0
         self.outstanding = self.brought_forward = self.factor_seen = self.factor_rise = self.since_settlement = 0.0
         self.drawdown = Drawdown(self.deleverages.window, self.deleverages.drawdown)
         self.states: dict[str, Any] = {
-            "margin": self.margin.opened(MarketSeen(0.0, np.zeros_like(market.marks), market.volatility)),
+            "margin": self.margin.opened(MarketSeen(0.0, np.zeros(market.assets), market.volatility[: market.assets])),
             "liquidation": self.liquidation.initial_state(),
             "liquidation_fee": self.liquidation_fee.initial_state(),
             "sizing": [self.sizing.initial_state() for _ in range(self.pools.own)],
@@ -194,8 +196,23 @@ class Venue:
     # -- margin ---------------------------------------------------------------------------------------------------------------------
 
     def margined(self, position: Floats, exposure: Floats, marks: Floats) -> MarginView:
-        """What the margin rule sees of accounts with these positions, (M, n) each, at these marks, (M,)."""
-        return MarginView(position, exposure * marks[:, None], marks, open_interest=self.interest, volatility=self.market.volatility)
+        """What the margin rule sees of accounts with these positions, (M, n) each, at these marks, (M,).
+
+        Where there are options, it is what contracts were worth when they were last fixed that counts.
+        """
+        market, fixing = self.market, self.fixing
+        volatility = market.volatility[: market.assets]
+        if fixing is None:
+            return MarginView(
+                position, exposure * marks[:, None], marks, assets=market.asset, open_interest=self.interest, volatility=volatility
+            )
+        notional = exposure * fixing.units[:, None]
+        return MarginView(position, notional, fixing.marks, fixing.units, market.asset, self.interest, volatility, fixing.reprice)
+
+    def fix(self) -> Floats | None:
+        """Fixes what contracts are worth, for margin, where there are options; notionals, (M,), USD, where they are not marks."""
+        self.fixing: Fixing | None = self.market.fixing()
+        return None if self.fixing is None else self.fixing.units
 
     def requirement(self, position: Floats, exposure: Floats, marks: Floats) -> Margin:
         """Margin of accounts with these positions, (M, n) each, at these marks, (M,)."""
@@ -210,7 +227,9 @@ class Venue:
     def learn(self, moved: Floats, hours: float) -> None:
         """Close of a step in which indices moved by `moved`, (M,), log: open interest is noted, and the margin rule learns."""
         self.interest = self.open_interest()
-        self.states["margin"] = self.margin.observe(MarketSeen(hours, moved, self.market.volatility), self.states["margin"])
+        self.states["margin"] = self.margin.observe(
+            MarketSeen(hours, moved[: self.market.assets], self.market.volatility[: self.market.assets]), self.states["margin"]
+        )
 
     def margin_shares(self, ledger: Ledger, rows: Rows) -> Floats:
         """Shape (M, n): each position's part of its account's maintenance margin."""
@@ -231,6 +250,8 @@ class Venue:
         rate = rate * self.action.maintenance
         slack = cash + 0.5 * (low + high) @ position - (0.5 * (high - low) + rate * high) @ exposure
         flagged = slack < 0.0
+        if self.fixing is not None and self.market.listed is not None:  # the rate holds where prices stand, not at the box's corners
+            flagged |= exposure[self.market.listed.option].any(axis=0)
         finite = np.isfinite(limit)
         if finite.any():
             large = np.flatnonzero((high[finite] @ exposure[finite] > limit[finite].min()) & ~flagged)
@@ -263,7 +284,7 @@ class Venue:
             equity=ledger.equity(span),
             opening=self.maker_capital,
             initial_margin=self.requirement(position, exposure, ledger.marks).initial,
-            inventory=position * ledger.units[:, None],
+            inventory=self._inventory(position, ledger.units),
             able=self.able(ledger, rows, breached),
             volatility=market.alarm,
             reference=self.reference_volatility,
@@ -271,6 +292,46 @@ class Venue:
         )
         self.quotes = quote(self.maker_parameters, view)
         market.quote(self.quotes.depth.sum(axis=2), self.quotes.skew)
+
+    def _inventory(self, position: Floats, units: Floats) -> Floats:
+        """Shape (M, K), USD: what makers hold, (M, K) contracts, by market; a perpetual's counts the deltas of all on its underlying."""
+        held, market = position * units[:, None], self.market
+        if market.listed is None:
+            return held
+        delta = held if self.fixing is None else held * self.fixing.deltas[:, None]
+        for further in range(market.assets, held.shape[0]):
+            held[market.asset[further]] += delta[further]
+        return held
+
+    def traded(self, funding: Floats) -> Contracts | None:
+        """What traders know of contracts, beyond what perpetuals are; `funding`, (A,), annualised, is what they expect of perpetuals."""
+        market, listed = self.market, self.market.listed
+        if listed is None:
+            return None
+        days = listed.left(market.clock) / 24.0
+        index = np.maximum(market.index, 1e-300)
+        # A future's premium is earned by its expiry; nobody expects to earn it over again sooner than in a week.
+        beyond = np.where(np.isfinite(days), market.wedge * (365.0 / np.maximum(days, 7.0)), 0.0)
+        carry = np.where(listed.linear, funding[market.asset] + beyond, 0.0)
+        delta, richness = np.ones(index.size), np.ones(index.size)
+        if self.fixing is not None:
+            delta = self.fixing.deltas
+            # By how much a premium over the surface's price raises implied volatility, to first order.
+            raised = np.clip(market.basis * index / np.maximum(self.fixing.vegas, 1e-3 * index), -0.5, 1.0)
+            surface = market.level[market.asset] / np.maximum(market.volatility, 1e-12)
+            richness = np.where(listed.option, surface * (1.0 + raised), 1.0)
+        kinds = listed.kind
+        return Contracts(
+            market.asset,
+            listed.linear,
+            kinds == Kind.CALL,
+            kinds == Kind.PUT,
+            days,
+            carry,
+            self.ledger.marks / np.maximum(self.ledger.units, 1e-300),
+            richness,
+            delta,
+        )
 
     def bids(self, ledger: Ledger, breached: NDArray[np.bool_]) -> Bids:
         """What liquidators bid now."""
@@ -297,9 +358,10 @@ class Venue:
 
         The heavier side is cut until the makers need to take no more than half their capital over all markets, divided by `weights`, (M,).
         """
-        index, capital = self.market.index, float(self.maker_capital.sum())
+        index = self.market.index if self.market.listed is None else self.market.marks
+        capital = float(self.maker_capital.sum())
         buys, sells = np.maximum(contracts, 0.0), np.maximum(-contracts, 0.0)
-        most = np.minimum(buys.sum(axis=1), sells.sum(axis=1)) + 0.5 * capital * weights / index
+        most = np.minimum(buys.sum(axis=1), sells.sum(axis=1)) + 0.5 * capital * weights / self.market.index
         quantity = _cut(buys, most) - _cut(sells, most)
         shares = self.maker_capital / capital if capital > 0.0 else self.maker_capital
         self.ledger.trade_all(rows, quantity, index, self.makers, -quantity.sum(axis=1)[:, None] * shares)
@@ -312,8 +374,10 @@ class Venue:
         filled = buys * cleared.buys[:, None] - sells * cleared.sells[:, None]
         taken = self._to_makers(cleared.makers)
         self.ledger.trade_all(rows, filled, cleared.price, self.makers, taken)
-        self.tally.volume += np.abs(filled).sum(axis=1) * cleared.price
-        self._charge(rows, np.abs(filled), np.abs(taken), cleared.price)
+        # Fees are on notional, which is the price only of what is linear.
+        price = cleared.price if self.fixing is None else self.ledger.units
+        self.tally.volume += np.abs(filled).sum(axis=1) * price
+        self._charge(rows, np.abs(filled), np.abs(taken), price)
 
     def _to_makers(self, contracts: Floats) -> Floats:
         """Shape (M, K): what each maker takes of `contracts`, (M,), in proportion to the depth it shows on that side."""
@@ -482,8 +546,25 @@ class Venue:
             rows < self.institutions,
             ledger.units,
             market.depth.mean(axis=0),
-            lambda returns: returns * marks,
+            self._stressed(marks),
+            self._onto(),
         )
+
+    def _stressed(self, marks: Floats) -> Callable[[Floats], Floats]:
+        """USD change of one contract, (S, M), when underlyings return (S, A); implied volatilities answer as their surface says."""
+        market, fixing = self.market, self.fixing
+        if fixing is not None:
+            return fixing.stressed
+        return (lambda returns: returns * marks) if market.listed is None else (lambda returns: returns[:, market.asset] * marks)
+
+    def _onto(self) -> Floats | None:
+        """Shape (M, A): USD of each underlying that one contract sold puts on sale; None for perpetuals alone."""
+        market = self.market
+        if market.listed is None:
+            return None
+        delta = self.ledger.units * (self.fixing.deltas if self.fixing is not None else 1.0)
+        onto: Floats = delta[:, None] * (market.asset[:, None] == np.arange(market.assets))
+        return onto
 
     def divide_fund(self) -> None:
         """The opening balance, held by the first pool so far, is divided: by given shares, or by open interest."""
@@ -503,8 +584,8 @@ class Venue:
             return
         ledger, market = self.ledger, self.market
         for pool, row in enumerate(ledger.funds.tolist()):
-            asset = int(np.argmax(self.pools.market == pool))  # the shared pool has no market: it holds the first of all
-            index = market.index
+            asset = int(market.asset[np.argmax(self.pools.market == pool)])  # the shared pool has no market: it holds the first of all
+            index = market.underlying
             ledger.revalue(index)
             money, price = float(ledger.cash[row] + ledger.marks @ ledger.position[:, row]), float(index[asset])
             if price <= 0.0:
@@ -513,19 +594,19 @@ class Venue:
             if money:
                 ledger.trade_spot(asset, np.array([row]), np.array([money / price]), price)
                 market.trade_spot(asset, money)
-        ledger.revalue(market.index)
+        ledger.revalue(market.underlying)
 
     def size_and_levy(self, hours: float) -> None:
         """Close of a step: each pool's target, and what accrues to it in the next step; an injection moves at once."""
         market, tally, ledger, pools = self.market, self.tally, self.ledger, self.pools
         interest, traded = self.open_interest(), pools.parts(tally.volume[:, None])
-        returns = np.expm1(market.log_index - self._closed)
+        returns = np.expm1(market.log_index - self._closed)[: market.assets]
         self._closed = market.log_index.copy()
         targets = np.zeros(len(pools.names))
         levied = []
         for pool in range(pools.own):
             mine = pools.market == pool
-            seen = SizingView(interest[mine], hours, returns, market.volatility, partial(self.books, pool))
+            seen = SizingView(interest[mine], hours, returns, market.volatility[: market.assets], partial(self.books, pool))
             target, self.states["sizing"][pool] = self.sizing.rule(seen, self.states["sizing"][pool], self.rng)
             targets[pool] = (1.0 - pools.shared) * target
             targets[-1] += pools.shared * target

@@ -30,7 +30,8 @@ class Books:
         institution: shape (n,), whether it is a market maker's or liquidator's.
         unit: shape (M,), USD of notional that one contract is.
         depth: shape (M,), USD resting within ten basis points.
-        revalue: USD change of one contract, (S, M), when underlyings move by simple returns (S, M).
+        revalue: USD change of one contract, (S, M), when underlyings move by simple returns (S, A).
+        onto: shape (M, A), USD of each underlying that the sale of one contract puts on sale; perpetuals alone if not given.
     """
 
     position: Floats
@@ -42,11 +43,12 @@ class Books:
     unit: Floats
     depth: Floats
     revalue: Callable[[Floats], Floats]
+    onto: Floats | None = None
 
     def only(self, some: NDArray[np.bool_]) -> "Books":
         """The books of some accounts."""
         columns = (self.position[:, some], self.equity[some], self.maintenance[some], self.initial[some], self.part[some])
-        return Books(*columns, self.institution[some], self.unit, self.depth, self.revalue)
+        return Books(*columns, self.institution[some], self.unit, self.depth, self.revalue, self.onto)
 
 
 def simulated(scenarios: int, volatility: Floats, hours: float, correlation: float, tail: float, seed: int) -> Floats:
@@ -118,18 +120,20 @@ def with_liquidations(books: Books, returns: Floats, rounds: int, exponent: floa
     In each round all who are below maintenance margin are closed; their net notional Q goes into the book and moves the price by
     10 bp x (|Q| / (refilled x depth))^(1 / exponent) beyond the scenario's own return.
     """
-    moved, before = returns, np.full_like(returns, np.nan)
+    moved, before = returns, np.full((1, 1), np.nan)
     for _ in range(rounds):
         changes = books.revalue(moved)
         some = exposed(books, changes, books.maintenance)
-        sold = np.zeros_like(returns)
+        sold = np.zeros_like(changes)
         for rows, room in blocks(some, changes, some.maintenance):
             sold += (room < 0.0).astype(float) @ some.position[:, rows].T
         if np.array_equal(sold, before):
             break
         before = sold
-        depth = np.maximum(refilled * books.depth, 1e-300)
-        push = TEN_BASIS_POINTS * np.minimum(np.abs(sold) * books.unit / depth, 1e9) ** (1.0 / exponent)
+        depth, unit = np.maximum(refilled * books.depth, 1e-300), books.unit
+        if books.onto is not None:
+            sold, depth, unit = sold @ books.onto, depth[: returns.shape[1]], np.ones(returns.shape[1])
+        push = TEN_BASIS_POINTS * np.minimum(np.abs(sold) * unit / depth, 1e9) ** (1.0 / exponent)
         moved = np.maximum((1.0 + returns) * np.exp(-np.sign(sold) * np.minimum(push, 5.0)) - 1.0, -LARGEST_MOVE)
     return moved
 

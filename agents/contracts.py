@@ -1,0 +1,62 @@
+"""What traders know of the contracts they can choose from, and how they divide a view of an underlying over them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+type Floats = NDArray[np.float64]
+type Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Contracts:
+    """The M contracts of a venue, as traders see them.
+
+    Attributes:
+        asset: shape (M,), underlying of each; linear: whether it is a perpetual or a future; call, put: whether it is an option.
+        days: shape (M,), until expiry, infinite for perpetuals.
+        carry: shape (M,), annualised, what a short position in a perpetual or future earns over the index: funding, and the premium.
+        price: shape (M,), mark over notional.
+        richness: shape (M,), implied volatility at which it trades, over realised; 1 for what has none.
+        delta: shape (M,), units of the underlying that a contract moves like.
+    """
+
+    asset: NDArray[np.intp]
+    linear: Flags
+    call: Flags
+    put: Flags
+    days: Floats
+    carry: Floats
+    price: Floats
+    richness: Floats
+    delta: Floats
+
+    def best_carry(self, assets: int) -> Floats:
+        """Shape (A,), annualised: what a short position earns at most, by underlying."""
+        best = np.full(assets, -np.inf)
+        np.maximum.at(best, self.asset[self.linear], self.carry[self.linear])
+        return best
+
+    def each(self, kind: Flags) -> Floats:
+        """Shape (M,): one over the number of contracts of a kind on the same underlying, 0 for other kinds."""
+        count = np.bincount(self.asset, kind)[self.asset]
+        share: Floats = np.divide(kind, count, out=np.zeros(kind.size), where=count > 0)
+        return share
+
+
+def divide(stance: Floats, contracts: Contracts, tolerance: float) -> Floats:
+    """Stances on underlyings, (A, n), as stances in contracts, (M, n): logit shares by what each side earns or pays for holding them.
+
+    A short position earns a contract's carry and a long one pays it; a contract that is dearer to hold by `tolerance`, annualised, is
+    chosen less often by a factor of e (McFadden 1974).
+    """
+    out = np.zeros((contracts.asset.size, stance.shape[1]))
+    for side in (1.0, -1.0):
+        merit = np.where(contracts.linear, -side * contracts.carry / tolerance, -np.inf)
+        best = np.full(stance.shape[0], -np.inf)
+        np.maximum.at(best, contracts.asset, merit)
+        weight = np.exp(merit - best[contracts.asset])
+        share = weight / np.bincount(contracts.asset, weight)[contracts.asset]
+        out += share[:, None] * (side * np.maximum(side * stance, 0.0))[contracts.asset]
+    return out
