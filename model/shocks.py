@@ -67,6 +67,12 @@ def overlap(view: ShockView, at: float, lasts: float) -> float:
     return max(0.0, min(view.end, at + lasts) - max(view.start, at))
 
 
+def holds(view: ShockView, at: float, lasts: float) -> bool:
+    """Whether a state that lasts over [at, at + lasts) is the step's: for most of it, or of itself; of equal halves, the earlier one's."""
+    hours, half = overlap(view, at, lasts), 0.5 * min(view.end - view.start, lasts)
+    return hours > half * (1.0 + 1e-9) or (hours >= half * (1.0 - 1e-9) and at >= view.start)
+
+
 @shock_rules.member
 class PriceMove(Shock):
     """Indices move by a stated simple return, evenly in log over some hours, or at once if it lasts none."""
@@ -120,8 +126,7 @@ class DepthWithdrawal(Shock):
     @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
         p = self.parameters
-        now = overlap(view, p.at, p.lasts) > 0.5 * min((view.end - view.start), p.lasts)
-        return Effect(depth=_column(p.remains, view.markets)) if now else Effect(), state
+        return Effect(depth=_column(p.remains, view.markets)) if holds(view, p.at, p.lasts) else Effect(), state
 
 
 @shock_rules.member
@@ -169,8 +174,7 @@ class OracleError(Shock):
     @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
         p = self.parameters
-        now = overlap(view, p.at, p.lasts) > 0.5 * min((view.end - view.start), p.lasts)
-        return Effect(mispricing=np.log1p(_column(p.size, view.markets))) if now else Effect(), state
+        return Effect(mispricing=np.log1p(_column(p.size, view.markets))) if holds(view, p.at, p.lasts) else Effect(), state
 
 
 @shock_rules.member
