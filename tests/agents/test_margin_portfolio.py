@@ -28,6 +28,11 @@ def test_paradexs_table_of_24() -> None:
     assert sorted({shift.spot for shift in table[:16]}) == pytest.approx([-0.16, -0.12, -0.08, -0.04, 0.0, 0.04, 0.08, 0.12, 0.16])
     assert [shift.volatility for shift in table[:16]].count(-0.22) == 7
     assert (table[16].spot, table[16].weight) == (-0.66, 0.1212)
+    # Every move but the two ends comes under a rise and a fall of volatility; the ends under a rise.
+    ends, between = table[:1] + table[15:16], table[1:15]
+    assert [(shift.spot, shift.volatility > 0) for shift in ends] == [(pytest.approx(0.16), True), (pytest.approx(-0.16), True)]
+    rises, falls = ([shift.spot for shift in between if (shift.volatility > 0) is up] for up in (True, False))
+    assert rises == falls == pytest.approx([0.12, 0.08, 0.04, 0.0, -0.04, -0.08, -0.12])
 
 
 def test_a_perpetual_needs_the_span_of_its_table_and_half_of_it_to_be_kept() -> None:

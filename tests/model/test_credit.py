@@ -49,6 +49,18 @@ def test_what_has_defaulted_once_does_not_default_again(eco: Ecosystem) -> None:
     assert eco.credit.defaulted_at.tolist() == [-1, 1, -1]
 
 
+def test_lenders_keep_a_fifth_of_their_funds_and_cut_all_loans_alike_where_more_is_wanted() -> None:
+    # 1,000 and deposits of four times that are 5,000: 4,000 may be lent, and two makers want 10,000 each.
+    makers = {"market_makers": {"count": 2, "capital": 20_000.0}, "liquidators": {"count": 0}}
+    lenders = {"count": 1, "capital": 1_000.0, "deposits": 4.0, "interbank": 0.0, "loan_to_capital": 1.0}
+    eco = Ecosystem(Scenario.model_validate({"schema": 1, "traders": {"groups": []}, "venues": [makers], "lenders": lenders}), rng=1)
+    wanted = 2.0 * float(eco.credit.own.sum() / 2.0)
+    assert wanted > 4_000.0
+    assert eco.credit.debt().sum() == pytest.approx(4_000.0)
+    assert eco.credit.debt() / eco.credit.own == pytest.approx(np.full(2, 4_000.0 / eco.credit.own.sum()))
+    assert eco.credit.cash[0] == pytest.approx(1_000.0)
+
+
 YEAR = 8_760.0
 
 

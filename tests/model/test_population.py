@@ -137,3 +137,21 @@ def test_a_winner_takes_home_what_margin_does_not_hold() -> None:
     short(eco, row, 250_000.0)
     eco.population._pay(group, np.array([0]), 0, 1.0)
     assert ledger.equity(np.array([row])) == pytest.approx([2.5e6])
+
+
+def test_speculators_who_act_choose_afresh_and_nobody_else_does() -> None:
+    # A bias of +50 makes everybody who reconsiders a fundamentalist, one of -50 nobody: 1 / (1 + exp(-50)).
+    eco = world()
+    (group,), weights = eco.population.groups, eco.population.weights
+    fundamentalist, speculators = group._fundamentalist, np.flatnonzero(group._speculative[group.strategy])
+    others = np.flatnonzero(~group._speculative[group.strategy])
+    assert speculators.size > 3
+    before = group.strategy.copy()
+    who = np.sort(np.concatenate((speculators[::2], others)))
+    for bias, everybody in ((50.0, True), (-50.0, False)):
+        p = eco.population.parameters.model_copy(update={"attractiveness_bias": bias, "herding": 0.0, "misalignment": 0.0})
+        group.reconsider(who, 0, p, np.zeros(weights.size), weights)
+        assert (group.strategy[speculators[::2]] == fundamentalist).tolist() == [everybody] * speculators[::2].size
+        assert group.strategy[speculators[1::2]].tolist() == before[speculators[1::2]].tolist()
+        assert group.strategy[others].tolist() == before[others].tolist()
+    assert group._speculative[group.strategy[speculators]].all()

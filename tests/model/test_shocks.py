@@ -48,7 +48,7 @@ def test_a_slow_move_is_spread_evenly_over_its_hours_and_is_whole_whatever_the_s
 def test_a_state_that_lasts_holds_in_the_steps_it_covers_for_the_most_part_and_always_in_some(
     at: float, lasts: float, steps: list[int]
 ) -> None:
-    """Steps are whole: less than half of one is left out, but a shock shorter than a step is never lost; of equal halves the first counts."""
+    """Steps are whole: less than half of one is left out, but a short shock is never lost; of equal halves the first counts."""
     thin = effects(DepthWithdrawal, at=at, lasts=lasts, remains=(0.1,))
     wrong = effects(OracleError, at=at, lasts=lasts, size=(-0.35, 0.0))
     assert [number for number, effect in enumerate(thin) if np.any(effect.depth != np.ones(2))] == steps
