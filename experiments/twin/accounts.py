@@ -185,6 +185,11 @@ class MarketMaker(Account):
         self.opening = balance.opening
         self.bids, self.asks = [0.0] * len(marks), [0.0] * len(marks)
 
+    def inventory(self, market: int) -> float:
+        """USD that a market's book counts as inventory."""
+        held: float = sum(self.position[at] * self.marks[at] for at in self.model.counted[market])
+        return held
+
     def quote(self, p: "MarketMakerParameters", margin: "Margin", calm: list[float], capital: float, *, able: bool) -> None:
         """Shows depth in proportion to the capital it has left, less with margin use, and less on the side that adds to its inventory.
 
@@ -199,7 +204,7 @@ class MarketMaker(Account):
         use = self.initial(margin) / max(equity, 1e-9)
         room = clamp(1.0 - use / p.margin_use_limit, 0.0, 1.0) * min(equity, self.opening) if able else 0.0
         for market, depth in enumerate(calm):
-            stretch = self.position[market] * self.marks[market] / max(p.inventory_limit * equity, 1e-9)
+            stretch = self.inventory(market) / max(p.inventory_limit * equity, 1e-9)
             self.bids[market] = depth / capital * room * clamp(1.0 - stretch, 0.0, 1.0)
             self.asks[market] = depth / capital * room * clamp(1.0 + stretch, 0.0, 1.0)
 

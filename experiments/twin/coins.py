@@ -42,7 +42,7 @@ def balance(exchange: "Exchange") -> None:
         return
     for pool, fund in enumerate(exchange.funds):
         revalue(exchange)
-        asset = exchange.pools.of.index(pool) if pool in exchange.pools.of else 0
+        asset = exchange.homes[exchange.pools.of.index(pool)] if pool in exchange.pools.of else 0
         price, money = fund.indices[asset], fund.cash
         if price > 0.0:
             if money > 0.0:

@@ -48,7 +48,7 @@ def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Accou
         part = asked[exchange.pools.claimant[market]]
         if part <= TIE:
             continue
-        gap = exchange.markets[market].index - exchange.marks[market] if layer.price == "index" else 0.0
+        gap = exchange.markets[market].index * exchange.markets[market].fair - exchange.marks[market] if layer.price == "index" else 0.0
         above = [gap * account.position[market] for account in accounts]
         if layer.price == "bankruptcy":
             above = [mine[market] for mine in owed]

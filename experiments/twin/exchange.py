@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import mesa
 
 from agents.clock import HOURS_PER_YEAR
-from experiments.twin import accrual, coins, deferral, deleveraging, liquidation, members, waterfall
+from experiments.twin import accrual, coins, dated, deferral, deleveraging, liquidation, members, waterfall
 from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Trader
 from experiments.twin.accrual import Levies
 from experiments.twin.inputs import Inputs, Opening, Visits, fund_number
-from experiments.twin.margin import Margin
+from experiments.twin.margin import PORTFOLIO, Margin
 from experiments.twin.market import Market, clamp
 from experiments.twin.pools import Pools
 
@@ -28,6 +28,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         pools, funds: how the backstop fund is divided, and its pools; treasury: the exchange's own capital, USD.
         levies: what the fund takes in the step, by pool.
         interest: open interest at the step's start, USD by market, where losses of no market in particular need it.
+        homes: by market, the number of its underlying.
+        counted: by market, the markets whose contracts its book counts as inventory: a perpetual's, all on its underlying.
         marks: USD, to which contracts are settled; funding: what longs paid in the last step, on notional.
         watched: accounts that the walk settles and checks: all of them.
         closed: log index of each market at the last close.
@@ -48,7 +50,17 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         venue = scenario.venues[0]
         self.rules, self.maker_rules, self.liquidator_rules = venue.clearinghouse, venue.market_makers, venue.liquidators
         replayed = scenario.news.type == "replay"
-        self.markets = [Market(venue.market, m.index, m.depth, m.volatility, replayed=replayed) for m in opening.markets]
+        assets = [asset.name for asset in scenario.assets]
+        self.markets = [Market(venue.market, m.index, m.depth, m.volatility, replayed=replayed) for m in opening.markets[: len(assets)]]
+        self.counted, self.homes = [[at] for at in range(len(opening.markets))], list(range(len(assets)))
+        for terms, m in zip(venue.instruments, opening.markets[len(assets) :], strict=True):
+            if terms.type != "future" or self.rules.margin.type in PORTFOLIO:
+                raise NotImplementedError("beside perpetuals the twin has dated futures only, margined market by market")
+            home = assets.index(terms.asset)
+            self.counted[home].append(len(self.markets))
+            self.homes.append(home)
+            series, perpetual = dated.Series(terms), self.markets[home]
+            self.markets.append(Market(venue.market, m.index, m.depth, m.volatility, replayed=replayed, series=series, perpetual=perpetual))
         for market, quoting in zip(self.markets, opening.markets, strict=True):
             market.basis, market.pressure = quoting.basis, quoting.pressure
             market.momentum, market.average_premium = quoting.momentum, quoting.average_premium
@@ -58,7 +70,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.makers: list[MarketMaker] = []
         self.liquidators: list[Liquidator] = []
         self.traders: list[Trader] = []
-        self.pools = Pools(self.rules.pools, [asset.name for asset in scenario.assets])
+        self.pools = Pools(self.rules.pools, list(scenario.markets))
         indices = [market.index for market in self.markets]
         self.funds = [Fund(self, fund_number(at), self.marks, balance, indices) for at, balance in enumerate(opening.funds)]
         self.treasury, self.levies = opening.treasury, [Levies() for _ in range(self.pools.own)]
@@ -107,6 +119,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             self.trade_spot(self.spot_orders(inputs))
         self.walk(inputs.path, inputs.outages)
         if not self.insolvent:
+            dated.settle_expired(self)
+        if not self.insolvent:
             accrual.pay_funding(self, inputs.hours)
             deferral.settle(self, inputs.hours)
         if not self.insolvent:
@@ -132,6 +146,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             for at, (market, volatility) in enumerate(zip(self.markets, inputs.volatility, strict=True)):
                 market.volatility = volatility
                 market.mispricing = inputs.mispricing[at] if inputs.mispricing else 0.0
+                if market.series is not None:
+                    market.series.carry = inputs.carry[at]
 
     def visit(self, visits: Visits) -> None:
         """The fund's coins; then what comes from elsewhere after the close."""
@@ -192,7 +208,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             maker.quote(p, self.margin, calm, capital, able=self.able(maker, breached))
         equity = max(sum(max(maker.cash, 0.0) for maker in self.makers), 0.01 * capital)
         for at, market in enumerate(self.markets):
-            inventory = sum(maker.position[at] * self.marks[at] for maker in self.makers) / equity
+            inventory = sum(maker.inventory(at) for maker in self.makers) / equity
             skew = clamp(-p.risk_aversion * market.alarm**2 * (24.0 / HOURS_PER_YEAR) * inventory, -0.02, 0.02)
             market.quote(sum(maker.bids[at] for maker in self.makers), sum(maker.asks[at] for maker in self.makers), skew)
 
@@ -263,6 +279,9 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             clock += hours
             for market, moved in zip(self.markets, news, strict=True):
                 market.advance(moved, hours)
+            for market in self.markets:
+                if market.series is not None:
+                    market.series.note(hours, market.index)
             if self.insolvent:
                 continue
             self.marks = [market.mark for market in self.markets]

@@ -56,6 +56,7 @@ class Inputs:
         mispricing: log error of the index that contracts are marked by, by market.
         outages: from and until, hours since the run began.
         luck: the exchange's draws in the step, uniform on 0 to 1; its own if None.
+        carry: what a future costs above the index, annualised, by market.
         closing: number and market of orders that close all that is held, to the last bit of it.
     """
 
@@ -70,6 +71,7 @@ class Inputs:
     mispricing: list[float] = field(default_factory=list)
     outages: list[tuple[float, float]] = field(default_factory=list)
     luck: Callable[[], float] | None = None
+    carry: list[float] = field(default_factory=list)
     closing: set[tuple[int, int]] = field(default_factory=set)
 
 

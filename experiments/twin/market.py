@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from agents.clock import HOURS_PER_YEAR
 
 if TYPE_CHECKING:
+    from experiments.twin.dated import Series
     from model.market import MarketParameters
 
 TEN_BASIS_POINTS = 0.001
@@ -28,9 +29,10 @@ def clamp(value: float, low: float, high: float) -> float:
 
 
 class Market:
-    """One perpetual's index, book and mark.
+    """One perpetual's, or dated future's, index, book and mark.
 
     Attributes:
+        series: of a future; None of a perpetual. A future has the index of the perpetual on its underlying, `perpetual`.
         log_index: log of the index price, USD.
         pressure: USD of net buying that the book has taken and not yet replenished.
         bids, asks: USD resting within ten basis points.
@@ -44,9 +46,20 @@ class Market:
         average_premium: of the last eight hours, exponentially weighted, for funding.
     """
 
-    def __init__(self, parameters: "MarketParameters", price: float, depth: float, volatility: float, *, replayed: bool = False) -> None:
+    def __init__(
+        self,
+        parameters: "MarketParameters",
+        price: float,
+        depth: float,
+        volatility: float,
+        *,
+        replayed: bool = False,
+        series: "Series | None" = None,
+        perpetual: "Market | None" = None,
+    ) -> None:
         self.parameters = parameters
-        self.log_index = math.log(price)
+        self.series, self.perpetual = series, perpetual
+        self._log_index = math.log(price)
         self.calm_depth = self.bids = self.asks = depth
         self.volatility = self.calm_volatility = volatility
         self.pressure = self.skew = self.basis = self.flow = 0.0
@@ -57,6 +70,25 @@ class Market:
         # A recorded path already contains what order flow did to the index.
         pass_through = 0.0 if replayed else parameters.pass_through
         self.impact = pass_through * TEN_BASIS_POINTS / depth if depth > 0.0 else 0.0
+        if perpetual is not None:
+            self.impact = perpetual.impact
+
+    @property
+    def log_index(self) -> float:
+        """Log of the index price, USD: one for all contracts on an underlying."""
+        return self._log_index if self.perpetual is None else self.perpetual.log_index
+
+    @log_index.setter
+    def log_index(self, value: float) -> None:
+        if self.perpetual is None:
+            self._log_index = value
+        else:
+            self.perpetual.log_index = value
+
+    @property
+    def fair(self) -> float:
+        """Fair price over the index."""
+        return 1.0 if self.series is None else self.series.fair
 
     @property
     def index(self) -> float:
@@ -66,7 +98,8 @@ class Market:
     @property
     def mark(self) -> float:
         """USD: the index, as the exchange has it, times one plus the averaged premium."""
-        return math.exp(self.log_index + self.mispricing) * (1.0 + self.basis)
+        premium = self.basis if self.series is None else self.series.fading * self.basis
+        return math.exp(self.log_index + self.mispricing) * (self.fair + premium)
 
     @property
     def alarm(self) -> float:
@@ -118,7 +151,7 @@ class Market:
         for node, weight in GAUSS:
             decay = math.exp(-node * hours / self.replenish)
             average += weight * self.displacement(self.pressure * decay + ultimate * (1.0 - decay))
-        return index * (1.0 + self.skew + average), filled_buys, filled_sells, -taken
+        return index * (self.fair + self.skew + average), filled_buys, filled_sells, -taken
 
     def execute(self, quantity: float, band: float) -> tuple[float, float]:
         """Trades `quantity` contracts (buy > 0) at once, as far as the price is within `band` of the quotes' centre.
@@ -142,7 +175,7 @@ class Market:
             average = self.displacement(0.5 * (start + stop))
         self.pressure = stop
         self.log_index += self.impact * sign * size
-        return (quantity if size == whole else sign * size / index), index * (1.0 + self.skew + average)
+        return (quantity if size == whole else sign * size / index), index * (self.fair + self.skew + average)
 
     def _integral(self, pressure: float) -> float:
         """Of the displacement, from 0 to `pressure`: 10 bp x depth x (|Q| / depth) ** (1 / e + 1) / (1 / e + 1), the band beyond."""
@@ -166,7 +199,8 @@ class Market:
 
     def advance(self, news: float, hours: float) -> None:
         """One increment: a log return from outside, order flow, replenishing, the mark. A jump takes no time."""
-        self.log_index += news
+        if self.perpetual is None:  # news reaches an index once
+            self.log_index += news
         self.momentum = self.momentum * math.exp(-hours) + news
         if hours <= 0.0:
             return
@@ -184,6 +218,8 @@ class Market:
         latest = self.premium_hours / self.hours if self.hours > 0.0 else self.basis
         self.average_premium += (1.0 - math.exp(-hours / 8.0)) * (latest - self.average_premium)
         premium = self.average_premium
+        if self.series is not None:
+            return 0.0
         rate = premium + clamp(p.interest_rate - premium, -p.funding_clamp, p.funding_clamp)
         return clamp(rate, -p.funding_cap, p.funding_cap) * hours / 8.0
 

@@ -106,7 +106,7 @@ class RecordedEcosystem(Ecosystem):
             gross,
             ledger.position.copy(),
             ledger.entry.copy(),
-            ledger.spot.copy(),
+            _by_market(ledger.spot, ledger.markets),
             [STATUS[code] for code in ledger.status.tolist()],
             ledger.marks.copy(),
             ledger.treasury,
@@ -135,7 +135,7 @@ class RecordedEcosystem(Ecosystem):
                 float(equity[row]),
                 ledger.position[:, row].tolist(),
                 ledger.entry[:, row].tolist(),
-                ledger.spot[:, row].tolist(),
+                _by_market(ledger.spot[:, row : row + 1], ledger.markets)[:, 0].tolist(),
                 STATUS[ledger.status[row]],
                 ROLES.get(int(ledger.role[row]), "trader"),
                 opening.get(row, 0.0),
@@ -177,6 +177,7 @@ class RecordedEcosystem(Ecosystem):
             self.venue.market.mispricing.tolist(),
             list(self.venue.halts.windows),
             Streams(self.seed).generator("venue", self.tick).random,
+            self.venue.market.carry[self.venue.market.asset].tolist(),
         )
         return path
 
@@ -230,6 +231,11 @@ class RecordedEcosystem(Ecosystem):
             {row: float(ledger.paid_in[row]) for row in range(first, ledger.rows) if ledger.role[row] != Role.HOUSE},
             self.venue.tally.absorbed.get("withdrawal_factor", 0.0) - core.absorbed.get("withdrawal_factor", 0.0),
         )
+
+
+def _by_market(spot: Floats, markets: int) -> Floats:
+    """Coins, (A, n), by market, (M, n): an underlying's stand with its perpetual."""
+    return np.vstack((spot, np.zeros((markets - spot.shape[0], spot.shape[1]))))
 
 
 def _contributions(eco: Ecosystem) -> dict[int, float]:
@@ -347,7 +353,8 @@ def amplified(scenario: Any, steps: int, seed: int = 0) -> bool:
 def _nudge(exchange: Exchange, by: float) -> None:
     """Moves log indices and cash, accounts to different degrees: makers who are moved alike share as before."""
     for market in exchange.markets:
-        market.log_index += by
+        if market.perpetual is None:
+            market.log_index += by
     for number, account in exchange.accounts.items():
         account.cash += by * math.cos(number) * (abs(account.cash) + account.notional)
 

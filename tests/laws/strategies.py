@@ -421,3 +421,37 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         **draw(st.one_of(bankruptcy_costs, transmission)),
     }
     return Scenario.model_validate(world)
+
+
+@st.composite
+def dated(draw: st.DrawFn) -> Block:
+    """A future or option; lives are short, so that series end within a drawn run."""
+    kind, days = draw(st.sampled_from(["future", "call", "put"])), draw(rates(0.1, 2.0))
+    hours = draw(st.sampled_from([0.0, 0.5, 2.0]))
+    terms = {"type": kind, "days": days, "settlement_hours": min(hours, 24.0 * days), "depth": draw(rates(0.05, 2.0))}
+    return terms if kind == "future" else {**terms, "moneyness": draw(rates(0.8, 1.25))}
+
+
+@st.composite
+def listings(draw: st.DrawFn) -> Scenario:
+    """A drawn scenario whose exchange lists futures and options too, with those who trade them."""
+    world = draw(scenarios()).model_dump(mode="json", by_alias=True)
+    house = world["venues"][0]["clearinghouse"]
+    instruments = draw(st.lists(dated(), min_size=1, max_size=4, unique_by=lambda one: (one["type"], one["days"])))
+    names = [asset["name"] for asset in world["assets"]]
+    world["venues"][0]["instruments"] = [{**one, "asset": draw(st.sampled_from(names))} for one in instruments]
+    if house["margin"]["type"] != "portfolio_scenarios":
+        house["margin"] = {"type": "portfolio_scenarios"}
+    house["pools"]["shares"] = []  # there may be more pools now
+    world["traders"]["groups"] += [
+        {
+            "name": f"options_{kind}",
+            "count": 8,
+            "equity": draw(usd(1e8)) + 1e4,
+            "leverage": draw(rates(0.5, 20.0)),
+            "strategies": [{"type": kind}],
+            "activity": 1.0,
+        }
+        for kind in ("protected", "call_buyer", "volatility_seller")
+    ]
+    return Scenario.model_validate(world)

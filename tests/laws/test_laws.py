@@ -11,7 +11,7 @@ from model.ecosystem import Ecosystem
 from model.ledger import FUND, Flow
 from model.observables import PARTIAL
 from model.scenario import Scenario
-from tests.laws.strategies import scenarios
+from tests.laws.strategies import listings, scenarios
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -62,6 +62,12 @@ def test_the_laws_hold_at_every_step_of_scenarios_nobody_tuned(scenario: Scenari
 @settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(scenarios(), SEEDS, st.integers(6, 60))
 def test_the_laws_hold_in_thousands_of_scenarios_nobody_tuned(scenario: Scenario, seed: int, steps: int) -> None:
+    obey(scenario, seed, steps)
+
+
+@settings(QUICK, max_examples=30)
+@given(listings(), SEEDS, st.integers(6, 30))
+def test_the_laws_hold_where_futures_and_options_are_listed(scenario: Scenario, seed: int, steps: int) -> None:
     obey(scenario, seed, steps)
 
 

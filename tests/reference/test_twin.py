@@ -512,6 +512,54 @@ def test_many_drawn_scenarios_agree(scenario: Scenario, seed: int) -> None:
     losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
 
 
+FUTURES = [
+    {"type": "future", "asset": "BTC", "days": 0.3, "settlement_hours": 0.5},
+    {"type": "future", "asset": "ETH", "days": 0.5, "settlement_hours": 3.0, "depth": 1.0},
+    {"type": "future", "asset": "BTC", "days": 2.0},
+]
+
+
+@pytest.mark.parametrize(
+    ("move", "lasts"),
+    [((), 0.0), ((-0.3, -0.4, -0.5), 3.0), ((-0.5, -0.5, -0.7), 0.0), ((0.5, 0.6, 0.8), 0.0)],
+    ids=["calm", "a fall in hours", "a jump through bankruptcy", "a jump upwards"],
+)
+def test_dated_futures_agree_through_their_expiries(move: tuple[float, ...], lasts: float) -> None:
+    block = world(move=move, lasts=lasts).model_dump(by_alias=True)
+    block["venues"][0]["instruments"] = FUTURES
+    assert bool(losses(Scenario.model_validate(block), steps=20)) == bool(move)
+
+
+@st.composite
+def with_futures(draw: st.DrawFn) -> Scenario:
+    """A drawn scenario whose exchange lists futures too, of lives so short that series end within the run."""
+    block = draw(scenarios()).model_dump(mode="json", by_alias=True)
+    venue, step = block["venues"][0], block["hours_per_step"] / 24.0
+    names = [asset["name"] for asset in block["assets"]]
+    lives = draw(st.lists(st.sampled_from([0.7, 1.0, 2.5, 4.0, 40.0]), min_size=1, max_size=3, unique=True))
+    venue["instruments"] = [
+        {
+            "type": "future",
+            "asset": draw(st.sampled_from(names)),
+            "days": life * step,
+            "settlement_hours": draw(st.sampled_from([0.0, 0.1, 0.7])) * 24.0 * step,
+            "depth": draw(st.sampled_from([0.05, 0.25, 2.0])),
+        }
+        for life in lives
+    ]
+    if venue["clearinghouse"]["margin"]["type"] in ("portfolio_scenarios", "ewma", "historical", "filtered_historical"):
+        venue["clearinghouse"]["margin"] = {"type": "tiered"}
+    if venue["clearinghouse"]["pools"]["shares"]:
+        venue["clearinghouse"]["pools"]["shares"] = []  # there are more pools now
+    return Scenario.model_validate(block)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=QUIET)
+@given(with_futures(), st.integers(0, 1000))
+def test_drawn_scenarios_with_futures_agree(scenario: Scenario, seed: int) -> None:
+    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
+
+
 def test_a_recorded_run_is_the_run_itself() -> None:
     recorded, plain = RecordedEcosystem(world(), rng=4), Ecosystem(world(), rng=4)
     for _ in range(5):
