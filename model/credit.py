@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agents.clock import HOURS_PER_YEAR
 from agents.families import RuleParameters
-from agents.lender import LenderParameters, LenderView, reconsider
+from agents.lender import FundingView, LenderParameters, LenderView, Withdrawal, reconsider, withdrawal_rules
 from model.clearing import terminate
 from model.contagion import Clearing
 from model.events import Events
@@ -57,6 +57,9 @@ class Credit:
         outside: USD that has left lenders' cash for venues and the outside world; with `cash` it sums to what it was.
         rows: shape (B,), the borrowers' ledger rows.
         opening: shape (B,), USD, borrowers' debt at the start; own: shape (B,), USD, their own capital then.
+        capital: shape (L,), USD, lenders' equity at the start.
+        withdrawn_until: shape (L,), hours since the start until which a lender's lines stay withdrawn, and whether they are: withdrawn.
+        estates: step and shape (L,), USD, of what estates of defaulters are yet to pay; that money is part of `outside` until then.
         wave: shape (N,), wave of default, -1 for none; defaulted_at: step of default, -1 for none.
     """
 
@@ -68,6 +71,11 @@ class Credit:
     payments: Payments
     opening: Floats
     own: Floats
+    capital: Floats
+    withdrawal: list[Withdrawal]
+    withdrawn: NDArray[np.bool_]
+    withdrawn_until: Floats
+    estates: list[tuple[int, Floats]] = field(default_factory=list)
     outside: float = 0.0
     wave: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     defaulted_at: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -106,6 +114,10 @@ class Credit:
             payments=payments,
             opening=owed[lenders:-1, :lenders].sum(axis=1),
             own=own,
+            capital=capital,
+            withdrawal=[withdrawal_rules.build(p) for p in parameters.withdrawal],
+            withdrawn=np.zeros(lenders, dtype=bool),
+            withdrawn_until=np.zeros(lenders),
             wave=np.full(owed.shape[0], -1, dtype=np.int64),
             defaulted_at=np.full(owed.shape[0], -1, dtype=np.int64),
         )
@@ -123,10 +135,15 @@ class Credit:
         owed: Floats = self.owed[self.lenders : -1, : self.lenders].sum(axis=1)
         return owed
 
+    @property
+    def pending(self) -> Floats:
+        """Shape (L,), USD: what estates of defaulters are yet to pay."""
+        return sum((due for _, due in self.estates), np.zeros(self.lenders))
+
     def lender_equity(self) -> Floats:
-        """Shape (L,), USD: cash and loans, less deposits and debts."""
+        """Shape (L,), USD: cash, loans and what estates are yet to pay, less deposits and debts."""
         own: Floats = self.cash + self.owed[:, : self.lenders].sum(axis=0) - self.owed[: self.lenders].sum(axis=1) - self.deposits
-        return own
+        return own + self.pending if self.estates else own
 
     # -- everyday lending -----------------------------------------------------------------------------------------------------------
 
@@ -135,6 +152,11 @@ class Credit:
         if not self.rows.size or venue.insolvent:
             return
         p, ledger, lenders = self.parameters, venue.ledger, self.lenders
+        reference = np.maximum(venue.reference_volatility, 1e-12)
+        stress = float((venue.market.volatility / reference).mean())
+        self._reconsider_lines(stress, venue.hours)
+        if self.withdrawn.any():
+            self._run_off(venue, hours)
         loans = self.owed[lenders:-1, :lenders]
         debt = loans.sum(axis=1)
         equity = ledger.equity(self.rows)
@@ -142,8 +164,6 @@ class Credit:
         margin = venue.requirement(ledger.position[:, self.rows], ledger.exposure[:, self.rows], ledger.marks)
         free = np.maximum(equity - margin.initial, 0.0) * active
         interest = np.minimum(debt * np.expm1(p.rate * hours / HOURS_PER_YEAR), free)
-        reference = np.maximum(venue.reference_volatility, 1e-12)
-        stress = float((venue.market.volatility / reference).mean())
         change = reconsider(p, LenderView(equity - debt, debt, self.opening, stress, hours)) * active
         shares = np.divide(loans, debt[:, None], out=np.zeros_like(loans), where=debt[:, None] > 0.0)
         repaid = np.minimum(np.maximum(-change, 0.0), free - interest)
@@ -160,6 +180,30 @@ class Credit:
             ledger.transfer(Flow.LOAN, OUTSIDE, self.rows, lent.sum(axis=1))
         self._distribute(venue, margin.initial, active)
 
+    def _reconsider_lines(self, stress: float, clock: float) -> None:
+        """Lenders with a reason withdraw their lines, and keep them withdrawn for a while."""
+        if not self.withdrawal:
+            return
+        view = FundingView(self.lender_equity(), self.capital, self.cash, self.deposits, stress, clock)
+        reasons = np.array([rule.rule(view, None, None)[0] for rule in self.withdrawal]).any(axis=0)
+        self.withdrawn_until = np.where(reasons, clock + self.parameters.withdrawn_for, self.withdrawn_until)
+        self.withdrawn = (reasons | (clock < self.withdrawn_until)) & (self.wave[: self.lenders] < 0)
+
+    def _run_off(self, venue: Venue, hours: float) -> None:
+        """Loans of lenders that have withdrawn are not rolled over: what matures is repaid as far as free margin and cash go."""
+        ledger, lenders = venue.ledger, self.lenders
+        due = self.owed[:-1, :lenders] * (-np.expm1(-hours / self.parameters.term) * self.withdrawn)
+        margin = venue.requirement(ledger.position[:, self.rows], ledger.exposure[:, self.rows], ledger.marks).initial
+        free = np.maximum(ledger.equity(self.rows) - margin, 0.0) * (ledger.status[self.rows] == Status.ACTIVE)
+        total = due.sum(axis=1)
+        able = np.concatenate((np.maximum(self.cash, 0.0), free))
+        due *= np.minimum(np.divide(able, total, out=np.ones_like(total), where=total > 0.0), 1.0)[:, None]
+        due[lenders:] *= venue.within_custody(float(due[lenders:].sum()))
+        self.owed[:-1, :lenders] -= due
+        self.cash += due.sum(axis=0) - due[:lenders].sum(axis=1)
+        self.outside -= float(due[lenders:].sum())
+        ledger.transfer(Flow.REPAYMENT, self.rows, OUTSIDE, due[lenders:].sum(axis=1))
+
     def _distribute(self, venue: Venue, initial: Floats, active: NDArray[np.bool_]) -> None:
         """What borrowers have earned beyond their own opening capital, and margin does not hold twice over, they pay out."""
         equity = venue.ledger.equity(self.rows)
@@ -169,9 +213,10 @@ class Credit:
             venue.pay_out(Flow.DISTRIBUTION, self.rows, paid)
 
     def _opening_shares(self, loans: Floats) -> Floats:
-        """Shape (B, L): how a new loan divides over lenders that are not in default: as the present loan does."""
+        """Shape (B, L): how a new loan divides over lenders that are neither in default nor withdrawn: as the present loan does."""
         total = loans.sum(axis=1, keepdims=True)
-        shares: Floats = np.divide(loans, total, out=np.zeros_like(loans), where=total > 0.0) * (self.wave[: self.lenders] < 0)
+        lend = (self.wave[: self.lenders] < 0) & ~self.withdrawn
+        shares: Floats = np.divide(loans, total, out=np.zeros_like(loans), where=total > 0.0) * lend
         return shares
 
     def _affordable(self, lent: Floats) -> Floats:
@@ -189,6 +234,7 @@ class Credit:
 
     def clear(self, venue: Venue, step: int, events: Events) -> Outcome:
         """Clears the network if anybody cannot pay, on loans and claims on the exchange together, and books the payments."""
+        self._pay_estates(step)
         worths = self.worths(venue)
         fresh = self.wave < 0
         dust = 1e-9 * (np.abs(self.owed).sum(axis=1) + 1.0)
@@ -201,7 +247,7 @@ class Credit:
         clearing_waves = np.where(failed, np.maximum(clearing.waves, 1), -1)
         if not failed.any():
             return Outcome()
-        outcome = self._book(clearing, failed, venue, events)
+        outcome = self._book(clearing, failed, venue, events, step)
         self.wave = np.where(failed, clearing_waves, self.wave)
         self.defaulted_at = np.where(failed, step, self.defaulted_at)
         events.add("default", "", account=np.flatnonzero(failed), amount=-worths[failed], layer="network")
@@ -215,7 +261,7 @@ class Credit:
         claims = np.maximum(ledger.equity(self.rows), 0.0) + written
         liabilities[-1, lenders:-1] = claims
         below = np.minimum(ledger.equity(self.rows), 0.0)
-        assets = np.concatenate((np.maximum(self.cash, 0.0), np.zeros(self.rows.size), [0.0]))
+        assets = np.concatenate((np.maximum(self.cash + self.pending, 0.0), np.zeros(self.rows.size), [0.0]))
         everything = ledger.equity()
         everything[: self.rows.size + ledger.house] = 0.0
         others = float(np.maximum(everything, 0.0).sum())
@@ -224,7 +270,7 @@ class Credit:
         outside = np.concatenate((self.deposits, -below, [others + written_others]))
         return self.payments.clear(liabilities, assets, outside, self.payments.parameters.margin * self.owed)
 
-    def _book(self, clearing: Clearing, failed: NDArray[np.bool_], venue: Venue, events: Events) -> Outcome:
+    def _book(self, clearing: Clearing, failed: NDArray[np.bool_], venue: Venue, events: Events, step: int) -> Outcome:
         """Books what defaulters pay and what is paid to defaulting lenders; writes their debts off."""
         ledger, lenders = venue.ledger, self.lenders
         paid = clearing.matrix().toarray()
@@ -241,8 +287,9 @@ class Credit:
         reserve = self._fall_back(clearing.reserve[:-1] * fails, settles[lenders:].sum(axis=1), ledger)
         settles[lenders:] *= self._payable(settles[lenders:].sum(axis=1), venue)[:, None]
         self._pay_from_accounts(settles[lenders:], borrowers, ledger)
+        self._release(fails[:lenders])
         self.cash -= settles[:lenders].sum(axis=1)
-        self.cash += settles.sum(axis=0)
+        self._receive(settles, fails, step)
         self.outside -= float(settles[lenders:].sum())
         self.owed[:-1, :lenders] = np.where(closing, 0.0, owed)
         for lender in np.flatnonzero(fails[:lenders]):
@@ -255,6 +302,29 @@ class Credit:
         creditor, debtor = np.nonzero(settles.T > 0.0)
         events.add("estate", "", account=debtor, amount=settles[debtor, creditor], layer="network")
         return Outcome(loss=loss - drawn, reserve=reserve, margin=drawn)
+
+    def _release(self, fails: NDArray[np.bool_]) -> None:
+        """What other estates are yet to pay lenders that fail is theirs to pay with: their own estates pay no sooner."""
+        for at, (step, due) in enumerate(self.estates):
+            self.cash += due * fails
+            self.outside -= float((due * fails).sum())
+            self.estates[at] = (step, due * ~fails)
+
+    def _receive(self, settles: Floats, fails: NDArray[np.bool_], step: int) -> None:
+        """Lenders receive what is settled, (N - 1, L), those that live on what estates pay only after the delay."""
+        self.cash += settles.sum(axis=0)
+        if self.payments.delay:
+            later = np.where(fails[:, None] & ~fails[None, : self.lenders], settles, 0.0).sum(axis=0)
+            self.cash -= later
+            self.outside += float(later.sum())
+            self.estates.append((step + self.payments.delay, later))
+
+    def _pay_estates(self, step: int) -> None:
+        """Estates whose time has come pay lenders."""
+        for due in [due for when, due in self.estates if when <= step]:
+            self.cash += due
+            self.outside -= float(due.sum())
+        self.estates = [(when, due) for when, due in self.estates if when > step]
 
     def _draw_margin(self, owed: Floats, paid: Floats, fails: NDArray[np.bool_], events: Events) -> float:
         """Lenders draw on margin for what defaulters do not pay them of their debts, (N - 1, L); the rest of it goes back. Returns USD."""

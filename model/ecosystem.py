@@ -151,7 +151,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
     def _open_credit(self) -> None:
         world = self.world
         rng = self._streams.generator("network")
-        payments = Payments(world.payments, (world.recovery, world.interbank_recovery))
+        payments = Payments(world.payments, (world.recovery, world.interbank_recovery), self.hours_per_step)
         self.credit = Credit.opened(world.lenders, world.network, self.venue, self._own, rng, payments)
         self.venue.maker_capital = self.venue.ledger.equity(self.venue.makers)
 

@@ -3,6 +3,7 @@
 The exchange pays its account holders all it has under any rule: what its failure costs them is the waterfall's write-down.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, override
 
@@ -114,13 +115,27 @@ class PaymentParameters(Parameters):
             json_schema_extra={"unit": "1"},
         ),
     ] = 0.0
+    delay: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="time until the estate of a defaulter pays its creditors; their claims on it are certain, but no cash (our choice)",
+            json_schema_extra={"unit": "h"},
+        ),
+    ] = 0.0
 
 
 class Payments:
-    """The scenario's choice, ready to clear a network."""
+    """The scenario's choice, ready to clear a network.
 
-    def __init__(self, parameters: PaymentParameters, recoveries: tuple[float, float] = (1.0, 1.0)) -> None:
+    Attributes:
+        parameters: the choice.
+        delay: steps until an estate pays.
+    """
+
+    def __init__(self, parameters: PaymentParameters, recoveries: tuple[float, float] = (1.0, 1.0), hours: float = 1.0) -> None:
         self.parameters, self._recoveries = parameters, recoveries
+        self.delay = math.ceil(parameters.delay / hours - 1e-9)
         self._rule: Payment = payment_rules.build(parameters.rule)
 
     def clear(self, liabilities: Floats, assets: Floats, external: Floats, margin: Floats) -> Clearing:

@@ -36,7 +36,7 @@ def balance_sheets(eco: "Ecosystem") -> pd.DataFrame:
     credit, venue = eco.credit, eco.venue
     held = np.maximum(venue.ledger.equity(credit.rows), 0.0)
     claims = float(np.maximum(venue.ledger.equity()[venue.ledger.house :], 0.0).sum())
-    lenders = credit.cash + credit.owed[:, : credit.lenders].sum(axis=0)
+    lenders = credit.cash + credit.pending + credit.owed[:, : credit.lenders].sum(axis=0)
     assets = np.concatenate((lenders, held, [venue.ledger.custody]))
     owed = credit.owed.sum(axis=1)
     owed[: credit.lenders] += credit.deposits

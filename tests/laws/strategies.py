@@ -381,25 +381,29 @@ withdrawals = st.builds(
 )
 
 lenders = st.builds(
-    lambda count, capital, deposits, interbank, lent: {
+    lambda count, capital, deposits, interbank, lent, withdrawal, line: {
         "count": count, "capital": capital, "deposits": deposits, "interbank": interbank, "loan_to_capital": lent,
+        "withdrawal": withdrawal, "line": line, "term": 6.0,
     },
     st.integers(0, 5),
     usd(1e9),
     rates(0.0, 50.0),
     rates(0.0, 5.0),
     rates(0.0, 20.0),
+    st.lists(st.sampled_from(["volatility", "capital", "cash"]).map(lambda kind: {"type": kind}), max_size=2),
+    st.one_of(st.just(1.0), rates(0.0, 3.0)),
 )  # fmt: skip
 
 
 bankruptcy_costs = st.builds(lambda alpha, beta: {"recovery": alpha, "interbank_recovery": beta}, rates(0.05, 1.0), rates(0.05, 1.0))
 transmission = st.builds(
-    lambda tau, seniority, margin: {
-        "payments": {"rule": {"type": "paddrik_rajan_young", "tau": tau}, "seniority": seniority, "margin": margin}
+    lambda tau, seniority, margin, delay: {
+        "payments": {"rule": {"type": "paddrik_rajan_young", "tau": tau}, "seniority": seniority, "margin": margin, "delay": delay}
     },
     rates(0.0, 1.5),
     st.sampled_from(["pari_passu", "external_senior", "interbank_senior"]),
     st.one_of(st.just(0.0), rates(0.0, 1.0)),
+    st.one_of(st.just(0.0), rates(0.0, 12.0)),
 )
 
 
