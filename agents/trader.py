@@ -359,11 +359,38 @@ class TraderGroup(Parameters):
         ),
     ] = 5.0
 
+    churn_closed: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="probability that a trader leaves for good whose contracts deleveraging has all closed; less where part of them"
+            " (our choice)",
+            json_schema_extra={"unit": "1"},
+        ),
+    ] = 0.0
+
     @model_validator(mode="after")
     def _weighted(self) -> "TraderGroup":
         if sum(s.weight for s in self.strategies) <= 0:  # type: ignore[attr-defined]
             raise ValueError("strategies without weight: expected at least one weight above 0")
         return self
+
+
+class LostHedgeParameters(Parameters):
+    """What a hedger does with spot that is naked because deleveraging has closed the contracts against it."""
+
+    share: Annotated[
+        float, Field(ge=0, le=1, description="part of the naked spot that is sold outright (our choice)", json_schema_extra={"unit": "1"})
+    ] = 1.0
+    rate: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="share of what is left to sell that is sold; the hedger trades nothing else until all is (our choice)",
+            json_schema_extra={"unit": "per hour"},
+        ),
+    ] = 2.0
 
 
 class TraderParameters(Parameters):
@@ -393,6 +420,10 @@ class TraderParameters(Parameters):
             json_schema_extra={"unit": "1"},
         ),
     ] = (0.55, 0.3, 0.15)
+    lost_hedges: Annotated[
+        LostHedgeParameters | None,
+        Field(description="what hedgers do with naked spot; null: they restore the hedge, or sell, when it is their turn to trade"),
+    ] = None
     demand: Annotated[DemandParameters, Field(description="how volume and leverage respond to fees, levies and margin")] = (
         DemandParameters()
     )

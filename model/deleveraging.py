@@ -108,6 +108,7 @@ class Deleverager:
         venue.tally.deleveraged += placed * float(part.units[market])
         lost = contracts * max(haircut, 0.0)
         self.losses.note_haircut(part, rows[took], lost[took] / equity)
+        venue.note_deleveraged(market, rows[took], contracts[took])
         venue.haircuts.give(rows, np.maximum(np.minimum(view.profit, view.equity), 0.0), lost)
         venue.events.add(
             "deleveraging",

@@ -236,7 +236,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
     def _trade(self, orders: Orders) -> None:
         """The auction clears orders against the market makers; hedgers bring their spot into line."""
         self.venue.trade(orders.rows, orders.contracts, self.hours_per_step)
-        self.population.balance_spot(orders.rows)
+        self.population.balance_spot(orders.rows, self.hours_per_step)
 
     # -- close ----------------------------------------------------------------------------------------------------------------------
 

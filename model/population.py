@@ -20,6 +20,7 @@ from agents.trader import (
     strategy_rules,
     truncated_pareto,
 )
+from model.hedges import NakedSpot
 from model.instruments import Kind
 from model.ledger import OUTSIDE, Flow, Ledger, Role, Rows, Status
 from model.randomness import Streams
@@ -156,6 +157,7 @@ class Population:
         groups: by scenario order.
         demand: how what the exchange charges and asks for in margin moves activity and leverage, as of the last decision.
         confidence: readiness to pay in, 0 to 1; it falls with liquidations and comes back.
+        naked: spot that hedgers are selling because its hedge is lost.
     """
 
     def __init__(self, parameters: TraderParameters, venue: Venue, streams: Streams, names: tuple[str, ...], weights: Floats) -> None:
@@ -165,6 +167,7 @@ class Population:
         self.weights: Floats = np.where(np.arange(self.spread.size) < weights.size, self.spread, 0.0)
         self.groups = [Group(p, streams) for p in parameters.groups]
         self._fear = 0.0
+        self.naked = NakedSpot(parameters.lost_hedges, len(names))
         self._floor = venue.market.index * DUST
         for group in self.groups:
             group.admit(venue.ledger, group.parameters.count)
@@ -219,7 +222,7 @@ class Population:
             group.reconsider(who, step, self.parameters, view.misalignment, self.weights[: len(self.names)])
             stance = group.stances(who, step, self.names, view, self.parameters.carry_tolerance)
             rows = group.rows[who]
-            able = self.venue.ledger.status[rows] == Status.ACTIVE
+            able = (self.venue.ledger.status[rows] == Status.ACTIVE) & ~self.naked.sells(rows)
             parts.append((rows[able], self._orders(group, rows[able], stance[:, able], group.leverage[who[able]] * taste)))
             if group.leaving.any():
                 parts.append(self._closing(group, who))
@@ -271,22 +274,35 @@ class Population:
         matched: Floats = short + puts
         return matched
 
-    def balance_spot(self, rows: Rows) -> None:
-        """Hedgers among `rows` hold spot against shorts and puts, as far as free cash goes; their trades move the index."""
+    def balance_spot(self, rows: Rows, hours: float) -> None:
+        """Hedgers among `rows` hold spot against shorts and puts, as far as free cash goes; lost hedges are sold; both move the index."""
         ledger, market = self.venue.ledger, self.venue.market
         hedgers = [np.intersect1d(rows, group.rows, assume_unique=True) for group in self.groups if group.hedges]
         rows = np.concatenate(hedgers) if hedgers else np.empty(0, dtype=np.intp)
-        rows = rows[ledger.status[rows] == Status.ACTIVE]
-        if not rows.size:
-            return
-        index = market.underlying
+        rows = rows[(ledger.status[rows] == Status.ACTIVE) & ~self.naked.sells(rows)]
+        sellers, sold = self.naked.sale(ledger, market.underlying, hours)
+        if sellers.size:
+            self.venue.tally.lost_hedges += float(market.underlying @ sold.sum(axis=1))
+            self._trade_spot(np.concatenate((rows, sellers)), np.concatenate((self._rehedging(rows), -sold), axis=1))
+        elif rows.size:
+            self._trade_spot(rows, self._rehedging(rows))
+
+    def _rehedging(self, rows: Rows) -> Floats:
+        """Units, (A, n), that hedgers buy or sell so as to hold spot against shorts and puts, as far as free cash goes."""
+        ledger, index = self.venue.ledger, self.venue.market.underlying
         change = self._matched(rows) - ledger.spot[:, rows]
         held = self.venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks).initial
         free = np.maximum(ledger.equity(rows) - 2.0 * held, 0.0)
         cost = (np.maximum(change, 0.0) * index[:, None]).sum(axis=0)
         affordable = np.where(cost > 0.0, np.minimum(free / np.where(cost > 0.0, cost, 1.0), 1.0), 1.0)
         within = self.venue.within_custody(float((cost * affordable).sum()))
-        change = np.where(change > 0.0, change * affordable * within, change)
+        rehedged: Floats = np.where(change > 0.0, change * affordable * within, change)
+        return rehedged
+
+    def _trade_spot(self, rows: Rows, change: Floats) -> None:
+        """Units, (A, n), change hands at the index, which then moves."""
+        ledger, market = self.venue.ledger, self.venue.market
+        index = market.underlying
         for asset in range(ledger.assets):
             if change[asset].any():
                 ledger.trade_spot(asset, rows, change[asset], float(index[asset]))
@@ -298,6 +314,8 @@ class Population:
         self._remember(hours)
         for group in self.groups:
             who = group.who
+            if venue.deleveraged is not None:
+                self._lose_contracts(group, step)
             if venue.haircut is not None or venue.factor_rise > 0.0:
                 self._churn(group, step)
             self._pay(group, who, step, hours)
@@ -310,6 +328,20 @@ class Population:
         interest = float(venue.open_interest().sum())
         shock = float(venue.tally.liquidated.sum()) / interest if interest > 0.0 else 0.0
         self._fear = self._fear * float(np.exp(-hours / self.parameters.fear_memory)) + min(shock, 1.0)
+
+    def _lose_contracts(self, group: Group, step: int) -> None:
+        """What deleveraging does to those whose contracts it has closed: hedgers are left with naked spot, some traders leave for good."""
+        ledger, contracts = self.venue.ledger, self.venue.deleveraged
+        assert contracts is not None
+        known = group.rows[group.rows < contracts.shape[1]]
+        if group.hedges:
+            hit = known[contracts[:, known].any(axis=0)]
+            hit = hit[ledger.status[hit] == Status.ACTIVE]
+            self.naked.note(ledger, hit, self._matched(hit))
+        if group.parameters.churn_closed > 0.0:
+            closed = (ledger.units @ contracts[:, known]) / np.maximum(ledger.units @ (contracts + ledger.exposure)[:, known], 1e-300)
+            luck = group.draw("closed", step).random(group.rows.size)[: known.size]
+            group.leaving[: known.size] |= luck < group.parameters.churn_closed * closed
 
     def _churn(self, group: Group, step: int) -> None:
         """Some of those whom a haircut has cost a share of their equity, or who see the withdrawal factor rise, leave."""

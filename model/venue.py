@@ -61,6 +61,7 @@ class Tally:
         halted: hours in which the exchange stood still.
         bounties: USD of liquidation fees that liquidators were paid.
         deferred: USD of deficits that became outstanding; settled: of outstanding losses that others than the fund have borne.
+        lost_hedges: USD of spot sold by hedgers whose contracts were deleveraged.
         absorbed: USD of deficits borne by each layer, by name.
     """
 
@@ -80,6 +81,7 @@ class Tally:
     halted: float = 0.0
     deferred: float = 0.0
     settled: float = 0.0
+    lost_hedges: float = 0.0
     absorbed: dict[str, float] = field(default_factory=dict)
 
     def absorb(self, layer: str, usd: float) -> None:
@@ -103,12 +105,18 @@ class Venue:
         insolvent: whether claims on the exchange have been written down; trading has ended then.
         write_down: USD of claims written down in the step; written_down: shape (R,) or None, of whom.
         haircut: shape (R,) or None, share of equity that each account lost to deleveraging or socialised loss in the step.
+        deleveraged: shape (M, R) or None, contracts of solvent accounts, unsigned, that were closed against bankrupt ones in the step.
         outstanding: USD of losses that account holders are yet to bear, minus what stands on the settlement row; brought_forward: the same
             when the step began; deferral: the layer that lets them.
         factor_seen, factor_rise: highest withdrawal factor while losses have been outstanding, and its rise in the step;
             since_settlement: hours since the last clawback.
         haircuts: of the step's deleveraging, None if there was none; drawdown: how far the fund has fallen from its recent peak.
     """
+
+    written_down: Floats | None
+    haircut: Floats | None
+    deleveraged: Floats | None
+    haircuts: "Haircuts | None"
 
     def __init__(
         self,
@@ -169,9 +177,7 @@ class Venue:
         self.targets: Floats = np.zeros(len(self.pools.names))
         self.interest: Floats = np.zeros(market.marks.size)
         self.insolvent, self.write_down = False, 0.0
-        self.written_down: Floats | None = None
-        self.haircut: Floats | None = None
-        self.haircuts: Haircuts | None = None
+        self.haircut = self.written_down = self.haircuts = self.deleveraged = None
         self.quotes = Quotes(np.zeros((2, market.marks.size, makers.count)), np.zeros(market.marks.size))
         self.tally = Tally(np.zeros(market.marks.size), np.zeros(market.marks.size))
 
@@ -506,6 +512,12 @@ class Venue:
         claims = np.where(self.ledger.role != Role.HOUSE, np.maximum(self.ledger.equity(), 0.0), 0.0)
         return withdrawal_factor(self.outstanding, self.ledger.fund, float(claims.sum()))
 
+    def note_deleveraged(self, market: int, rows: Rows, contracts: Floats) -> None:
+        """Remembers contracts, (n,), unsigned, of accounts that were closed against bankrupt ones."""
+        if self.deleveraged is None:
+            self.deleveraged = np.zeros((self.ledger.markets, self.ledger.rows))
+        self.deleveraged[market, rows] += contracts
+
     def settle(self, layer: str, usd: float) -> None:
         """Notes that a layer has borne USD of outstanding losses."""
         self.outstanding -= usd
@@ -666,7 +678,7 @@ class Venue:
         self.market.begin_step()
         if self.insolvent:
             self.market.flow = np.zeros(self.ledger.markets)
-        self.haircut = self.written_down = self.haircuts = None
+        self.haircut = self.written_down = self.haircuts = self.deleveraged = None
         self.write_down = self.factor_rise = 0.0
         self.brought_forward = self.outstanding
         self.tally = Tally(np.zeros(self.ledger.markets), np.zeros(self.ledger.markets))

@@ -67,6 +67,7 @@ class Walked:
                 mark = float(ledger.marks[market])
                 closed = -position * filled
                 ledger.trade(market, mine, closed, mark, others, sign * contracts[others], mark)
+                venue.note_deleveraged(market, others, contracts[others])
                 venue.tally.deleveraged += wanted * filled * float(ledger.units[market])
                 venue.events.add(
                     "closed_at_mark", venue.name, account=mine, market=market, counterparty="other side", quantity=closed, price=mark

@@ -357,6 +357,7 @@ def groups(draw: st.DrawFn, name: str) -> Block:
         "exit_rate": draw(st.one_of(st.just(0.0), rates(0.0, 2000.0))),
         "entry_rate": draw(st.one_of(st.just(0.0), rates(0.0, 2000.0))),
         "churn": draw(rates(0.0, 50.0)),
+        "churn_closed": draw(st.one_of(st.just(0.0), rates(0.0, 1.0))),
     }
 
 
@@ -395,6 +396,8 @@ lenders = st.builds(
 )  # fmt: skip
 
 
+sales = st.builds(lambda share, rate: {"share": share, "rate": rate}, rates(0.0, 1.0), rates(0.1, 9.0))
+lost_hedges = st.one_of(st.none(), sales)
 bankruptcy_costs = st.builds(lambda alpha, beta: {"recovery": alpha, "interbank_recovery": beta}, rates(0.05, 1.0), rates(0.05, 1.0))
 transmission = st.builds(
     lambda tau, seniority, margin, delay: {
@@ -419,7 +422,13 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "news": {"type": news, **({"volatility_scale": draw(rates(0.0, 5.0))} if news == "factor_model" else {})},
         "shocks": draw(st.lists(st.one_of(moves, withdrawals), max_size=4)),
         "venues": [draw(venues())],
-        "traders": {"groups": [draw(groups(name)) for name in names], "markets": draw(columns(rates(0.01, 1.0)))},
+        "traders": {
+            "groups": [draw(groups(name)) for name in names],
+            "markets": draw(columns(rates(0.01, 1.0))),
+            "lost_hedges": draw(
+                st.one_of(st.none(), st.builds(lambda share, rate: {"share": share, "rate": rate}, rates(0.0, 1.0), rates(0.1, 9.0)))
+            ),
+        },
         "lenders": draw(lenders),
         "network": {"type": draw(st.sampled_from(sorted(set(topologies.members) - {"edge_list"})))},  # which needs a file
         **draw(st.one_of(bankruptcy_costs, transmission)),

@@ -155,7 +155,7 @@ def test_spot_is_bought_with_cash_that_custody_holds() -> None:
     ten = np.array([10.0])
     ledger.trade(0, np.array([winner]), -ten, 160_000.0, np.array([loser]), ten, 160_000.0)
     ledger.transfer(Flow.WITHDRAWAL, loser, OUTSIDE, ledger.custody - 0.5e6)
-    eco.population.balance_spot(np.array([winner]))
+    eco.population.balance_spot(np.array([winner]), 1.0)
     assert ledger.spot[0, winner] == pytest.approx(0.5e6 / 60_000.0)
     assert ledger.custody == pytest.approx(0.0, abs=1e-3)
 

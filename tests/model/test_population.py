@@ -104,7 +104,7 @@ def test_a_hedger_buys_spot_with_what_twice_its_margin_leaves() -> None:
     # Short 15,000 at 100: 150,000 of margin, twice that of 1m leaves 700,000, which are 7,000 units.
     eco, row = hedger()
     short(eco, row, 15_000.0)
-    eco.population.balance_spot(np.array([row]))
+    eco.population.balance_spot(np.array([row]), 1.0)
     assert eco.venue.ledger.spot[0, row] == pytest.approx(7_000.0)
 
 
