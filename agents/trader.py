@@ -377,6 +377,34 @@ class TraderGroup(Parameters):
         return self
 
 
+class RunParameters(Parameters):
+    """How account holders run from an exchange that they fear will fail."""
+
+    watch: Annotated[
+        Literal["adequacy", "equity"],
+        Field(
+            description="what they look at: the fund over its target, or the exchange's fund and capital over what they were at the start"
+        ),
+    ] = "adequacy"
+    calm: Annotated[
+        float,
+        Field(
+            gt=0, description="level at which nobody fears; fear rises to 1 as it falls to 0 (our choice)", json_schema_extra={"unit": "1"}
+        ),
+    ] = 0.5
+    rate: Annotated[
+        float,
+        Field(
+            ge=0, description="share of free collateral that is withdrawn at full fear (our choice)", json_schema_extra={"unit": "per hour"}
+        ),
+    ] = 0.1
+
+
+def run_fear(p: RunParameters, level: float) -> float:
+    """Fear of the exchange's failure, 0 to 1, at a level of what is watched; none where that is not defined."""
+    return min(max(1.0 - level / p.calm, 0.0), 1.0) if level == level else 0.0  # noqa: PLR0124 - not a number
+
+
 class LostHedgeParameters(Parameters):
     """What a hedger does with spot that is naked because deleveraging has closed the contracts against it."""
 
@@ -420,6 +448,9 @@ class TraderParameters(Parameters):
             json_schema_extra={"unit": "1"},
         ),
     ] = (0.55, 0.3, 0.15)
+    run: Annotated[RunParameters | None, Field(description="how they run from an exchange that they fear will fail; null: they do not")] = (
+        None
+    )
     lost_hedges: Annotated[
         LostHedgeParameters | None,
         Field(description="what hedgers do with naked spot; null: they restore the hedge, or sell, when it is their turn to trade"),

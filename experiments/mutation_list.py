@@ -539,8 +539,8 @@ MUTATIONS: Final = (
         "lending_after_default",
         "Lenders in default go on lending.",
         "model/credit.py",
-        "* (self.wave[: self.lenders] < 0)",
-        "* (self.wave[: self.lenders] < 9)",
+        "lend = (self.wave[: self.lenders] < 0)",
+        "lend = (self.wave[: self.lenders] < 9)",
         ("tests/model/test_credit.py",),
     ),
 )

@@ -191,11 +191,18 @@ def walk(walks: list[Walk]) -> None:
 
 
 def terminate(venue: Venue, rows: Rows) -> None:
-    """Ends the contracts of participants in default elsewhere, at mark against the other side; what they then lack is a deficit."""
+    """Ends the contracts of participants in default elsewhere, at mark against the other side.
+
+    What they then lack is a deficit, and so is what those lack whose last contracts went with theirs.
+    """
     if not rows.size or venue.insolvent:
         return
     shares = venue.margin_shares(venue.ledger, rows)
     walked = Walked(venue, rows)
     walked.close_at_mark(rows)
     ledger = walked.ledger
-    Losses(walked).cover(rows, np.maximum(-ledger.cash[rows], 0.0), shares, Flow.DRAW_CLOSE_OUT)
+    losses = Losses(walked)
+    losses.cover(rows, np.maximum(-ledger.cash[rows], 0.0), shares, Flow.DRAW_CLOSE_OUT)
+    below = np.flatnonzero(ledger.cash < -DUST)
+    below = np.setdiff1d(below[(below >= ledger.house) & ~ledger.exposure[:, below].any(axis=0)], rows)
+    losses.cover(below, -ledger.cash[below], venue.interest[:, None], Flow.DRAW_EXECUTION)

@@ -16,6 +16,7 @@ from agents.lender import FundingView, LenderParameters, LenderView, Withdrawal,
 from model.clearing import terminate
 from model.contagion import Clearing
 from model.events import Events
+from model.failure import waiting
 from model.ledger import OUTSIDE, Flow, Ledger, Rows, Status
 from model.network import Places, topologies
 from model.payments import Payments
@@ -204,6 +205,19 @@ class Credit:
         self.outside -= float(due[lenders:].sum())
         ledger.transfer(Flow.REPAYMENT, self.rows, OUTSIDE, due[lenders:].sum(axis=1))
 
+    def redeem(self, venue: Venue) -> None:
+        """The exchange has failed and pays out: borrowers repay their loans as far as what they get goes."""
+        ledger, lenders = venue.ledger, self.lenders
+        loans = self.owed[lenders:-1, :lenders]
+        debt = loans.sum(axis=1)
+        due = np.minimum(debt, np.maximum(ledger.equity(self.rows), 0.0))
+        due = due * venue.within_custody(float(due.sum()))
+        paid = loans * np.divide(due, debt, out=np.zeros_like(due), where=debt > 0.0)[:, None]
+        self.owed[lenders:-1, :lenders] -= paid
+        self.cash += paid.sum(axis=0)
+        self.outside -= float(paid.sum())
+        ledger.transfer(Flow.REPAYMENT, self.rows, OUTSIDE, paid.sum(axis=1))
+
     def _distribute(self, venue: Venue, initial: Floats, active: NDArray[np.bool_]) -> None:
         """What borrowers have earned beyond their own opening capital, and margin does not hold twice over, they pay out."""
         equity = venue.ledger.equity(self.rows)
@@ -265,7 +279,9 @@ class Credit:
         everything = ledger.equity()
         everything[: self.rows.size + ledger.house] = 0.0
         others = float(np.maximum(everything, 0.0).sum())
-        written_others = venue.write_down - float(written.sum())
+        written_others = venue.write_down + venue.tally.bankruptcy_costs - float(written.sum())
+        if venue.failed_at is not None and venue.parameters.failure.seniority != "pari_passu":
+            others = written_others = 0.0  # its estate is divided between classes of creditors before anybody here gets anything
         assets[-1] = float(claims.sum()) - float(written.sum()) + others + max(ledger.fund + ledger.treasury, 0.0)
         outside = np.concatenate((self.deposits, -below, [others + written_others]))
         return self.payments.clear(liabilities, assets, outside, self.payments.parameters.margin * self.owed)
@@ -289,7 +305,7 @@ class Credit:
         self._pay_from_accounts(settles[lenders:], borrowers, ledger)
         self._release(fails[:lenders])
         self.cash -= settles[:lenders].sum(axis=1)
-        self._receive(settles, fails, step)
+        self._receive(settles, fails, step, waiting(venue) or 0.0)
         self.outside -= float(settles[lenders:].sum())
         self.owed[:-1, :lenders] = np.where(closing, 0.0, owed)
         for lender in np.flatnonzero(fails[:lenders]):
@@ -310,14 +326,19 @@ class Credit:
             self.outside -= float((due * fails).sum())
             self.estates[at] = (step, due * ~fails)
 
-    def _receive(self, settles: Floats, fails: NDArray[np.bool_], step: int) -> None:
-        """Lenders receive what is settled, (N - 1, L), those that live on what estates pay only after the delay."""
+    def _receive(self, settles: Floats, fails: NDArray[np.bool_], step: int, frozen: float) -> None:
+        """Lenders receive what is settled, (N - 1, L), those that live on what estates pay only after the delay.
+
+        Borrowers' estates wait for a failed exchange, too, which is to pay in `frozen` hours.
+        """
         self.cash += settles.sum(axis=0)
-        if self.payments.delay:
-            later = np.where(fails[:, None] & ~fails[None, : self.lenders], settles, 0.0).sum(axis=0)
-            self.cash -= later
-            self.outside += float(later.sum())
-            self.estates.append((step + self.payments.delay, later))
+        lenders = self.lenders
+        for debtors, steps in ((slice(0, lenders), self.payments.steps()), (slice(lenders, None), self.payments.steps(frozen))):
+            if steps:
+                later = np.where(fails[debtors, None] & ~fails[None, :lenders], settles[debtors], 0.0).sum(axis=0)
+                self.cash -= later
+                self.outside += float(later.sum())
+                self.estates.append((step + steps, later))
 
     def _pay_estates(self, step: int) -> None:
         """Estates whose time has come pay lenders."""

@@ -20,6 +20,7 @@ from model.deferred import settle_outstanding
 from model.errors import LawViolation
 from model.events import Events
 from model.expiry import settle_expired
+from model.failure import open_estate, pay_estate, waiting
 from model.instruments import Instruments
 from model.ledger import FUND, OUTSIDE, TREASURY, Flow
 from model.market import Market
@@ -190,7 +191,9 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             self.venue.balance_coins()
             self.venue.size_and_levy(self.hours_per_step)
             self.credit.serve(self.venue, self.hours_per_step)
+        self._open_estate()
         self._spread_defaults()
+        self._pay_estate()
         if not self.venue.insolvent:
             self._come_and_go()
             self._distribute()
@@ -252,6 +255,16 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
     def _levy(self) -> None:
         """The open-interest levy, from every open position to the fund."""
         self.venue.levy_open_interest(self.hours_per_step)
+
+    def _open_estate(self) -> None:
+        """An exchange that has failed is divided among its creditors."""
+        open_estate(self.venue)
+
+    def _pay_estate(self) -> None:
+        """Its estate pays what it owes, borrowers their lenders first."""
+        if waiting(self.venue) == 0.0:
+            self.credit.redeem(self.venue)
+            pay_estate(self.venue)
 
     def _spread_defaults(self) -> None:
         """Defaults spread through the network of loans and claims."""

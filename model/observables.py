@@ -115,6 +115,9 @@ _TOTALS: Final = (
     ("unfinished", "increments", "increments in which the round cap bound; the rest carried on", "sum"),
     ("halted", "h", "time in which the exchange stood still and liquidated nobody", "sum"),
     ("insolvent", "0/1", "whether claims on the exchange have been written down", "max"),
+    ("bankruptcy_costs", "USD", "what claims on the exchange lost to the costs of its bankruptcy", "sum"),
+    ("run", "USD", "withdrawn by traders who fear for the exchange", "sum"),
+    ("run_fear", "1", "how much they fear, 0 to 1", "max"),
 )
 
 
@@ -253,6 +256,9 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.unfinished,
         tally.halted,
         int(venue.insolvent),
+        tally.bankruptcy_costs,
+        tally.run,
+        eco.population.run_fear,
     )
     implied = [float(venue.market.level[eco.assets.index(asset)]) for asset in eco.quoted]
     values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *_by_pool(venue), *_actions(venue), *implied]

@@ -130,13 +130,16 @@ class Payments:
 
     Attributes:
         parameters: the choice.
-        delay: steps until an estate pays.
     """
 
     def __init__(self, parameters: PaymentParameters, recoveries: tuple[float, float] = (1.0, 1.0), hours: float = 1.0) -> None:
         self.parameters, self._recoveries = parameters, recoveries
-        self.delay = math.ceil(parameters.delay / hours - 1e-9)
+        self._hours = hours
         self._rule: Payment = payment_rules.build(parameters.rule)
+
+    def steps(self, hours: float = 0.0) -> int:
+        """Steps until an estate pays that waits for `hours` at least."""
+        return math.ceil(max(self.parameters.delay, hours) / self._hours - 1e-9)
 
     def clear(self, liabilities: Floats, assets: Floats, external: Floats, margin: Floats) -> Clearing:
         """The clearing of debts (n, n), the exchange's last, given assets and debts outside the network, (n,), and margin held, (n, n)."""

@@ -17,6 +17,7 @@ from agents.trader import (
     fundamentalist_share,
     leaves,
     pay_in_or_out,
+    run_fear,
     strategy_rules,
     truncated_pareto,
 )
@@ -157,6 +158,7 @@ class Population:
         groups: by scenario order.
         demand: how what the exchange charges and asks for in margin moves activity and leverage, as of the last decision.
         confidence: readiness to pay in, 0 to 1; it falls with liquidations and comes back.
+        run_fear: of the exchange's failure, 0 to 1.
         naked: spot that hedgers are selling because its hedge is lost.
     """
 
@@ -167,6 +169,8 @@ class Population:
         self.weights: Floats = np.where(np.arange(self.spread.size) < weights.size, self.spread, 0.0)
         self.groups = [Group(p, streams) for p in parameters.groups]
         self._fear = 0.0
+        self.run_fear = 0.0
+        self._backing = venue.ledger.fund + venue.ledger.treasury
         self.naked = NakedSpot(parameters.lost_hedges, len(names))
         self._floor = venue.market.index * DUST
         for group in self.groups:
@@ -312,6 +316,7 @@ class Population:
         """Entries, exits, deposits, withdrawals and runs, all against the outside world."""
         venue = self.venue
         self._remember(hours)
+        self._run(hours)
         for group in self.groups:
             who = group.who
             if venue.deleveraged is not None:
@@ -328,6 +333,26 @@ class Population:
         interest = float(venue.open_interest().sum())
         shock = float(venue.tally.liquidated.sum()) / interest if interest > 0.0 else 0.0
         self._fear = self._fear * float(np.exp(-hours / self.parameters.fear_memory)) + min(shock, 1.0)
+
+    def _run(self, hours: float) -> None:
+        """Traders who fear that the exchange will fail withdraw free collateral."""
+        p, venue = self.parameters.run, self.venue
+        if p is None:
+            return
+        ledger = venue.ledger
+        if p.watch == "adequacy":
+            level = ledger.fund / venue.target if venue.target > 0.0 else np.nan
+        else:
+            level = (ledger.fund + ledger.treasury - venue.outstanding) / self._backing if self._backing > 0.0 else np.nan
+        self.run_fear = run_fear(p, level)
+        if self.run_fear <= 0.0:
+            return
+        rows = np.flatnonzero((ledger.role == Role.TRADER) & (ledger.status == Status.ACTIVE))
+        margin = venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks).initial
+        wanted = np.maximum(ledger.equity(rows) - margin, 0.0) * -np.expm1(-p.rate * self.run_fear * hours)
+        before = ledger.custody
+        venue.pay_out(Flow.WITHDRAWAL, rows, wanted)
+        venue.tally.run += before - ledger.custody
 
     def _lose_contracts(self, group: Group, step: int) -> None:
         """What deleveraging does to those whose contracts it has closed: hedgers are left with naked spot, some traders leave for good."""

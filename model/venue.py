@@ -61,6 +61,8 @@ class Tally:
         halted: hours in which the exchange stood still.
         bounties: USD of liquidation fees that liquidators were paid.
         deferred: USD of deficits that became outstanding; settled: of outstanding losses that others than the fund have borne.
+        bankruptcy_costs: USD of claims lost to the costs of the exchange's bankruptcy.
+        run: USD withdrawn for fear of it.
         lost_hedges: USD of spot sold by hedgers whose contracts were deleveraged.
         absorbed: USD of deficits borne by each layer, by name.
     """
@@ -82,6 +84,8 @@ class Tally:
     deferred: float = 0.0
     settled: float = 0.0
     lost_hedges: float = 0.0
+    bankruptcy_costs: float = 0.0
+    run: float = 0.0
     absorbed: dict[str, float] = field(default_factory=dict)
 
     def absorb(self, layer: str, usd: float) -> None:
@@ -103,6 +107,7 @@ class Venue:
         interest: shape (M,), USD, one side, open interest at the last close, by which margin is asked for and losses of no market in
             particular are divided.
         insolvent: whether claims on the exchange have been written down; trading has ended then.
+        failed_at: hours at the close of the step in which that happened.
         write_down: USD of claims written down in the step; written_down: shape (R,) or None, of whom.
         haircut: shape (R,) or None, share of equity that each account lost to deleveraging or socialised loss in the step.
         deleveraged: shape (M, R) or None, contracts of solvent accounts, unsigned, that were closed against bankrupt ones in the step.
@@ -117,6 +122,7 @@ class Venue:
     haircut: Floats | None
     deleveraged: Floats | None
     haircuts: "Haircuts | None"
+    failed_at: float | None
 
     def __init__(
         self,
@@ -177,7 +183,7 @@ class Venue:
         self.targets: Floats = np.zeros(len(self.pools.names))
         self.interest: Floats = np.zeros(market.marks.size)
         self.insolvent, self.write_down = False, 0.0
-        self.haircut = self.written_down = self.haircuts = self.deleveraged = None
+        self.haircut = self.written_down = self.haircuts = self.deleveraged = self.failed_at = None
         self.quotes = Quotes(np.zeros((2, market.marks.size, makers.count)), np.zeros(market.marks.size))
         self.tally = Tally(np.zeros(market.marks.size), np.zeros(market.marks.size))
 

@@ -8,6 +8,7 @@ from agents.clearinghouse import margin_history, margin_size  # noqa: F401 - the
 from agents.clearinghouse.accrual import OpenInterestLevy, ShareOfLiquidationFees, ShareOfTradingFees, Surplus, accrual_rules
 from agents.clearinghouse.adequacy import adequacy_rules
 from agents.clearinghouse.deferral import Deferral
+from agents.clearinghouse.failure import FailureParameters
 from agents.clearinghouse.fees import FeeParameters
 from agents.clearinghouse.halts import CircuitBreakerParameters
 from agents.clearinghouse.liquidation import PartialThenFull, liquidation_rules
@@ -98,6 +99,9 @@ class ClearinghouseParameters(Parameters):
     members: Annotated[
         MemberParameters | None, Field(description="clearing members with a default fund of their own; none on most crypto venues")
     ] = None
+    failure: Annotated[FailureParameters, Field(description="what becomes of claims on it once they have been written down")] = (
+        FailureParameters()
+    )
     waterfall: Annotated[
         tuple[Annotated[RuleParameters, layers], ...], Field(min_length=1, description="who bears a deficit, in order")
     ] = (

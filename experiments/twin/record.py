@@ -197,10 +197,13 @@ class RecordedEcosystem(Ecosystem):
         super()._levy()
         self.core = self.state()
 
+    def _open_estate(self) -> None:
+        if self.core is None:
+            self.core = self.state()
+        super()._open_estate()
+
     def _spread_defaults(self) -> None:
         self.served = self.state()
-        if self.core is None:
-            self.core = self.served
         credit = self.credit
         sound = credit.wave < 0
         super()._spread_defaults()

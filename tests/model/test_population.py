@@ -115,7 +115,7 @@ def test_a_hedger_buys_what_it_lacks_of_its_short_and_sells_what_is_beyond_it(ho
     ledger.trade_spot(0, np.array([row]), np.array([holds]), 100.0)
     short(eco, row, ends)
     before = float(eco.venue.market.index[0])
-    eco.population.balance_spot(np.array([row]))
+    eco.population.balance_spot(np.array([row]), 1.0)
     assert ledger.spot[0, row] == pytest.approx(ends)
     assert np.sign(eco.venue.market.index[0] - before) == np.sign(ends - holds), "its trade moves the index"
 
