@@ -32,6 +32,8 @@ type Drawing = tuple[Figure, dict[str, pd.DataFrame]]
 """A figure and the tables behind it, by what is added to the figure's name."""
 
 BLUE, ORANGE, RED, PLUM, GREY, VIOLET, BLACK = PALETTE = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd", "#000000")
+AQUA, BROWN = "#92dadd", "#a96b59"
+"""Of Petroff's ten, for what seldom stands beside the others."""
 DASHES: Final = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (7, 1, 1, 1, 1, 1)))
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 
@@ -316,6 +318,7 @@ def scale(*columns: Floats) -> tuple[float, str]:
 
 def usd(amount: float) -> str:
     """An amount of money with three digits."""
+    amount = float(f"{amount:.3g}")  # so that what rounds to a thousand millions is a billion
     divisor, unit = scale(np.array([amount]))
     value = amount / divisor
     digits = 0 if abs(value) >= 100 or not value else 1 if abs(value) >= 10 else 2

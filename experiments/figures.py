@@ -17,7 +17,7 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import ScalarFormatter
 
 from experiments import drawing as d
-from experiments.drawing import BLACK, BLUE, DASHES, GREY, ORANGE, PLUM, RED, VIOLET, Clock, Drawing, Floats, Look
+from experiments.drawing import AQUA, BLACK, BLUE, BROWN, DASHES, GREY, ORANGE, PLUM, RED, VIOLET, Clock, Drawing, Floats, Look
 from model.ledger import Flow
 from model.network import layout
 
@@ -31,15 +31,20 @@ EDGES: Final = 400
 FLOWS: Final[dict[str, Look]] = {
     Flow.TRADING_FEE: (BLUE, ""),
     Flow.OPEN_INTEREST_LEVY: (ORANGE, "/////"),
+    Flow.VOLUME_LEVY: (RED, "....."),
     Flow.FUNDING_SHARE: (PLUM, "xxxxx"),
     Flow.LIQUIDATION_FEE: (GREY, "....."),
     Flow.SURPLUS: (VIOLET, "\\\\\\\\\\"),
     Flow.INJECTION: (BLACK, "+++++"),
-    Flow.INVENTORY_RESULT: (ORANGE, "....."),
+    Flow.INVENTORY_RESULT: (AQUA, "....."),
     Flow.DRAW_EXECUTION: (RED, ""),
     Flow.DRAW_TAKEOVER: (PLUM, "/////"),
     Flow.DRAW_CLOSE_OUT: (BLACK, "....."),
     Flow.DISTRIBUTION: (BLUE, "\\\\\\\\\\"),
+    Flow.RECAPITALISATION: (BROWN, "+++++"),
+    Flow.FUNDING: (AQUA, "/////"),
+    Flow.REVALUATION: (BROWN, "....."),
+    Flow.DEFICIT: (GREY, "/////"),
 }
 """How each flow of the fund looks, in the order in which they are stacked away from zero; any other flow looks like `OTHER`."""
 OTHER: Final[Look] = (GREY, "xxxxx")

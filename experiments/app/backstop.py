@@ -117,13 +117,19 @@ def _by_pool(seen: Snapshot, output: str, *, dark: bool) -> list[tuple[str, Floa
     return [(pool, seen.table[f"{output}_{pool}"], theme.market(places[pool], dark=dark)) for pool in seen.pools]
 
 
+def flows(seen: Snapshot) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """USD by step, (steps,), of what has flowed into the fund and, below zero, out of it, by type; together, how the fund changed."""
+    columns = {name: seen.table[column] for name, column in (*FLOW_COLUMNS.items(), ("other", OTHER_FLOWS))}
+    inward = {name: np.maximum(values, 0.0) for name, values in columns.items() if (values > 0.0).any()}
+    outward = {name: np.minimum(values, 0.0) for name, values in columns.items() if (values < 0.0).any()}
+    return inward, outward
+
+
 def _flows(seen: Snapshot, *, dark: bool) -> list[Panel]:
     """Inflows and draws, stacked by type, on scales of their own."""
-    columns = {name: seen.table[column] for name, column in (*FLOW_COLUMNS.items(), ("other", OTHER_FLOWS))}
     per = stretch(len(seen.table)) * seen.world.hours_per_step
     panels = []
-    for what, top, height, least, most in (("Inflows", 0.31, 0.25, 0.0, np.inf), ("Draws", 0.56, 0.23, -np.inf, 0.0)):
-        parts = {name: np.clip(values, least, most) for name, values in columns.items() if np.clip(values, least, most).any()}
+    for what, top, height, parts in zip(("Inflows", "Draws"), (0.31, 0.56), (0.25, 0.23), flows(seen), strict=True):
         divisor, unit = scale(*parts.values()) if parts else (1.0, "$")
         bars = tuple(Bars(CAUSES.get(name, words(name)), values / divisor, theme.flow(name, dark=dark)) for name, values in parts.items())
         title = f"{what}, {unit} per {per:g} h" if bars else f"{what}: none so far"
@@ -184,7 +190,7 @@ def _left(seen: Snapshot, stress: Stress | None, layer: str, paid: float) -> str
     if layer == "exchange_capital" and paid:
         return f"{usd(seen.table.last('treasury'))} left"
     if layer == "deleveraging" and stress is not None and stress.deleveraged:
-        return f"{usd(stress.deleveraged)} of winners’ contracts closed"
+        return f"{usd(stress.deleveraged)} of winners’ contracts closed{'' if paid else ' at the current price, at no loss'}"
     return SAYS.get(layer, "")
 
 

@@ -15,11 +15,12 @@ from experiments.app.chart import Chart, Line, Panel, option
 from experiments.app.controls import Setting, resolved
 from experiments.app.history import Floats, History, Table
 from experiments.app.policy import Levers
-from experiments.app.snapshot import Snapshot
+from experiments.app.snapshot import FLOW_COLUMNS, Snapshot
 from experiments.drawing import scale, usd
 from experiments.runner import RunFailed, advance
 from model.ecosystem import Ecosystem
 from model.errors import ScenarioError
+from model.ledger import Flow
 from model.scenario import Scenario
 
 HEIGHT: Final = 175
@@ -45,6 +46,8 @@ ROWS: Final = {
     "Losses of their creditors": ("network_loss", "sum", "USD"),
 }
 """What is compared: output, how it aggregates over the run, unit."""
+LEVIES: Final = (Flow.TRADING_FEE, Flow.OPEN_INTEREST_LEVY, Flow.VOLUME_LEVY, Flow.FUNDING_SHARE)
+"""What those who trade pay into the fund in calm."""
 ASIDE: Final = ("absorbed_withdrawal_factor", "absorbed_clawback", "outstanding")
 """Outputs that are told only where they are not zero, for few scenarios defer losses."""
 
@@ -76,7 +79,7 @@ def difference(pair: Pair) -> pd.DataFrame:
 
 def _column(table: Table, output: str) -> Floats:
     if output == "fund_flow_levied":
-        return table["fund_flow_trading_fee"] + table["fund_flow_open_interest_levy"] + table["fund_flow_funding_share"]
+        return np.sum([table[FLOW_COLUMNS[flow]] for flow in LEVIES], axis=0)
     return table[output]
 
 

@@ -5,13 +5,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from model.errors import ScenarioError, fault
 
@@ -31,7 +32,15 @@ LONGEST: Final = 400
 """Steps after which a fund that is not exhausted is taken as it is."""
 AFTER: Final = 2
 """Steps taken after the fund is exhausted, so that what follows can be seen."""
-SERVER: Final = "import sys; from experiments.cli import main; main(sys.argv[1:])"
+SERVER: Final = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+from experiments.cli import main
+main(sys.argv[1:])
+"""
+"""A server that ends with whoever holds the other end of its input, however that ends."""
+PARTING: Final = 10.0
+"""Seconds that a server has to end when it is asked to."""
 
 
 def chromium() -> str | None:
@@ -42,7 +51,7 @@ def chromium() -> str | None:
 
 @contextmanager
 def served(*words: str, patience: float = 60.0) -> Iterator[str]:
-    """A server of its own on a free port of this machine; its address.
+    """A server of its own on a free port of this machine; its address. It is gone afterwards, and also if this process is killed.
 
     Args:
         words: of the command `backstop app`.
@@ -53,14 +62,16 @@ def served(*words: str, patience: float = 60.0) -> Iterator[str]:
         port = probe.getsockname()[1]
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", SERVER, "app", *words, "--port", str(port)]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     address = f"http://127.0.0.1:{port}"
-    try:
-        _wait(f"{address}/readyz", process, patience)
-        yield address
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
+    with tempfile.TemporaryFile("w+") as said:  # a pipe that nobody reads would fill up, and stop it
+        process = subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT
+        )
+        try:
+            _wait(f"{address}/readyz", process, patience, said)
+            yield address
+        finally:
+            _end(process)
 
 
 def take(folder: Path, scenario: str, seed: int) -> list[Path]:
@@ -111,7 +122,20 @@ def _shot(page: Any, folder: Path, name: str) -> Path:
     return path
 
 
-def _wait(address: str, process: "subprocess.Popen[str]", patience: float) -> None:
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Asks it to end, and makes it if it does not."""
+    process.terminate()
+    try:
+        process.wait(PARTING)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def _wait(address: str, process: "subprocess.Popen[bytes]", patience: float, said: IO[str]) -> None:
     """Until the server answers.
 
     Raises:
@@ -120,7 +144,8 @@ def _wait(address: str, process: "subprocess.Popen[str]", patience: float) -> No
     until = time.monotonic() + patience
     while time.monotonic() < until:
         if process.poll() is not None:
-            raise RuntimeError(f"the server ended: {process.communicate()[0]}")
+            said.seek(0)
+            raise RuntimeError(f"the server ended: {said.read()}")
         try:
             with urllib.request.urlopen(address, timeout=1):  # noqa: S310 - our own server
                 return

@@ -3,13 +3,24 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from agents.clearinghouse.waterfall import BackstopFund, Deleveraging
 from experiments.app.snapshot import FLOW_COLUMNS, Snapshot, Stress
 from experiments.drawing import usd, words
 from model.ledger import Flow
 
 type Mood = Literal["calm", "stress", "empty", "insolvent", "failed"]
 
-INFLOWS: Final = (Flow.TRADING_FEE, Flow.OPEN_INTEREST_LEVY, Flow.FUNDING_SHARE, Flow.LIQUIDATION_FEE, Flow.SURPLUS, Flow.INJECTION)
+INFLOWS: Final = (
+    Flow.TRADING_FEE,
+    Flow.OPEN_INTEREST_LEVY,
+    Flow.VOLUME_LEVY,
+    Flow.FUNDING_SHARE,
+    Flow.LIQUIDATION_FEE,
+    Flow.SURPLUS,
+)
+"""What those who trade pay into the fund."""
+OWNERS: Final = (Flow.INJECTION, Flow.RECAPITALISATION)
+"""What the exchange and its owners pay into it."""
 PAYERS: Final = {
     "exchange_capital": "the exchange itself {usd}",
     "deleveraging": "winning traders {usd}, by deleveraging",
@@ -28,6 +39,8 @@ ITS_OWN: Final = ("fund", "shared_fund")
 """Layers that are the fund."""
 EMPTY: Final = 0.05
 """Part of what the fund has paid below which what is left is called exhausted (our choice)."""
+SMALL: Final = 0.01
+"""Part of the fund up to which a loss that it has borne alone is called small (our choice)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +67,9 @@ def headline(seen: Snapshot) -> Headline:
         return Headline("failed", f"The run has stopped: {seen.failure}. Reset opens it anew.")
     stress = seen.stress
     if seen.table.last("insolvent") > 0:
-        lost = usd(seen.total("absorbed_write_down"))
-        return Headline("insolvent", f"The exchange is insolvent: {lost} of its customers' claims have been written down.{_spread(seen)}")
+        lost, paid = usd(seen.total("absorbed_write_down")), usd(seen.total("absorbed_fund"))
+        told = f"The exchange is insolvent: the fund has paid {paid} of {usd(seen.total('deficits'))} lost beyond margin,"
+        return Headline("insolvent", f"{told} and {lost} of customers' claims have been written down.{_spread(seen)}")
     if seen.over and seen.whole is not None:
         return _ended(seen, seen.whole)
     if stress is not None and stress.going_on(seen.hours):
@@ -91,16 +105,48 @@ def figures(seen: Snapshot) -> list[Figure]:
 def _in_stress(seen: Snapshot, stress: Stress) -> Headline:
     """Who has paid so far, in the order in which they were asked."""
     paid, left = stress.absorbed.get("fund", 0.0), seen.table.last("fund")
-    begun = f" Deleveraging has begun: {usd(stress.deleveraged)} of winners' contracts were closed." if stress.deleveraged else ""
     if stress.residual <= 0.0:
-        text = f"Stress: the fund has paid {usd(paid)} of {usd(stress.deficits)} lost beyond margin and still holds {usd(left)}.{begun}"
-        return Headline("stress", text + _spread(seen))
+        small = stress.deficits <= SMALL * (paid + left) and not (stress.deleveraged or stress.defaults)
+        part = "it" if paid >= stress.deficits * (1.0 - 1e-9) else f"{usd(paid)} of it"
+        text = f"Accounts lost {usd(stress.deficits)} beyond their margin. The fund has paid {part} and still holds {usd(left)}."
+        said = Headline("calm", f"A small loss. {text}") if small else Headline("stress", f"Stress. {text}{_closed(stress)}")
+        return Headline(said.mood, said.text + _spread(seen))
     others = _others(seen, stress)
-    divided = ", divided into pools," if len(seen.pools) > 1 else ""
-    exhausted = f"The fund is exhausted: it paid {usd(paid)} of {usd(stress.deficits)}."
-    partly = f"The fund{divided} could not pay all: it paid {usd(paid)} of {usd(stress.deficits)}, and holds {usd(left)} now."
     rest = f" The rest was paid by {_listed(others)}." if others else ""
-    return Headline("empty", (exhausted if left <= EMPTY * paid else partly) + rest + _later(seen) + _spread(seen))
+    return Headline("empty", _emptied(seen, stress) + rest + _later(seen) + _spread(seen))
+
+
+def _closed(stress: Stress) -> str:
+    """Contracts that were closed although the fund could pay: for want of anybody who would take them."""
+    if not stress.deleveraged:
+        return ""
+    closed = f"{usd(stress.deleveraged)} of the bankrupt accounts' contracts found no buyer"
+    return f" {closed} and were closed against the other side at the current price, at no loss to it."
+
+
+def _emptied(seen: Snapshot, stress: Stress) -> str:
+    """That the fund did not pay all, and why."""
+    paid, left = stress.absorbed.get("fund", 0.0), seen.table.last("fund")
+    share = f"it paid {usd(paid)} of {usd(stress.deficits)} lost beyond margin"
+    since = seen.table["hours"] > stress.start
+    if float(seen.table["fund"][since].min()) <= EMPTY * paid:
+        again = f", and has been filled again to {usd(left)}" if left > EMPTY * paid else ""
+        return f"The fund {'was' if again else 'is'} exhausted: {share}{again}."
+    return f"The fund did not pay all, {_limit(seen)}: {share}, and holds {usd(left)} now."
+
+
+def _limit(seen: Snapshot) -> str:
+    """What keeps a fund that is not empty from paying."""
+    house = seen.world.venues[0].clearinghouse
+    if len(seen.pools) > 1:
+        return "for it is divided into pools and not every pool had enough"
+    if house.pools.claims:
+        return "for each market may claim only so much of it"
+    if any(isinstance(layer, BackstopFund.Parameters) and layer.share < 1.0 for layer in house.waterfall):
+        return "for one loss may use only a part of it"
+    if any(isinstance(layer, Deleveraging.Parameters) and layer.drawdown < 1.0 for layer in house.waterfall):
+        return "for winners come before it once it has lost a part of what it held"
+    return "for at the time it had less"
 
 
 def _ended(seen: Snapshot, whole: Stress) -> Headline:
@@ -129,10 +175,14 @@ def _calm(seen: Snapshot, stress: Stress | None) -> str:
     if seen.step == 0:
         return f"The exchange opens with {fund} in its backstop fund; its own rule asks for {target}. Press ▶ to see how the fund fills."
     since = 0 if stress is None else int((table["hours"] <= stress.end).sum())
-    income = sum(float(table[FLOW_COLUMNS[str(flow)]][since:].sum()) for flow in INFLOWS)
+    income, given = (sum(float(table[FLOW_COLUMNS[flow]][since:].sum()) for flow in flows) for flows in (INFLOWS, OWNERS))
     span = _span(seen.hours - (0.0 if stress is None else stress.end))
-    after = "" if stress is None else f" The last stress cost it {usd(stress.absorbed.get('fund', 0.0))}."
-    return f"Calm for {span}: fees and levies have put {usd(income)} into the fund. It holds {fund} of the {target} that it should.{after}"
+    owners = f", the exchange and its owners {usd(given)}" if given else ""
+    before = ""
+    if stress is not None and seen.whole is not None:
+        before = f" Before that it paid {usd(seen.whole.absorbed.get('fund', 0.0))} of {usd(seen.whole.deficits)} lost beyond margin."
+    put = f"Calm for {span}: fees and levies have put {usd(income)} into the fund{owners}."
+    return f"{put} It holds {fund} of the {target} that it should.{before}"
 
 
 def _spread(seen: Snapshot) -> str:

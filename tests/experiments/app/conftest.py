@@ -57,6 +57,13 @@ def shocked(tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def early_crash(tmp_path: Path) -> str:
+    """The shipped crash, which strikes after four hours instead of three days."""
+    (tmp_path / "early.yaml").write_text((shipped.FOLDER / "crash.yaml").read_text().replace("at: 72", "at: 4").replace("at: 76", "at: 8"))
+    return str(tmp_path / "early.yaml")
+
+
+@pytest.fixture
 def divided(tmp_path: Path) -> str:
     """The shocked world with a fund for each market: the first's is ample, the others' are nearly empty."""
     pools = "pools: {by: market, shares: [0.998, 0.001, 0.001]}, fund: 1e7"

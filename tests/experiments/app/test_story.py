@@ -2,16 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+from yaml import safe_load
 
 pytest.importorskip("solara", reason="the browser UI's packages are not installed: pip install 'backstop[app]'")
 
+from agents.clearinghouse.accrual import accrual_rules
 from agents.clearinghouse.waterfall import layers
-from experiments.app import backstop, story
+from experiments.app import backstop, story, theme
 from experiments.app.gate import Watched
+from experiments.app.history import Table
 from experiments.app.snapshot import stressed
 from experiments.drawing import usd
+from model.ledger import Flow
 
 type Watch = Callable[..., Watched]
 
@@ -90,8 +96,133 @@ def test_a_divided_fund_that_still_holds_something_is_not_called_exhausted(watch
     assert stress.residual > 0.0
     left, paid = seen.table.last("fund"), stress.absorbed["fund"]
     assert left > story.EMPTY * paid
-    expected = f"could not pay all: it paid {usd(paid)} of {usd(stress.deficits)}, and holds {usd(left)} now."
-    assert f"The fund, divided into pools, {expected}" in story._in_stress(seen, stress).text
+    why = "The fund did not pay all, for it is divided into pools and not every pool had enough"
+    share = f"it paid {usd(paid)} of {usd(stress.deficits)} lost beyond margin, and holds {usd(left)} now."
+    assert f"{why}: {share}" in story._in_stress(seen, stress).text
+
+
+@pytest.mark.parametrize(
+    ("house", "why"),
+    [
+        ("waterfall: [{type: fund, share: 0.1}, {type: exchange_capital}, {type: write_down}]", "for one loss may use only a part of it"),
+        ("pools: {claims: [1000.0]}", "for each market may claim only so much of it"),
+    ],
+)
+def test_what_keeps_a_fund_from_paying_is_said(watch: Watch, shocked: str, house: str, why: str) -> None:
+    file = Path(shocked).with_name("limited.yaml")
+    file.write_text(Path(shocked).read_text().replace("fund: 1e4", f"fund: 1e6, {house}"))
+    seen = watch(str(file), steps=4).snapshot
+    stress = seen.stress
+    assert stress is not None
+    assert stress.residual > 0.0
+    assert seen.table["fund"][-1] > story.EMPTY * stress.absorbed["fund"]
+    assert story._in_stress(seen, stress).text.startswith(f"The fund did not pay all, {why}: it paid {usd(stress.absorbed['fund'])}")
+
+
+def test_a_fund_that_is_spared_while_winners_pay_is_told_as_such(watch: Watch, early_crash: str) -> None:
+    layers = "waterfall: [{type: fund}, {type: deleveraging, drawdown: 0.1}, {type: write_down}]"
+    Path(early_crash).write_text(Path(early_crash).read_text().replace("fund: 10.0e+6", f"fund: 40e6\n      {layers}"))
+    seen = watch(early_crash, steps=9).snapshot
+    why = "The fund did not pay all, for winners come before it once it has lost a part of what it held: it paid "
+    assert story.headline(seen).text.startswith(why)
+
+
+def test_a_fund_that_was_emptied_and_fills_again_is_told_as_such(watch: Watch, shocked: str) -> None:
+    seen = watch(shocked, steps=4).snapshot
+    stress = seen.stress
+    assert stress is not None
+    assert seen.table.last("fund") <= story.EMPTY * stress.absorbed["fund"]
+    assert story._in_stress(seen, stress).text.startswith("The fund is exhausted: it paid ")
+    values = np.vstack([seen.table.values, seen.table.values[-1]])
+    values[-1, seen.table.columns["fund"]] = 1e6
+    later = replace(seen, table=Table(seen.table.columns, values))
+    told = story._in_stress(later, stress).text
+    assert told.startswith("The fund was exhausted: it paid ")
+    assert "lost beyond margin, and has been filled again to $1.00m." in told
+
+
+def test_contracts_that_nobody_bought_cost_the_other_side_nothing_while_the_fund_pays(watch: Watch, early_crash: str) -> None:
+    Path(early_crash).write_text(Path(early_crash).read_text().replace("fund: 10.0e+6", "fund: 20e6"))
+    seen = watch(early_crash, steps=5).snapshot
+    stress = seen.stress
+    assert stress is not None
+    assert stress.residual == stress.absorbed["deleveraging"] == 0.0
+    assert stress.deleveraged > 0.0
+    told = story._in_stress(seen, stress)
+    assert told.mood == "stress"
+    assert f"Accounts lost {usd(stress.deficits)} beyond their margin. The fund has paid it and still holds" in told.text
+    assert f"{usd(stress.deleveraged)} of the bankrupt accounts' contracts found no buyer" in told.text
+    (row,) = [row for row in backstop.who_paid(seen, dark=False)["rows"] if row["layer"] == "deleveraging"]
+    assert row["note"] == f"{usd(stress.deleveraged)} of winners’ contracts closed at the current price, at no loss"
+
+
+def test_a_small_loss_is_not_called_a_stress(watch: Watch, shocked: str) -> None:
+    file = Path(shocked).with_name("rich.yaml")
+    file.write_text(Path(shocked).read_text().replace("fund: 1e4", "fund: 1e9"))
+    seen = watch(str(file), steps=4).snapshot
+    stress = seen.stress
+    assert stress is not None
+    assert 0.0 < stress.deficits < story.SMALL * seen.table.last("fund")
+    assert story._in_stress(seen, replace(stress, deleveraged=0.0)).text.startswith("A small loss. ")
+    assert story._in_stress(seen, replace(stress, deleveraged=0.0)).mood == "calm"
+    assert story._in_stress(seen, replace(stress, deleveraged=1e6)).text.startswith("Stress. ")
+
+
+EVERY_RULE = """
+name: levied
+steps: 60
+traders: {groups: [{name: few, count: 60, equity: 4e7}]}
+shocks: [{type: price_move, at: 20, size: [-0.3, -0.4, -0.5]}]
+venues:
+  - market_makers: {depth: [1e5, 1e5, 1e4]}
+    clearinghouse:
+      fund: 2e5
+      capital: 5e6
+      accrual:
+        - {type: trading_fees}
+        - {type: open_interest, exponent: 1.0}
+        - {type: volume}
+        - {type: funding}
+        - {type: liquidation_fees}
+        - {type: surplus}
+        - {type: scheduled_injection, amount: 1e4, every: 6}
+        - {type: injection_on_adequacy}
+        - {type: target_seeking}
+      adequacy: [{type: recapitalise}]
+"""
+
+
+def test_every_accrual_rule_that_ships_is_among_those_tried() -> None:
+    named = {rule["type"] for rule in safe_load(EVERY_RULE)["venues"][0]["clearinghouse"]["accrual"]}
+    assert named == set(accrual_rules.members)
+
+
+@pytest.mark.parametrize(("world", "steps"), [("early", 14), ("levied", 60), pytest.param("crash", 168, marks=pytest.mark.slow)], ids=str)
+def test_what_is_shown_to_flow_in_and_out_is_how_the_fund_changed_at_every_step(
+    watch: Watch, early_crash: str, tmp_path: Path, world: str, steps: int
+) -> None:
+    (tmp_path / "levied.yaml").write_text(EVERY_RULE)
+    seen = watch({"early": early_crash, "levied": str(tmp_path / "levied.yaml")}.get(world, world), steps=steps).snapshot
+    inward, outward = backstop.flows(seen)
+    shown = sum(inward.values(), np.zeros(len(seen.table))) + sum(outward.values(), np.zeros(len(seen.table)))
+    assert all((values >= 0.0).all() for values in inward.values())
+    assert all((values <= 0.0).all() for values in outward.values())
+    assert shown[1:] == pytest.approx(np.diff(seen.table["fund"]), rel=1e-9, abs=1e-3)
+    assert seen.total("deficits") > 0.0
+    # Nothing is hidden under `other`, and each flow has a colour of its own among those that stand beside it.
+    assert not {"other"} & {*inward, *outward}
+    for parts in (inward, outward):
+        assert len({theme.flow(name, dark=False) for name in parts}) == len(parts)
+    if world == "levied":  # in thin books nothing is left of a liquidated margin
+        assert set(inward) >= {*story.INFLOWS, *story.OWNERS} - {Flow.SURPLUS}
+
+
+def test_in_calm_owners_are_told_apart_from_those_who_trade(watch: Watch, tmp_path: Path) -> None:
+    (tmp_path / "levied.yaml").write_text(EVERY_RULE)
+    seen = watch(str(tmp_path / "levied.yaml"), steps=19).snapshot
+    assert seen.stress is None
+    paid, given = (sum(seen.total(f"fund_flow_{flow}") for flow in flows) for flows in (story.INFLOWS, story.OWNERS))
+    assert f"put {usd(paid)} into the fund, the exchange and its owners {usd(given)}." in story.headline(seen).text
 
 
 def test_at_the_end_the_whole_run_is_told(watch: Watch, shocked: str) -> None:
