@@ -45,6 +45,7 @@ FLOWS: Final[dict[str, Look]] = {
     Flow.FUNDING: (AQUA, "/////"),
     Flow.REVALUATION: (BROWN, "....."),
     Flow.DEFICIT: (GREY, "/////"),
+    Flow.RELEASE: (AQUA, "\\\\\\\\\\"),
 }
 """How each flow of the fund looks, in the order in which they are stacked away from zero; any other flow looks like `OTHER`."""
 OTHER: Final[Look] = (GREY, "xxxxx")
@@ -52,6 +53,7 @@ LAYERS: Final[dict[str, Look]] = {
     "defaulter_contribution": (GREY, "////"),
     "fund": (BLUE, ""),
     "exchange_capital": (ORANGE, "////"),
+    "stakers": (GREY, "...."),
     "deleveraging": (PLUM, "...."),
     "members_fund": (BLUE, "...."),
     "second_skin": (ORANGE, "xxxx"),

@@ -101,7 +101,7 @@ class Walk:
         if k < self.first or not venue.is_open():
             return
         self.walked.ledger.mark(marks, venue.fix())
-        self.walked.ledger.revalue(venue.market.underlying)
+        venue.revalue(self.walked.ledger)
         self._rescreen(marks)
         if self.stopped[k]:
             return
@@ -131,7 +131,7 @@ class Walk:
         else:
             self.walked.write_back()
         venue.ledger.mark(venue.market.marks, venue.fix())
-        venue.ledger.revalue(venue.market.underlying)
+        venue.revalue(venue.ledger)
         venue.events.increment = venue.events.round = -1
 
     def settle_flat(self) -> None:

@@ -90,10 +90,9 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         options = {one.asset for one in self.world.venues[0].instruments if one.type in {"call", "put"}}
         self.quoted = tuple(asset for asset in self.assets if asset in options)
         pools = Pools.of(self.world.venues[0].clearinghouse.pools, self.names)
-        self.outputs = [
-            output.name
-            for output in observables(self.names, pools.names, acts=bool(self.world.venues[0].clearinghouse.adequacy), quoted=self.quoted)
-        ]
+        house = self.world.venues[0].clearinghouse
+        declared = observables(self.names, pools.names, acts=bool(house.adequacy), quoted=self.quoted, token=house.token is not None)
+        self.outputs = [output.name for output in declared]
         self._streams = Streams(self.seed)
         self.news = NewsSource(self.world.news, self.world.assets, self._streams, self.hours_per_step)
         self.shocks: list[Shock] = [shock_rules.build(p) for p in self.world.shocks]
@@ -119,6 +118,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.venue.balance_coins()
         self.venue.requote(self.venue.ledger)
         self.venue.size_and_levy(self.hours_per_step)
+        self.venue.value.open(self.venue)
         self.venue.ledger.begin_step()
         self.statement = Statement(self.venue.pools.names, self.venue.ledger.pools)
         self.observation: dict[str, float] = observe(self)
@@ -341,6 +341,9 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         for row, name, off in zip(ledger.funds.tolist(), self.venue.pools.names, self.statement.discrepancies(), strict=True):
             if abs(off) > 1e-9 * gross:
                 raise LawViolation(self.tick, f"the fund reconciles (pool {name} off by {off:g} USD)", [row])
+        token = self.venue.value.token
+        if token is not None and min(token.holdings(ledger.tokens)) < -1e-9 * token.supply:
+            raise LawViolation(self.tick, "tokens are closed: nobody holds fewer than none", [])
         if ledger.custody < -1e-9 * gross:
             raise LawViolation(self.tick, f"withdrawals stay within custody ({ledger.custody:g} USD)", [OUTSIDE])
         if ledger.treasury < -1e-9 * gross:

@@ -78,6 +78,12 @@ class Flow(StrEnum):
     INJECTION = "injection"
     RECAPITALISATION = "recapitalisation"
     DISTRIBUTION = "distribution"
+    RELEASE = "release"
+    """What the fund has beyond what it needs, to the exchange's capital."""
+    BUY_BACK = "buy_back"
+    STAKING_REWARD = "staking_reward"
+    SLASHED = "slashed"
+    """What staked tokens bring when they are sold for a loss."""
     DEFICIT = "deficit"
     DRAW_EXECUTION = "draw_execution"
     DRAW_TAKEOVER = "draw_takeover"
@@ -90,7 +96,7 @@ class Flow(StrEnum):
     SOCIALISED_LOSS = "socialised_loss"
     WRITE_DOWN = "write_down"
     REVALUATION = "revaluation"
-    """The fund's gain or loss on coins that it holds, from index to index."""
+    """The fund's gain or loss on coins and tokens that it holds, from price to price."""
     INVENTORY_RESULT = "inventory_result"
     """The fund's gain or loss on contracts it has taken over, from mark to mark and on the trade that closes them."""
 
@@ -125,6 +131,7 @@ class Ledger:
             equity beyond it is net profit since then.
         assets: number of underlyings, A, whose perpetuals are the first markets.
         index: shape (A,), USD, at which the fund's coins are valued.
+        tokens: of the venue's own that the fund's first pool holds; token_price: USD at which they are valued.
         role, status: shape (R,), int8.
         flows: USD moved in the step, by kind.
         statements: by pool, USD by kind that changed it in the step; the total is the change of its equity.
@@ -159,6 +166,7 @@ class Ledger:
         if supply is not None:
             self.spot[:, OUTSIDE] = supply
         self._supply = self.spot.sum(axis=1)
+        self.tokens = self.token_price = 0.0
 
     # -- rows -----------------------------------------------------------------------------------------------------------------------
 
@@ -198,6 +206,7 @@ class Ledger:
         part.house, part.funds = self.house, self.funds
         part._pool_of_row, part._fund_of_market = self._pool_of_row, self._fund_of_market
         part.flows, part.statements = self.flows, self.statements
+        part.tokens, part.token_price = self.tokens, self.token_price
         part._store = {name: column[..., rows] for name, column in self._store.items()}
         part._bind()
         return part
@@ -207,6 +216,7 @@ class Ledger:
         for name, column in part._store.items():  # noqa: SLF001 - of our own kind
             self._store[name][..., rows] = column
         self.marks, self.units, self.index = part.marks, part.units, part.index
+        self.tokens, self.token_price = part.tokens, part.token_price
 
     # -- what is held ---------------------------------------------------------------------------------------------------------------
 
@@ -223,7 +233,10 @@ class Ledger:
     def pools(self) -> list[float]:
         """USD by pool of the backstop fund, its inventory at mark, its coins at the index."""
         rows = self.funds.tolist()
-        return [float(self.cash[row] + self.marks @ self.position[:, row] + self.index @ self.spot[:, row]) for row in rows]
+        held = [float(self.cash[row] + self.marks @ self.position[:, row] + self.index @ self.spot[:, row]) for row in rows]
+        if self.tokens:
+            held[0] += self.tokens * self.token_price
+        return held
 
     @property
     def fund(self) -> float:
@@ -363,6 +376,19 @@ class Ledger:
         self.cash += price * held
         for column in (self.position, self.exposure, self.entry):
             column[market] = 0.0
+
+    def trade_tokens(self, units: float, usd: float) -> None:
+        """The fund's first pool buys (> 0) or sells tokens for USD, from or to the outside world."""
+        self.tokens += units
+        self.cash[FUND] -= usd
+        self.cash[OUTSIDE] += usd
+        self._itemise(0, Flow.REVALUATION, units * self.token_price - usd)
+
+    def revalue_tokens(self, price: float) -> None:
+        """Moves the price, USD, at which the fund's tokens are valued: they gain or lose at once."""
+        if self.tokens:
+            self._itemise(0, Flow.REVALUATION, (price - self.token_price) * self.tokens)
+        self.token_price = price
 
     def tear_up(self) -> None:
         """Ends every contract at mark: what accounts have is cash."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.clearinghouse.value import Stake
 from agents.clearinghouse.waterfall import Charge, Layer, LayerView
 from model.ledger import SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, Status
 from model.venue import DUST, TIE
@@ -65,7 +66,7 @@ class Losses:
             defaulters: whose loss it is: rows of the whole ledger and USD, (n,) each.
         """
         venue, left, cause = self.venue, losses.copy(), float(losses.sum())
-        self.walked.ledger.revalue(venue.market.underlying)
+        venue.revalue(self.walked.ledger)
         for at, layer in enumerate(venue.waterfall):
             if left.sum() <= TIE * cause:
                 break
@@ -119,11 +120,11 @@ class Losses:
         held = np.maximum(part.pools, 0.0) if funds.size > 1 else np.ones(1)
         shares = held / held.sum() if held.any() else held
         for row, share in zip(funds.tolist(), shares.tolist(), strict=True):
-            self._sell_coins(part, row, usd * share)
+            self._sell_holdings(part, row, usd * share)
         return sum(part.transfer(kind, row, SETTLEMENT, usd * share) for row, share in zip(funds.tolist(), shares.tolist(), strict=True))
 
-    def _sell_coins(self, part: Ledger, row: int, usd: float) -> None:
-        """A pool sells of its coins, at the index at which they are valued, what it lacks to pay `usd`; the sale moves the index."""
+    def _sell_holdings(self, part: Ledger, row: int, usd: float) -> None:
+        """A pool sells, of its coins at the index and then of its tokens, what it lacks to pay `usd`; sales move the price."""
         for asset in np.flatnonzero(part.spot[:, row]).tolist():
             price = float(part.index[asset])
             lacks = usd - max(float(part.cash[row] + part.marks @ part.position[:, row]), 0.0)
@@ -131,6 +132,12 @@ class Losses:
             if sold > 0.0:
                 part.trade_spot(asset, part.funds[part.funds == row], np.array([-sold]), price)
                 self.venue.market.trade_spot(asset, -sold * price)
+        self.venue.value.sell(part, usd - max(float(part.cash[row] + part.marks @ part.position[:, row]), 0.0))
+
+    def _stake(self) -> Stake | None:
+        """What may be slashed."""
+        token = self.venue.value.token
+        return Stake(token.staked, token.book) if token is not None else None
 
     def _take(self, part: Ledger, layer: Layer, pool: int | None, charge: Charge, view: LayerView, draws: dict[Flow, float]) -> float:
         """Books a layer's charge; `draws` says which part of what the fund pays goes under which name. Returns USD paid."""
@@ -140,6 +147,8 @@ class Losses:
                 paid += self._draw(part, draw, pool, charge.fund * share)
         if charge.treasury > 0.0:
             paid += part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, charge.treasury)
+        if charge.stakers > 0.0:
+            paid += self.venue.value.slash(part, SETTLEMENT, charge.stakers)
         if charge.contributions is not None and charge.contributions.any():
             assert self.venue.members is not None
             paid += self.venue.members.use(part, SETTLEMENT, charge.contributions)
@@ -151,7 +160,7 @@ class Losses:
         """What claims cannot bear is borne by what the exchange and its members' fund still have, whatever the waterfall keeps back."""
         part = self.walked.ledger
         own = min(loss, max(part.treasury, 0.0))
-        drawn = min(loss - own, sum(max(usd, 0.0) for usd in part.pools))
+        drawn = min(loss - own, sum(max(usd, 0.0) for usd in self.venue.value.payable(part)))
         if own > 0.0:
             part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, own)
         if drawn > 0.0:
@@ -163,11 +172,13 @@ class Losses:
                 self.venue.events.add("absorbed", self.venue.name, account=SETTLEMENT, amount=paid, layer=layer)
 
     def _layer_view(self, loss: float, pool: int | None, part: Ledger, everybody: bool, defaulters: Defaulters | None) -> LayerView:
-        venue, held = self.venue, part.pools if pool is None else [part.pools[pool]]
+        venue = self.venue
+        pools = venue.value.payable(part)
+        held = pools if pool is None else [pools[pool]]
         fund, treasury = sum(max(usd, 0.0) for usd in held), max(part.treasury, 0.0)
         members = venue.members.view(defaulters, venue.hours) if venue.members is not None else None
         if not everybody:
-            return LayerView(loss, fund, treasury, np.zeros(0), np.zeros(0), np.zeros(0), members=members)
+            return LayerView(loss, fund, treasury, np.zeros(0), np.zeros(0), np.zeros(0), members=members, stake=self._stake())
         equity = np.maximum(part.equity(), 0.0)
         equity[part.role == Role.HOUSE] = 0.0
         gains = np.maximum(part.position * (part.marks[:, None] - part.entry), 0.0).sum(axis=0)
@@ -217,7 +228,7 @@ class Losses:
     def _house_holds(self, losses: Floats) -> Floats:
         part = self.walked.ledger
         nothing = np.zeros(0)
-        funds, treasury, paid = np.maximum(part.pools, 0.0), max(part.treasury, 0.0), np.zeros_like(losses)
+        funds, treasury, paid = np.maximum(self.venue.value.payable(part), 0.0), max(part.treasury, 0.0), np.zeros_like(losses)
         members = self.venue.members.view(None, self.venue.hours) if self.venue.members is not None else None
         for at, layer in enumerate(self.venue.waterfall):
             if layer.reaches == "contracts":
@@ -228,11 +239,11 @@ class Losses:
                     continue
                 held = slice(None) if pool is None else slice(pool, pool + 1)
                 fund = float(funds[held].sum())
-                view = LayerView(offered, fund, treasury, nothing, nothing, nothing, members=members)
+                view = LayerView(offered, fund, treasury, nothing, nothing, nothing, members=members, stake=self._stake())
                 charge, _ = layer.rule(view, self.venue.states[f"layer {at}"][pool or 0], self.venue.rng)
                 funds[held] *= 1.0 - charge.fund / fund if fund > 0.0 else 1.0
                 treasury -= charge.treasury
-                usd = charge.fund + charge.treasury
+                usd = charge.fund + charge.treasury + charge.stakers
                 if members is not None and charge.contributions is not None:
                     members = replace(members, held=members.held - charge.contributions)
                     usd += float(charge.contributions.sum())
@@ -244,7 +255,7 @@ class Losses:
         venue, part = self.venue, self.walked.widen()
         venue.insolvent = True
         for row in part.funds.tolist():
-            self._sell_coins(part, row, np.inf)
+            self._sell_holdings(part, row, np.inf)
         self.end_contracts()
         self.write_down_outstanding()
         venue.events.add("insolvency", venue.name, account=TREASURY, amount=venue.write_down, layer="write_down")
@@ -254,7 +265,7 @@ class Losses:
         venue, part = self.venue, self.walked.widen()
         part.tear_up()
         for row in part.funds.tolist():
-            self._sell_coins(part, row, max(-float(part.cash[row]), 0.0))
+            self._sell_holdings(part, row, max(-float(part.cash[row]), 0.0))
         below = np.flatnonzero(part.cash < -DUST)
         below = below[below >= part.house]
         house = np.append(part.funds, TREASURY)

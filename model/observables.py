@@ -49,6 +49,7 @@ LAYERS: Final = (
     "defaulter_contribution",
     "fund",
     "exchange_capital",
+    "stakers",
     "members_fund",
     "second_skin",
     "assessment",
@@ -138,11 +139,23 @@ _ACTIONS: Final = (
 )
 
 
-def observables(assets: Sequence[str], pools: Sequence[str] = (), *, acts: bool = False, quoted: Sequence[str] = ()) -> list[Observable]:
+_TOKEN: Final = (
+    ("token_price", "USD", "price of the venue's token", "last"),
+    ("stake", "USD", "what staked tokens are worth", "last"),
+    ("slashed", "USD", "what slashed tokens were worth before they were sold", "sum"),
+    ("bought_back", "USD", "of the surplus, for tokens that are destroyed", "sum"),
+    ("stakers_paid", "USD", "of the surplus, to those who stake tokens", "sum"),
+)
+
+
+def observables(
+    assets: Sequence[str], pools: Sequence[str] = (), *, acts: bool = False, quoted: Sequence[str] = (), token: bool = False
+) -> list[Observable]:
     """All outputs, in order, for these markets and, if there are several, these pools.
 
     Args:
-        assets: names of markets; pools: of pools; acts: whether there are adequacy rules; quoted: underlyings of which there are options.
+        assets: names of markets; pools: of pools; acts: whether there are adequacy rules; quoted: underlyings of which there are options;
+            token: whether the venue has a token.
     """
     markets = [Observable(f"{base}_{asset}", unit, text, how) for base, unit, text, how in _PER_MARKET for asset in assets]  # type: ignore[arg-type]
     totals = [Observable(name, unit, text, how) for name, unit, text, how in _TOTALS]  # type: ignore[arg-type]
@@ -152,7 +165,8 @@ def observables(assets: Sequence[str], pools: Sequence[str] = (), *, acts: bool 
         Observable(f"implied_volatility_{asset}", "annualised", "implied volatility at the money, at thirty days", "mean")
         for asset in quoted
     ]
-    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals, *ringed, *actions, *implied]
+    tokens = [Observable(name, unit, text, how) for name, unit, text, how in _TOKEN if token]  # type: ignore[arg-type]
+    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals, *ringed, *actions, *implied, *tokens]
 
 
 def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:
@@ -185,6 +199,12 @@ def _actions(venue: "Venue") -> list[float]:
     """The outputs in the order of `_ACTIONS`; nothing if there are no adequacy rules."""
     action = venue.action
     return [action.levies, action.initial, float(venue.recapitalised.sum()), action.capped, action.suspended] if venue.adequacy else []
+
+
+def _token(venue: "Venue") -> list[float]:
+    """The outputs in the order of `_TOKEN`; nothing if there is no token."""
+    token = venue.value.token
+    return [token.price, token.price * token.staked, token.slashed, token.bought_back, token.paid] if token is not None else []
 
 
 def _residual(venue: "Venue") -> float:
@@ -261,5 +281,6 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         eco.population.run_fear,
     )
     implied = [float(venue.market.level[eco.assets.index(asset)]) for asset in eco.quoted]
-    values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *_by_pool(venue), *_actions(venue), *implied]
+    further = [*_by_pool(venue), *_actions(venue), *implied, *_token(venue)]
+    values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *further]
     return dict(zip(eco.outputs, (float(v) for v in values), strict=True))

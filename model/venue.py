@@ -31,6 +31,7 @@ from model.instruments import Fixing, Kind
 from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, RowsLike, Status
 from model.market import Market
 from model.members import Members
+from model.value import Value
 
 if TYPE_CHECKING:
     from model.haircuts import Haircuts
@@ -115,6 +116,7 @@ class Venue:
             when the step began; deferral: the layer that lets them.
         factor_seen, factor_rise: highest withdrawal factor while losses have been outstanding, and its rise in the step;
             since_settlement: hours since the last clawback.
+        value: what becomes of the exchange's surplus, and its token.
         haircuts: of the step's deleveraging, None if there was none; drawdown: how far the fund has fallen from its recent peak.
     """
 
@@ -154,6 +156,7 @@ class Venue:
         self.sizing: SizingRule = sizing_rules.build(parameters.sizing)
         self.accrual = [Accrual([accrual_rules.build(p) for p in parameters.accrual]) for _ in range(self.pools.own)]
         self.adequacy: list[AdequacyRule] = [adequacy_rules.build(p) for p in parameters.adequacy]
+        self.value = Value(parameters, market.log_index)
         self.waterfall: list[Layer] = [layers.build(p) for p in parameters.waterfall]
         self.deleveraging: DeleveragingRule | None = None
         self.deleverages = Deleveraging.Parameters()
@@ -162,8 +165,9 @@ class Venue:
                 self.deleveraging = deleveraging_rules.build(layer.parameters.rule)
                 self.deleverages = layer.parameters
         self.deferral = next((layer for layer in self.waterfall if isinstance(layer, Deferral)), None)
-        self.hours = self.start = 0.0
-        self.outstanding = self.brought_forward = self.factor_seen = self.factor_rise = self.since_settlement = 0.0
+        self.hours = self.start = self.outstanding = self.brought_forward = self.factor_seen = self.factor_rise = self.since_settlement = (
+            0.0
+        )
         self.drawdown = Drawdown(self.deleverages.window, self.deleverages.drawdown)
         self.states: dict[str, Any] = {
             "margin": self.margin.opened(MarketSeen(0.0, np.zeros(market.assets), market.volatility[: market.assets])),
@@ -239,6 +243,7 @@ class Venue:
     def learn(self, moved: Floats, hours: float) -> None:
         """Close of a step in which indices moved by `moved`, (M,), log: open interest is noted, and the margin rule learns."""
         self.interest = self.open_interest()
+        self.value.close(self, hours)
         self.states["margin"] = self.margin.observe(
             MarketSeen(hours, moved[: self.market.assets], self.market.volatility[: self.market.assets]), self.states["margin"]
         )
@@ -486,10 +491,13 @@ class Venue:
         return [*moved, ledger.transfer(kind, rows, int(ledger.funds[pool]), (1.0 - shared) * usd)]
 
     def distribute(self) -> None:
-        """What the exchange has earned beyond its opening capital goes to its owners."""
-        excess = self.ledger.treasury - self.parameters.capital
-        if excess > 0.0:
-            self.ledger.transfer(Flow.DISTRIBUTION, TREASURY, OUTSIDE, excess * self.within_custody(excess))
+        """What the exchange has earned beyond its opening capital goes where it should."""
+        self.value.distribute(self)
+
+    def revalue(self, ledger: Ledger) -> None:
+        """What the fund holds in coins and tokens is worth what the market says now."""
+        ledger.revalue(self.market.underlying)
+        self.value.revalue(ledger, self.market.log_index)
 
     # -- accounts -------------------------------------------------------------------------------------------------------------------
 
@@ -612,7 +620,7 @@ class Venue:
             if money:
                 ledger.trade_spot(asset, np.array([row]), np.array([money / price]), price)
                 market.trade_spot(asset, money)
-        ledger.revalue(market.underlying)
+        self.revalue(ledger)
 
     def size_and_levy(self, hours: float) -> None:
         """Close of a step: each pool's target, and what accrues to it in the next step; an injection moves at once."""
@@ -687,6 +695,8 @@ class Venue:
         self.haircut = self.written_down = self.haircuts = self.deleveraged = None
         self.write_down = self.factor_rise = 0.0
         self.brought_forward = self.outstanding
+        if self.value.token is not None:
+            self.value.token.begin_step()
         self.tally = Tally(np.zeros(self.ledger.markets), np.zeros(self.ledger.markets))
 
 

@@ -1,5 +1,6 @@
 """Everything an exchange decides, as one block of a scenario."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -16,6 +17,7 @@ from agents.clearinghouse.margin import Tiered, margin_rules
 from agents.clearinghouse.members import MemberLayer, MemberParameters
 from agents.clearinghouse.pools import PoolParameters
 from agents.clearinghouse.sizing import ShareOfOpenInterest, sizing_rules
+from agents.clearinghouse.value import Stakers, TokenParameters, value_rules
 from agents.clearinghouse.waterfall import BackstopFund, Deleveraging, ExchangeCapital, SocialisedLoss, WriteDown, layers
 from agents.families import Parameters, RuleParameters
 
@@ -96,6 +98,20 @@ class ClearinghouseParameters(Parameters):
     adequacy: Annotated[
         tuple[Annotated[RuleParameters, adequacy_rules], ...], Field(description="what happens when the fund is short of its target")
     ] = ()
+    value_accrual: Annotated[
+        tuple[Annotated[RuleParameters, value_rules], ...],
+        Field(description="who has what the exchange's capital exceeds its opening balance by; its owners have what no rule takes"),
+    ] = ()
+    release: Annotated[
+        float | None,
+        Field(
+            ge=1,
+            le=100,
+            description="fund over target beyond which it gives to the exchange's capital what it has too much; null: never, as at BitMEX",
+            json_schema_extra={"unit": "1"},
+        ),
+    ] = None
+    token: Annotated[TokenParameters | None, Field(description="the venue's token; null: it has none")] = None
     members: Annotated[
         MemberParameters | None, Field(description="clearing members with a default fund of their own; none on most crypto venues")
     ] = None
@@ -119,7 +135,16 @@ class ClearinghouseParameters(Parameters):
             raise ValueError(
                 "impossible waterfall: expected `write_down` as its last layer and nowhere else, for somebody bears what is left"
             )
-        for once in ("fund", "shared_fund", "exchange_capital", "deleveraging", "defaulter_contribution", "members_fund", "assessment"):
+        for once in (
+            "fund",
+            "shared_fund",
+            "stakers",
+            "exchange_capital",
+            "deleveraging",
+            "defaulter_contribution",
+            "members_fund",
+            "assessment",
+        ):
             if kinds.count(once) > 1:
                 raise ValueError(f"impossible waterfall: expected `{once}` at most once")
         if ("shared_fund" in kinds) != (self.pools.shared > 0.0):
@@ -135,6 +160,28 @@ class ClearinghouseParameters(Parameters):
         if "contracts" in reaches and "accounts" in reaches[: reaches.index("contracts")]:
             raise ValueError(
                 "impossible waterfall: expected `deleveraging` before layers that take from accounts, for it decides which contracts leave"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _value(self) -> "ClearinghouseParameters":
+        shares = sum(rule.share for rule in self.value_accrual)  # type: ignore[attr-defined]
+        if shares > 1.0 + 1e-9:
+            raise ValueError(f"found value accrual of {shares:g} times the surplus: expected shares that sum to at most 1")
+        kinds = [rule.type for rule in (*self.value_accrual, *self.waterfall)]
+        if self.token is None:
+            for kind in kinds:
+                if kind in ("buy_back", Stakers.name):
+                    raise ValueError(f"found `{kind}` without a token: expected `token` to be set")
+            return self
+        if self.token.fund_share > 0.0 and (self.pools.by != "all" or self.pools.currency != "usd"):
+            raise ValueError("found a fund partly in tokens: expected it pooled, and the rest of it in dollars")
+        if self.token.fund_share > 0.0 and Stakers.name in [layer.type for layer in self.waterfall]:
+            raise ValueError("found tokens of the fund and of stakers to be sold for one loss: expected one or the other")
+        free = (1.0 - self.token.staked) * self.token.multiple * self.token.revenue * math.exp(-self.token.fear)
+        if self.token.fund_share * self.fund > free:
+            raise ValueError(
+                f"found {self.token.fund_share * self.fund:g} USD of the fund in tokens: expected at most {free:g}, what others hold"
             )
         return self
 

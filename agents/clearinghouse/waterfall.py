@@ -12,6 +12,7 @@ from agents.families import Family, Rule, RuleParameters
 
 if TYPE_CHECKING:
     from agents.clearinghouse.members import MemberView
+    from agents.clearinghouse.value import Stake
 
 type Floats = NDArray[np.float64]
 
@@ -29,6 +30,7 @@ class LayerView:
         notional: shape (R,), USD, account holders' open positions.
         outstanding: USD of earlier losses that account holders are yet to bear.
         members: clearing members, if there are any.
+        stake: tokens that may be slashed, if there are any.
     """
 
     loss: float
@@ -39,12 +41,14 @@ class LayerView:
     notional: Floats
     outstanding: float = 0.0
     members: "MemberView | None" = None
+    stake: "Stake | None" = None
 
 
 class Charge(NamedTuple):
     """A layer's decision, USD: what it takes from the fund, from exchange capital, from accounts, (R,) or None, or from them later.
 
-    Also what it takes from members' contributions, (K,) or None, and whether it ends all contracts at mark.
+    Also what it takes from members' contributions, (K,) or None, whether it ends all contracts at mark, and what the sale of staked tokens
+    is to bring.
     """
 
     fund: float = 0.0
@@ -53,6 +57,7 @@ class Charge(NamedTuple):
     deferred: float = 0.0
     contributions: Floats | None = None
     tears_up: bool = False
+    stakers: float = 0.0
 
 
 class Layer(Rule):

@@ -9,10 +9,12 @@ if TYPE_CHECKING:
 
 
 def revalue(exchange: "Exchange") -> None:
-    """Coins are worth what the index says from now on."""
+    """Coins, and the venue's token, are worth what the index says from now on."""
     indices = [market.index for market in exchange.markets]
     for fund in exchange.funds:
         fund.revalue(indices)
+    if exchange.token is not None:
+        exchange.token.log_index = exchange.markets[0].log_index
 
 
 def draw(exchange: "Exchange", fund: Fund, kind: str, usd: float) -> None:

@@ -13,6 +13,7 @@ from experiments.twin.inputs import Inputs, Opening, Visits, fund_number
 from experiments.twin.margin import PORTFOLIO, Margin
 from experiments.twin.market import Market, clamp
 from experiments.twin.pools import Pools
+from experiments.twin.token import Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +74,10 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.pools = Pools(self.rules.pools, list(scenario.markets))
         indices = [market.index for market in self.markets]
         self.funds = [Fund(self, fund_number(at), self.marks, balance, indices) for at, balance in enumerate(opening.funds)]
+        token = self.rules.token
+        if token is not None and token.fund_share > 0.0:
+            raise NotImplementedError("the twin's fund holds no tokens")
+        self.token: Token | None = None
         self.treasury, self.levies = opening.treasury, [Levies() for _ in range(self.pools.own)]
         for number, balance in opening.accounts.items():
             self.enter(number, balance)
@@ -143,6 +148,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         if inputs is not None:
             self.depth, self.levies, self.margin.factors = inputs.depth, inputs.levies, inputs.margin
             self.luck = inputs.luck or self.rng.random
+            if self.rules.token is not None:
+                self.token = Token(self.rules.token, *inputs.token, self.markets[0].log_index)
             for at, (market, volatility) in enumerate(zip(self.markets, inputs.volatility, strict=True)):
                 market.volatility = volatility
                 market.mispricing = inputs.mispricing[at] if inputs.mispricing else 0.0
@@ -185,6 +192,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             fund.receive("injection", injection)
         for fund, usd in zip(self.funds, visits.recapitalised, strict=False):
             fund.receive("recapitalisation", usd)
+        for fund, usd in zip(self.funds, visits.released, strict=False):
+            fund.receive("release", -usd)
 
     def learn(self) -> None:
         """The close of a step: the margin rule sees how far indices have moved since the last one, and open interest."""

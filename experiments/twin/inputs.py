@@ -53,6 +53,7 @@ class Inputs:
         depth: factor on what market makers show, by market.
         levies: what the fund takes, by pool.
         margin: factors on initial and on maintenance margin, because the fund is short.
+        token: USD that the venue's token costs as the step begins, and how many are staked.
         mispricing: log error of the index that contracts are marked by, by market.
         outages: from and until, hours since the run began.
         luck: the exchange's draws in the step, uniform on 0 to 1; its own if None.
@@ -68,6 +69,7 @@ class Inputs:
     depth: list[float]
     levies: list[Levies] = field(default_factory=list)
     margin: tuple[float, float] = (1.0, 1.0)
+    token: tuple[float, float] = (0.0, 0.0)
     mispricing: list[float] = field(default_factory=list)
     outages: list[tuple[float, float]] = field(default_factory=list)
     luck: Callable[[], float] | None = None
@@ -80,7 +82,7 @@ class Visits:
     """What comes from elsewhere between two steps, in this order.
 
     Attributes:
-        injections: USD from exchange capital to each pool of the fund; recapitalised: from the exchange's owners.
+        injections: USD from exchange capital to each pool of the fund; recapitalised: from its owners; released: to that capital.
         served: USD by which accounts change as loans are served.
         ended: numbers of accounts whose contracts end at mark, for they failed elsewhere; what they lack goes down the waterfall.
         left: USD that market makers and liquidators have once creditors are paid.
@@ -100,5 +102,6 @@ class Visits:
     treasury: float = 0.0
     injections: list[float] = field(default_factory=list)
     recapitalised: list[float] = field(default_factory=list)
+    released: list[float] = field(default_factory=list)
     paid_in: dict[int, float] = field(default_factory=dict)
     withheld: float = 0.0

@@ -14,7 +14,7 @@ from experiments.twin.accrual import Levies
 from experiments.twin.exchange import Exchange
 from experiments.twin.inputs import Inputs, Opening, Quoting, Visits
 from model.ecosystem import Ecosystem
-from model.ledger import FUND, Role
+from model.ledger import FUND, Flow, Role
 from model.path import Path
 from model.population import Orders
 from model.randomness import Streams
@@ -161,7 +161,7 @@ class RecordedEcosystem(Ecosystem):
 
     def _begin(self) -> Path:
         self.core = None
-        levied = self.venue.levied
+        levied, token = self.venue.levied, self.venue.value.token
         volatility = self.venue.market.volatility.tolist()
         path = super()._begin()
         increments = list(zip(path.dlog.T.tolist(), path.hours.tolist(), strict=True))
@@ -174,6 +174,7 @@ class RecordedEcosystem(Ecosystem):
             self.venue.depth_multiplier.tolist(),
             [Levies(**asdict(one)) for one in levied],
             (self.venue.action.initial, self.venue.action.maintenance),
+            (token.price, token.staked) if token is not None else (0.0, 0.0),
             self.venue.market.mispricing.tolist(),
             list(self.venue.halts.windows),
             Streams(self.seed).generator("venue", self.tick).random,
@@ -231,6 +232,7 @@ class RecordedEcosystem(Ecosystem):
             now.treasury - self.cleared.treasury,
             injections,
             self.venue.recapitalised.tolist() if not core.insolvent else [],
+            [-statement.get(Flow.RELEASE, 0.0) for statement in ledger.statements],
             {row: float(ledger.paid_in[row]) for row in range(first, ledger.rows) if ledger.role[row] != Role.HOUSE},
             self.venue.tally.absorbed.get("withdrawal_factor", 0.0) - core.absorbed.get("withdrawal_factor", 0.0),
         )

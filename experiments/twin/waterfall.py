@@ -68,6 +68,8 @@ def house_pays(exchange: "Exchange", losses: list[float]) -> list[float]:
                 continue  # that is known only once somebody has defaulted
             case "members_fund":
                 _share(paid, left, min(sum(left), contributions))
+            case "stakers":
+                _share(paid, left, min(sum(left), stake(exchange, layer)))
             case _:
                 usd = min(sum(left), layer.share * treasury)  # type: ignore[attr-defined]
                 treasury -= usd
@@ -211,6 +213,10 @@ def charge_members(exchange: "Exchange", layer: Any, loss: float, caused: Caused
 
 def charge(exchange: "Exchange", layer: Any, loss: float) -> float:
     """What one layer other than the fund and the members' pays, USD."""
+    if layer.type == "stakers" and exchange.token is not None:
+        slashed = min(loss, stake(exchange, layer))
+        exchange.token.slash(slashed)
+        return slashed
     if layer.type in ("exchange_capital", "second_skin"):
         paid: float = min(loss, layer.share * max(exchange.treasury, 0.0))
         exchange.treasury -= paid
@@ -225,6 +231,11 @@ def charge(exchange: "Exchange", layer: Any, loss: float) -> float:
     if layer.type == "write_down":
         exchange.write_down += sum(charges)
     return sum(charges)
+
+
+def stake(exchange: "Exchange", layer: Any) -> float:
+    """USD that selling the part of the staked tokens which one loss may use would bring."""
+    return exchange.token.brings(layer.share * exchange.token.staked) if exchange.token is not None else 0.0
 
 
 def _charges(layer: Any, holders: list[Account], open_positions: float, loss: float) -> list[float]:

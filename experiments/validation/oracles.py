@@ -47,7 +47,7 @@ def nasdaq_2018() -> Check:
         (BackstopFund(), {"treasury": 0.0, "fund": 166.0}),
     ):
         none = np.zeros(0)
-        charge, _ = layer.rule(LayerView(loss=loss, equity=none, gains=none, notional=none, members=None, **view), None, None)
+        charge, _ = layer.rule(LayerView(loss=loss, equity=none, gains=none, notional=none, members=None, stake=None, **view), None, None)
         paid.append(charge.fund + charge.treasury)
         loss -= paid[-1]
     return Check("Nasdaq Clearing 2018, m EUR by layer", "Risk.net, GlobalCapital 2018", (7.0, 107.0), tuple(paid), 1e-9)

@@ -279,6 +279,27 @@ adequacies = st.builds(
 )
 
 
+tokens = st.builds(
+    lambda staked, revenue, beta, depth, hours: {
+        "staked": staked, "revenue": revenue, "beta": beta, "depth": depth, "restake_hours": hours, "recovery": hours, "memory": hours,
+    },
+    rates(0.0, 1.0),
+    usd(1e9).map(lambda most: most + 1.0),
+    rates(0.0, 3.0),
+    st.integers(-60, 0).map(lambda power: 10.0 ** (power / 10)),
+    rates(0.5, 1000.0),
+)  # fmt: skip
+values = st.lists(
+    st.builds(
+        lambda kind, share, above: {"type": kind, "share": share, "above": above},
+        st.sampled_from(["treasury", "buy_back", "stakers"]),
+        rates(0.0, 1.0 / 3.0),
+        rates(0.0, 3.0),
+    ),
+    max_size=3,
+)
+
+
 @st.composite
 def clearinghouses(draw: st.DrawFn) -> Block:
     taker = draw(rates(0.0, 0.01))
@@ -288,6 +309,12 @@ def clearinghouses(draw: st.DrawFn) -> Block:
         divided = {"by": "all", "shared": 0.0, "currency": divided["currency"]}  # what is borne later is of no market in particular
     if divided["shared"]:
         order.insert(draw(st.integers(0, len(order) - 1)), {"type": "shared_fund"})
+    token = draw(tokens)
+    if divided["by"] == "all" and divided["currency"] == "usd" and draw(st.booleans()):
+        token |= {"staked": 0.5, "fund_share": 0.4, "revenue": 1e10}
+    elif draw(st.booleans()):
+        first = len([layer for layer in order if layer["type"] == "defaulter_contribution"])
+        order.insert(first, {"type": "stakers", "share": draw(rates(0.01, 1.0))})
     return {
         "pools": divided,
         "fund": draw(usd(1e9)),
@@ -305,6 +332,9 @@ def clearinghouses(draw: st.DrawFn) -> Block:
         "accrual": draw(accruals),
         "sizing": draw(sizings),
         "adequacy": draw(st.lists(adequacies, max_size=2)),
+        "token": token,
+        "value_accrual": draw(values),
+        "release": draw(st.one_of(st.none(), rates(1.0, 3.0))),
         "waterfall": order,
         "members": draw(members),
     }

@@ -100,6 +100,7 @@ def test_a_group_that_does_nothing_changes_nothing_for_others(scenario: Scenario
     house["members"] = None  # the idle might be members
     house["waterfall"] = [{"type": "fund"}, {"type": "write_down"}]
     house["pools"] = {}
+    house |= {"token": None, "value_accrual": [], "release": None}  # a fund so large neither holds tokens nor gives anything back
     alone = Scenario.model_validate(given)
     given["traders"]["groups"].append(IDLE)
     with_idle = Scenario.model_validate(given)

@@ -162,6 +162,7 @@ def test_every_liquidation_fee_agrees(fee: dict[str, Any], order: list[str]) -> 
 
 WATERFALLS = {
     "claims alone": [WRITE_DOWN],
+    "stakers first": [{"type": "stakers"}, FUND, CAPITAL, deleveraging("queue", "bitmex"), WRITE_DOWN],
     "half the fund, then claims": [{"type": "fund", "share": 0.5}, WRITE_DOWN],
     "open positions first": [socialised("open_interest", 0.05), FUND, CAPITAL, WRITE_DOWN],
     "through the funding index": [FUND, socialised("funding_index", 0.5), WRITE_DOWN],
@@ -177,7 +178,8 @@ WATERFALLS = {
 @pytest.mark.parametrize("layers", WATERFALLS.values(), ids=WATERFALLS.keys())
 @pytest.mark.parametrize("move", [(-0.5, -0.5, -0.7), (0.5, 0.6, 0.8)], ids=["down", "up"])
 def test_every_order_of_the_waterfall_agrees(layers: list[dict[str, Any]], move: tuple[float, ...]) -> None:
-    assert sum(losses(world(move=move, house={"waterfall": layers}), steps=20).values()) > 0.0
+    token = {"depth": 1e-4} if {"type": "stakers"} in layers else None
+    assert sum(losses(world(move=move, house={"waterfall": layers, "token": token}), steps=20).values()) > 0.0
 
 
 POOLS = {
@@ -366,6 +368,9 @@ def waterfalls(draw: st.DrawFn) -> list[dict[str, Any]]:
             *everybody,
             *draw(st.sampled_from([[], [{"type": "tear_up"}]])),
         ]
+    if draw(st.booleans()):
+        house.insert(draw(st.integers(0, len(house))), {"type": "stakers", "share": draw(st.sampled_from([0.3, 1.0]))})
+        house.sort(key=lambda layer: layer["type"] != "defaulter_contribution")
     before = draw(st.integers(0, len(house)))
     return [*house[:before], *winners, *house[before:], *everybody, *later, WRITE_DOWN]
 
@@ -451,7 +456,11 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     seeking = [{"type": "target_seeking", "levies": one} for one in levies]
     actions = [{"type": kind, "below": 0.5} for kind in ("raise_levies", "recapitalise", "cap_open_interest", "halt")]
     actions.append({"type": "raise_margin", "below": 0.5, "initial": 3.0, "maintenance": draw(st.sampled_from([1.0, 2.0]))})
+    surplus = [{"type": kind, "share": 0.3, "above": above} for kind, above in (("treasury", 1.0), ("buy_back", 0.0), ("stakers", 1.0))]
     house = {
+        "token": {"depth": draw(st.sampled_from([1e-6, 1e-4, 1e-2])), "beta": draw(st.sampled_from([0.0, 1.5]))},
+        "value_accrual": draw(st.lists(st.sampled_from(surplus), max_size=3)),
+        "release": draw(st.sampled_from([None, 1.0])),
         "adequacy": draw(st.lists(st.sampled_from(actions), max_size=2)),
         "accrual": draw(st.lists(st.sampled_from([*steady, *seeking, {"type": "liquidation_fees"}]), max_size=4)),
         "fund": draw(st.sampled_from([0.0, 1e5, 3e6, 1e8])),
