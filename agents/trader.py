@@ -227,13 +227,14 @@ class CallBuyer(OptionStrategy):
 
 
 @strategy_rules.member
-class VolatilitySeller(OptionStrategy):
+class VolatilitySeller(Strategy):
     """Sells options while they imply more volatility than is realised, the variance premium, and hedges their deltas in the perpetual.
 
     Its hedges are market orders: short of options, it buys when prices rise and sells when they fall.
     """
 
     name = "volatility_seller"
+    chooses = True
     neutral = True
 
     class Parameters(StrategyParameters):
@@ -258,13 +259,22 @@ class VolatilitySeller(OptionStrategy):
             description="price over notional below which there is nothing left to earn, and options are bought back (our choice)",
             json_schema_extra={"unit": "1"},
         )
+        pace: float = Field(
+            default=0.1,
+            gt=0,
+            le=1,
+            description="part of the way to what they want that they go in a step: large positions are built slowly (our choice)",
+            json_schema_extra={"unit": "1"},
+        )
 
-    def stances(self, view: TraderView, contracts: Contracts) -> Floats:
-        p = self.parameters
-        option = contracts.call | contracts.put
-        wanted = np.clip((contracts.richness - 1.0 - p.hurdle) / p.saturation, 0.0, 1.0) * (contracts.price > p.least)
-        stance = -contracts.each(option) * wanted
-        return np.broadcast_to(stance[:, None], (stance.size, view.luck.shape[1]))
+    def rule(self, view: TraderView, state: Any, rng: Any) -> tuple[Floats, Any]:
+        p, contracts = self.parameters, view.contracts
+        if contracts is None:
+            return np.zeros_like(view.luck), state
+        dear = np.clip((contracts.richness - 1.0 - p.hurdle) / p.saturation, 0.0, 1.0)
+        wanted = -contracts.each(contracts.call | contracts.put) * dear * (contracts.price > p.least)
+        stance = wanted if state is None else state + p.pace * (wanted - state)
+        return np.broadcast_to(stance[:, None], (stance.size, view.luck.shape[1])), stance
 
 
 class TraderGroup(Parameters):

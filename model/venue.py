@@ -42,6 +42,8 @@ TIE = 1e-9
 """Relative tolerance of every threshold: an account is breached when its equity is below maintenance by more than this share of it."""
 CRUMB = 1_000.0
 """USD: taken-over positions smaller than this are sold whole."""
+LEAST_VEGA = 0.02
+"""Of the index, for a relative change of volatility: what is less sensitive does not say what volatility it implies (our choice)."""
 DUST = 1e-6
 """USD that an account without contracts may be below zero by rounding."""
 
@@ -334,7 +336,7 @@ class Venue:
         if self.fixing is not None:
             delta = self.fixing.deltas
             # By how much a premium over the surface's price raises implied volatility, to first order.
-            raised = np.clip(market.basis * index / np.maximum(self.fixing.vegas, 1e-3 * index), -0.5, 1.0)
+            raised = np.clip(market.basis * index / np.maximum(self.fixing.vegas, LEAST_VEGA * index), -0.5, 1.0)
             surface = market.level[market.asset] / np.maximum(market.volatility, 1e-12)
             richness = np.where(listed.option, surface * (1.0 + raised), 1.0)
         kinds = listed.kind

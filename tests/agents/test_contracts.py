@@ -77,6 +77,16 @@ def test_volatility_is_sold_while_it_is_dear_and_bought_back_when_it_is_not_or_n
     assert not rule.rule(view(contracts(richness=1.25, price=0.0005)), None, None)[0].any()
 
 
+def test_large_positions_in_volatility_are_built_step_by_step():
+    # From nothing towards half of capital over three options, a tenth of the way at a time: 0.1, then 0.19 of it.
+    rule = VolatilitySeller(VolatilitySeller.Parameters(hurdle=0.0, saturation=0.5, pace=0.1))
+    _, state = rule.rule(view(contracts(richness=1.0)), None, None)
+    first, state = rule.rule(view(contracts(richness=1.25)), state, None)
+    second, _ = rule.rule(view(contracts(richness=1.25)), state, None)
+    assert first[3, 0] == pytest.approx(-0.1 / 6.0)
+    assert second[3, 0] == pytest.approx(-0.19 / 6.0)
+
+
 @pytest.mark.parametrize("rule", [Protected(), CallBuyer(), VolatilitySeller()])
 def test_without_options_nobody_trades_them(rule: Protected):
     assert rule.rule(view(None), None, None)[0].tolist() == [[0.0], [0.0]]
