@@ -317,7 +317,7 @@ class Credit:
         self.outside += float(short.sum())
         creditor, debtor = np.nonzero(settles.T > 0.0)
         events.add("estate", "", account=debtor, amount=settles[debtor, creditor], layer="network")
-        return Outcome(loss=loss - drawn, reserve=reserve, margin=drawn)
+        return Outcome(loss=max(loss - drawn, 0.0) if drawn else loss, reserve=reserve, margin=drawn)
 
     def _release(self, fails: NDArray[np.bool_]) -> None:
         """What other estates are yet to pay lenders that fail is theirs to pay with: their own estates pay no sooner."""

@@ -118,7 +118,7 @@ _TOTALS: Final = (
     ("insolvent", "0/1", "whether claims on the exchange have been written down", "max"),
     ("bankruptcy_costs", "USD", "what claims on the exchange lost to the costs of its bankruptcy", "sum"),
     ("run", "USD", "withdrawn by traders who fear for the exchange", "sum"),
-    ("run_fear", "1", "how much they fear, 0 to 1", "max"),
+    ("run_fear", "1", "how much they fear, 0 to 1; 0 once it has failed", "max"),
 )
 
 
@@ -278,7 +278,7 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         int(venue.insolvent),
         tally.bankruptcy_costs,
         tally.run,
-        eco.population.run_fear,
+        0.0 if venue.insolvent else eco.population.run_fear,
     )
     implied = [float(venue.market.level[eco.assets.index(asset)]) for asset in eco.quoted]
     further = [*_by_pool(venue), *_actions(venue), *implied, *_token(venue)]

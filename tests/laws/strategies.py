@@ -184,6 +184,12 @@ socialised = st.builds(
 )
 
 
+failures = st.builds(
+    lambda recovery, seniority, delay: {"recovery": recovery, "seniority": seniority, "delay": delay},
+    st.one_of(st.just(1.0), rates(0.05, 1.0)),
+    st.sampled_from(["pari_passu", "traders_senior", "institutions_senior"]),
+    st.one_of(st.none(), rates(0.0, 12.0)),
+)
 members = st.builds(
     lambda makers, traders, share, hours: {"market_makers": makers, "traders": traders, "share": share, "restore_hours": hours},
     st.booleans(),
@@ -337,6 +343,7 @@ def clearinghouses(draw: st.DrawFn) -> Block:
         "release": draw(st.one_of(st.none(), rates(1.0, 3.0))),
         "waterfall": order,
         "members": draw(members),
+        "failure": draw(failures),
     }
 
 
@@ -426,8 +433,16 @@ lenders = st.builds(
 )  # fmt: skip
 
 
-sales = st.builds(lambda share, rate: {"share": share, "rate": rate}, rates(0.0, 1.0), rates(0.1, 9.0))
-lost_hedges = st.one_of(st.none(), sales)
+lost_hedges = st.one_of(st.none(), st.builds(lambda share, rate: {"share": share, "rate": rate}, rates(0.0, 1.0), rates(0.1, 9.0)))
+runs = st.one_of(
+    st.none(),
+    st.builds(
+        lambda watch, calm, rate: {"watch": watch, "calm": calm, "rate": rate},
+        st.sampled_from(["adequacy", "equity"]),
+        rates(0.1, 5.0),
+        rates(0.0, 5.0),
+    ),
+)
 bankruptcy_costs = st.builds(lambda alpha, beta: {"recovery": alpha, "interbank_recovery": beta}, rates(0.05, 1.0), rates(0.05, 1.0))
 transmission = st.builds(
     lambda tau, seniority, margin, delay: {
@@ -455,9 +470,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "traders": {
             "groups": [draw(groups(name)) for name in names],
             "markets": draw(columns(rates(0.01, 1.0))),
-            "lost_hedges": draw(
-                st.one_of(st.none(), st.builds(lambda share, rate: {"share": share, "rate": rate}, rates(0.0, 1.0), rates(0.1, 9.0)))
-            ),
+            "lost_hedges": draw(lost_hedges),
+            "run": draw(runs),
         },
         "lenders": draw(lenders),
         "network": {"type": draw(st.sampled_from(sorted(set(topologies.members) - {"edge_list"})))},  # which needs a file

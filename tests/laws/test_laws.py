@@ -98,6 +98,7 @@ def test_a_group_that_does_nothing_changes_nothing_for_others(scenario: Scenario
     house = given["venues"][0]["clearinghouse"]
     house["fund"] = 1e12
     house["members"] = None  # the idle might be members
+    given["traders"]["run"] = None  # the idle might run
     house["waterfall"] = [{"type": "fund"}, {"type": "write_down"}]
     house["pools"] = {}
     house |= {"token": None, "value_accrual": [], "release": None}  # a fund so large neither holds tokens nor gives anything back
