@@ -62,6 +62,7 @@ LAYERS: Final[dict[str, Look]] = {
     "tear_up": (VIOLET, "...."),
     "withdrawal_factor": (GREY, "||||"),
     "clawback": (BLACK, "++++"),
+    "rescue": (BLACK, "\\\\\\\\"),
     "write_down": (RED, "xxxx"),
 }
 KINDS: Final = {

@@ -57,8 +57,8 @@ def summary(run: "Run") -> dict[str, Any]:
 
 
 def _waterfall(run: "Run") -> list[str]:
-    """Layers in the scenario's order, as far as the series has them."""
-    kinds = dict.fromkeys(layer.type for layer in run.scenario.venues[0].clearinghouse.waterfall)
+    """Layers in the scenario's order, and the outside where it pays, as far as the series has them."""
+    kinds = [*dict.fromkeys(layer.type for layer in run.scenario.venues[0].clearinghouse.waterfall), "rescue"]
     return [kind for kind in kinds if f"absorbed_{kind}" in run.series]
 
 

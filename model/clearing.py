@@ -169,7 +169,7 @@ class Walk:
             sold = part.spot[asset, rows] * share
             if sold.any():
                 part.trade_spot(asset, rows, -sold, float(index[asset]))
-                market.trade_spot(asset, -float(sold.sum()) * float(index[asset]))
+                self.venue.sells_coins(asset, float(sold.sum()) * float(index[asset]))
         self.venue.tally.margin_calls += rows.size
         self.venue.events.add("margin_call", self.venue.name, account=self.walked.rows[rows], amount=share * value.sum(axis=0))
         return True

@@ -155,7 +155,8 @@ class Credit:
         p, ledger, lenders = self.parameters, venue.ledger, self.lenders
         reference = np.maximum(venue.reference_volatility, 1e-12)
         stress = float((venue.market.volatility / reference).mean())
-        self._reconsider_lines(stress, venue.hours)
+        if venue.channels.funding_withdrawal:
+            self._reconsider_lines(stress, venue.hours)
         if self.withdrawn.any():
             self._run_off(venue, hours)
         loans = self.owed[lenders:-1, :lenders]
@@ -166,6 +167,8 @@ class Credit:
         free = np.maximum(equity - margin.initial, 0.0) * active
         interest = np.minimum(debt * np.expm1(p.rate * hours / HOURS_PER_YEAR), free)
         change = reconsider(p, LenderView(equity - debt, debt, self.opening, stress, hours)) * active
+        if not venue.channels.funding_withdrawal:
+            change = np.maximum(change, 0.0)
         shares = np.divide(loans, debt[:, None], out=np.zeros_like(loans), where=debt[:, None] > 0.0)
         repaid = np.minimum(np.maximum(-change, 0.0), free - interest)
         within = venue.within_custody(float(interest.sum() + repaid.sum()))
@@ -262,6 +265,8 @@ class Credit:
         if not failed.any():
             return Outcome()
         outcome = self._book(clearing, failed, venue, events, step)
+        if self.payments.in_full:
+            venue.tally.rescue("credit_loss", outcome.reserve)
         self.wave = np.where(failed, clearing_waves, self.wave)
         self.defaulted_at = np.where(failed, step, self.defaulted_at)
         events.add("default", "", account=np.flatnonzero(failed), amount=-worths[failed], layer="network")

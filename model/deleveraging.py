@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from agents.clearinghouse.deleveraging import DeleveragingView
 from agents.clearinghouse.liquidation import maintenance_shares
 from model.haircuts import Haircuts
-from model.ledger import Flow, Rows
+from model.ledger import OUTSIDE, Flow, Rows
 from model.losses import Losses
 from model.market import FULL
 from model.venue import DUST, TIE
@@ -36,7 +36,9 @@ class Deleverager:
         losses = np.array([float((one * lost).sum()) for one in venue.pools.claims(shares)])
         if at == "bankruptcy":
             asked = venue.deleverages.severity * (1.0 - self._covered(losses))
-        if (asked > TIE).any():
+        if not venue.channels.socialised_loss:
+            left -= self._spare(bankrupt, asked[:, None] * left) if at == "bankruptcy" else 0.0
+        elif (asked > TIE).any():
             venue.haircuts = venue.haircuts or Haircuts(part.rows)
             venue.haircuts.ask(asked @ left, self.losses.house_lacks(losses))
             for market in np.flatnonzero(asked > TIE).tolist():
@@ -48,6 +50,16 @@ class Deleverager:
         # Also where winners have borne all of a deficit, and nothing was left to cover. The index may leave an account something.
         solvent = part.equity(bankrupt) > TIE * notional.sum(axis=0) + DUST
         self.losses.bankrupt(bankrupt[~solvent] if at == "index" else bankrupt)
+
+    def _spare(self, bankrupt: Rows, given: Floats) -> Floats:
+        """The outside pays what winners would be asked for, (M, n) USD, whether they could or not. Returns it."""
+        usd, tally = given.sum(axis=0), self.venue.tally
+        total = self.walked.ledger.transfer(Flow.RESCUE, OUTSIDE, bankrupt, usd)
+        tally.absorb("rescue", total)
+        tally.rescue("socialised_loss", total)
+        tally.deficits += total
+        self.venue.events.add("rescue", self.venue.name, account=bankrupt, amount=usd, layer="socialised_loss")
+        return given
 
     def _covered(self, losses: Floats) -> Floats:
         """Shape (M,): part that the layers before pay of losses, (G,), USD by claimant, market by market."""

@@ -90,8 +90,9 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         options = {one.asset for one in self.world.venues[0].instruments if one.type in {"call", "put"}}
         self.quoted = tuple(asset for asset in self.assets if asset in options)
         pools = Pools.of(self.world.venues[0].clearinghouse.pools, self.names)
-        house = self.world.venues[0].clearinghouse
-        declared = observables(self.names, pools.names, acts=bool(house.adequacy), quoted=self.quoted, token=house.token is not None)
+        house, closes = self.world.venues[0].clearinghouse, bool(self.world.channels.closed())
+        acts, token = bool(house.adequacy), house.token is not None
+        declared = observables(self.names, pools.names, acts=acts, quoted=self.quoted, token=token, closes=closes)
         self.outputs = [output.name for output in declared]
         self._streams = Streams(self.seed)
         self.news = NewsSource(self.world.news, self.world.assets, self._streams, self.hours_per_step)
@@ -140,7 +141,9 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             prices, volatility = prices[listed.asset], volatility[listed.asset]
             depth = depth[listed.asset] * np.array([one.depth if one.type != "perpetual" else 1.0 for one in listed.terms])
         market = Market(block.market, prices, depth, volatility, listed)
-        self.venue = Venue(block.name, block.clearinghouse, block.market_makers, block.liquidators, market, self.events, self.names)
+        self.venue = Venue(
+            block.name, block.clearinghouse, block.market_makers, block.liquidators, market, self.events, self.names, world.channels
+        )
         ledger = self.venue.ledger
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, FUND, block.clearinghouse.fund)
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, TREASURY, block.clearinghouse.capital)
@@ -152,7 +155,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
     def _open_credit(self) -> None:
         world = self.world
         rng = self._streams.generator("network")
-        payments = Payments(world.payments, (world.recovery, world.interbank_recovery), self.hours_per_step)
+        costs, in_full = (world.recovery, world.interbank_recovery), not world.channels.credit_loss
+        payments = Payments(world.payments, costs, self.hours_per_step, in_full=in_full)
         self.credit = Credit.opened(world.lenders, world.network, self.venue, self._own, rng, payments)
         self.venue.maker_capital = self.venue.ledger.equity(self.venue.makers)
 

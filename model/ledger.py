@@ -95,6 +95,10 @@ class Flow(StrEnum):
     ASSESSMENT = "assessment"
     SOCIALISED_LOSS = "socialised_loss"
     WRITE_DOWN = "write_down"
+    RESCUE = "rescue"
+    """What the outside world pays because a channel of contagion is closed."""
+    OUTSIDE_RESULT = "outside_result"
+    """The outside world's gain or loss, from mark to mark, on contracts that it has taken over because a channel is closed."""
     REVALUATION = "revaluation"
     """The fund's gain or loss on coins and tokens that it holds, from price to price."""
     INVENTORY_RESULT = "inventory_result"
@@ -259,8 +263,14 @@ class Ledger:
 
     @property
     def custody(self) -> float:
-        """USD: cash that the outside world has paid in and not taken out; it backs every balance."""
-        return -float(self.cash[OUTSIDE])
+        """USD: cash that the outside world has paid in and not taken out; it backs every balance.
+
+        What it loses on contracts that it has taken over it pays in; what it gains it takes when they are closed.
+        """
+        held = self.position[:, OUTSIDE]
+        if not held.any():
+            return -float(self.cash[OUTSIDE])
+        return -float(self.cash[OUTSIDE] + min(self.marks @ held, self.entry[:, OUTSIDE] @ held))
 
     # -- movements ------------------------------------------------------------------------------------------------------------------
 
@@ -357,6 +367,9 @@ class Ledger:
             held = self.position[:, row]
             if held.any():
                 self._itemise(pool, Flow.INVENTORY_RESULT, float((marks - self.marks) @ held))
+        rescued = self.position[:, OUTSIDE]
+        if rescued.any():
+            self.flows[Flow.OUTSIDE_RESULT] = self.flows.get(Flow.OUTSIDE_RESULT, 0.0) + float((marks - self.marks) @ rescued)
         self.marks, self.units = marks, marks if units is None else units
 
     def revalue(self, index: Floats) -> None:

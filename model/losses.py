@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from agents.clearinghouse.value import Stake
 from agents.clearinghouse.waterfall import Charge, Layer, LayerView
-from model.ledger import SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, Status
+from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, Status
 from model.venue import DUST, TIE
 from model.walked import Walked
 
@@ -78,6 +78,11 @@ class Losses:
                 part = self.walked.widen() if everybody else self.walked.ledger
                 view = self._layer_view(offered, pool, part, everybody, defaulters)
                 charge, state[pool or 0] = layer.rule(view, state[pool or 0], venue.rng)
+                channel = venue.channels.spares(layer)
+                if channel is not None:
+                    due = offered if channel == "exchange_failure" else asked_of_others(charge)
+                    left = left - self._spare(part, channel, due) * (claims / offered)
+                    continue
                 taken = float((claims / offered) @ taken_over)
                 paid = self._take(part, layer, pool, charge, view, {Flow.DRAW_TAKEOVER: taken, kind: 1.0 - taken})
                 left = left - (paid + charge.deferred) * (claims / offered)
@@ -102,6 +107,15 @@ class Losses:
             name = "fund" if layer.draws else layer.name
             venue.tally.absorb(name, paid)
             venue.events.add("absorbed", venue.name, account=SETTLEMENT, amount=paid, layer=name)
+
+    def _spare(self, part: Ledger, channel: str, usd: float) -> float:
+        """The outside pays USD of a loss in place of those whom a closed channel spares. Returns USD paid."""
+        if usd > 0.0:
+            part.transfer(Flow.RESCUE, OUTSIDE, SETTLEMENT, usd)
+            self.venue.tally.absorb("rescue", usd)
+            self.venue.tally.rescue(channel, usd)
+            self.venue.events.add("rescue", self.venue.name, account=SETTLEMENT, amount=usd, layer=channel)
+        return usd
 
     def _asked(self, layer: Layer, left: Floats) -> list[tuple[int | None, Floats]]:
         """Which pools a layer asks, None for none in particular, and for what part, (G,) USD, of the losses that are left."""
@@ -131,7 +145,7 @@ class Losses:
             sold = min(max(lacks, 0.0) / price, float(part.spot[asset, row])) if price > 0.0 else 0.0
             if sold > 0.0:
                 part.trade_spot(asset, part.funds[part.funds == row], np.array([-sold]), price)
-                self.venue.market.trade_spot(asset, -sold * price)
+                self.venue.sells_coins(asset, sold * price)
         self.venue.value.sell(part, usd - max(float(part.cash[row] + part.marks @ part.position[:, row]), 0.0))
 
     def _stake(self) -> Stake | None:
@@ -305,3 +319,9 @@ class Losses:
             mine = venue.pools.pool == pool
             losses = short * (mine / mine.sum())
             self.absorb(losses, np.zeros_like(losses), Flow.DRAW_CLOSE_OUT, skip=frozenset({"fund"}))
+
+
+def asked_of_others(charge: Charge) -> float:
+    """USD that a charge takes from account holders, now or later, and from members' contributions."""
+    taken = sum(float(part.sum()) for part in (charge.accounts, charge.contributions) if part is not None)
+    return taken + charge.deferred

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from agents.clock import HOURS_PER_YEAR
+from model.channels import PAID_FOR
 from model.haircuts import NOTHING
 from model.ledger import DRAWS, LEVIES, Flow, Status
 
@@ -103,6 +104,7 @@ _TOTALS: Final = (
     ("network_loss", "USD", "what creditors of defaulters lost", "sum"),
     ("network_reserve", "USD", "what they got beyond all that defaulters had, from the reserve", "sum"),
     ("network_margin", "USD", "what they drew of margin that they held", "sum"),
+    ("passed_on", "USD", "deficits and what creditors of defaulters lost, less what the outside paid: as often as it was passed on", "sum"),
     ("estates", "USD", "what estates of defaulters are yet to pay lenders", "last"),
     ("borrowed", "USD", "what market makers and liquidators owe lenders", "last"),
     ("lines_withdrawn", "lenders", "lenders that have withdrawn their lines", "last"),
@@ -130,6 +132,14 @@ _PER_POOL: Final = (
 )
 
 
+_RESCUES: Final = (
+    ("rescued", "USD", "paid by the outside in place of others, because channels of contagion are closed", "sum"),
+    *((f"rescued_{channel}", "USD", f"the part of it that is due to channel `{channel}`", "sum") for channel in PAID_FOR),
+    ("absorbed_rescue", "USD", "deficits borne by the outside because channels are closed", "sum"),
+    ("outside_result", "USD", "what the outside earned on contracts that it took over because channels are closed", "sum"),
+)
+
+
 _ACTIONS: Final = (
     ("levy_factor", "1", "factor on levies because the fund is short of its target", "mean"),
     ("margin_factor", "1", "factor on initial margin because the fund is short of its target", "mean"),
@@ -149,13 +159,20 @@ _TOKEN: Final = (
 
 
 def observables(
-    assets: Sequence[str], pools: Sequence[str] = (), *, acts: bool = False, quoted: Sequence[str] = (), token: bool = False
+    assets: Sequence[str],
+    pools: Sequence[str] = (),
+    *,
+    acts: bool = False,
+    quoted: Sequence[str] = (),
+    token: bool = False,
+    closes: bool = False,
 ) -> list[Observable]:
     """All outputs, in order, for these markets and, if there are several, these pools.
 
     Args:
         assets: names of markets; pools: of pools; acts: whether there are adequacy rules; quoted: underlyings of which there are options;
             token: whether the venue has a token.
+            closes: whether a channel of contagion is closed.
     """
     markets = [Observable(f"{base}_{asset}", unit, text, how) for base, unit, text, how in _PER_MARKET for asset in assets]  # type: ignore[arg-type]
     totals = [Observable(name, unit, text, how) for name, unit, text, how in _TOTALS]  # type: ignore[arg-type]
@@ -166,7 +183,8 @@ def observables(
         for asset in quoted
     ]
     tokens = [Observable(name, unit, text, how) for name, unit, text, how in _TOKEN if token]  # type: ignore[arg-type]
-    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals, *ringed, *actions, *implied, *tokens]
+    rescues = [Observable(name, unit, text, how) for name, unit, text, how in _RESCUES if closes]  # type: ignore[arg-type]
+    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals, *ringed, *actions, *implied, *tokens, *rescues]
 
 
 def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:
@@ -205,6 +223,14 @@ def _token(venue: "Venue") -> list[float]:
     """The outputs in the order of `_TOKEN`; nothing if there is no token."""
     token = venue.value.token
     return [token.price, token.price * token.staked, token.slashed, token.bought_back, token.paid] if token is not None else []
+
+
+def _rescues(venue: "Venue") -> list[float]:
+    """The outputs in the order of `_RESCUES`; nothing if every channel is open."""
+    if not venue.channels.closed():
+        return []
+    rescued = [venue.tally.rescued.get(channel, 0.0) for channel in PAID_FOR]
+    return [sum(rescued), *rescued, venue.tally.absorbed.get("rescue", 0.0), venue.ledger.flows.get(Flow.OUTSIDE_RESULT, 0.0)]
 
 
 def _residual(venue: "Venue") -> float:
@@ -263,6 +289,7 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         eco.defaults.loss,
         eco.defaults.reserve,
         eco.defaults.margin,
+        tally.deficits - tally.absorbed.get("rescue", 0.0) + eco.defaults.loss,
         float(credit.pending.sum()),
         float(credit.debt().sum()),
         int(credit.withdrawn.sum()),
@@ -281,6 +308,6 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         0.0 if venue.insolvent else eco.population.run_fear,
     )
     implied = [float(venue.market.level[eco.assets.index(asset)]) for asset in eco.quoted]
-    further = [*_by_pool(venue), *_actions(venue), *implied, *_token(venue)]
+    further = [*_by_pool(venue), *_actions(venue), *implied, *_token(venue), *_rescues(venue)]
     values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *further]
     return dict(zip(eco.outputs, (float(v) for v in values), strict=True))

@@ -130,20 +130,24 @@ class Payments:
 
     Attributes:
         parameters: the choice.
+        in_full: whether, whatever the rule, a reserve pays all that defaulters but the exchange lack: Paddrik, Rajan and Young's tau of 0.
     """
 
-    def __init__(self, parameters: PaymentParameters, recoveries: tuple[float, float] = (1.0, 1.0), hours: float = 1.0) -> None:
-        self.parameters, self._recoveries = parameters, recoveries
+    def __init__(
+        self, parameters: PaymentParameters, recoveries: tuple[float, float] = (1.0, 1.0), hours: float = 1.0, *, in_full: bool = False
+    ) -> None:
+        self.parameters, self._recoveries, self.in_full = parameters, recoveries, in_full
         self._hours = hours
         self._rule: Payment = payment_rules.build(parameters.rule)
 
     def steps(self, hours: float = 0.0) -> int:
         """Steps until an estate pays that waits for `hours` at least."""
-        return math.ceil(max(self.parameters.delay, hours) / self._hours - 1e-9)
+        return math.ceil(max(0.0 if self.in_full else self.parameters.delay, hours) / self._hours - 1e-9)
 
     def clear(self, liabilities: Floats, assets: Floats, external: Floats, margin: Floats) -> Clearing:
         """The clearing of debts (n, n), the exchange's last, given assets and debts outside the network, (n,), and margin held, (n, n)."""
         rule, _ = self._rule.rule(Bankruptcy(*self._recoveries), None, None)
+        rule = paddrik_rajan_young(0.0) if self.in_full else rule
         weights = np.array(rule.weights(assets.size))
         weights[:, -1] = 0.0, 1.0, 1.0
         held = margin if margin.any() else None

@@ -287,8 +287,11 @@ class Population:
         sellers, sold = self.naked.sale(ledger, market.underlying, hours)
         if sellers.size:
             self.venue.tally.lost_hedges += float(market.underlying @ sold.sum(axis=1))
-            self._trade_spot(np.concatenate((rows, sellers)), np.concatenate((self._rehedging(rows), -sold), axis=1))
-        elif rows.size:
+            if self.venue.channels.lost_hedges:
+                self._trade_spot(np.concatenate((rows, sellers)), np.concatenate((self._rehedging(rows), -sold), axis=1))
+                return
+            self._trade_spot(sellers, -sold, moves=False)
+        if rows.size:
             self._trade_spot(rows, self._rehedging(rows))
 
     def _rehedging(self, rows: Rows) -> Floats:
@@ -303,14 +306,15 @@ class Population:
         rehedged: Floats = np.where(change > 0.0, change * affordable * within, change)
         return rehedged
 
-    def _trade_spot(self, rows: Rows, change: Floats) -> None:
-        """Units, (A, n), change hands at the index, which then moves."""
+    def _trade_spot(self, rows: Rows, change: Floats, *, moves: bool = True) -> None:
+        """Units, (A, n), change hands at the index, which then moves, unless the outside keeps it up."""
         ledger, market = self.venue.ledger, self.venue.market
         index = market.underlying
         for asset in range(ledger.assets):
             if change[asset].any():
                 ledger.trade_spot(asset, rows, change[asset], float(index[asset]))
-                market.trade_spot(asset, float(change[asset].sum()) * float(index[asset]))
+                if moves:
+                    market.trade_spot(asset, float(change[asset].sum()) * float(index[asset]))
 
     def settle_cash(self, step: int, hours: float) -> None:
         """Entries, exits, deposits, withdrawals and runs, all against the outside world."""
@@ -344,7 +348,7 @@ class Population:
             level = ledger.fund / venue.target if venue.target > 0.0 else np.nan
         else:
             level = (ledger.fund + ledger.treasury - venue.outstanding) / self._backing if self._backing > 0.0 else np.nan
-        self.run_fear = run_fear(p, level)
+        self.run_fear = run_fear(p, level) if self.venue.channels.exchange_failure else 0.0
         if self.run_fear <= 0.0:
             return
         rows = np.flatnonzero((ledger.role == Role.TRADER) & (ledger.status == Status.ACTIVE))

@@ -9,7 +9,7 @@ from agents.clearinghouse.deleveraging import fill_by_score
 from agents.clearinghouse.liquidation import LiquidationView, Slices, maintenance_shares, settle
 from model.charges import Charges
 from model.deleveraging import Deleverager
-from model.ledger import Flow, Rows, Status
+from model.ledger import OUTSIDE, Flow, Rows, Status
 from model.losses import Losses
 from model.market import FULL
 from model.venue import TIE, is_bankrupt
@@ -136,6 +136,8 @@ class Liquidator:
                 if wanted <= 0.0 or part.units[market] <= 0.0:
                     continue
                 side = Side(market, selling, wanted)
+                if not venue.channels.price_impact:
+                    side.add(np.array([OUTSIDE]), np.array([wanted]), part.marks[market : market + 1])
                 for stage in venue.parameters.route.order:
                     left = wanted - side.filled
                     if left <= wanted * (1.0 - FULL):
@@ -259,6 +261,7 @@ class Liquidator:
         if not events.recording or not some.size:
             return
         taker = "book" if side.book >= side.filled - side.book else ("fund" if side.taken >= 0.5 * side.filled else "liquidators")
+        taker = taker if self.venue.channels.price_impact else "outside"
         rows = self.walked.rows[accounts[some]]
         events.add(
             "liquidation",

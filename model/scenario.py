@@ -12,6 +12,7 @@ from agents.lender import LenderParameters
 from agents.liquidator import LiquidatorParameters
 from agents.market_maker import MarketMakerParameters
 from agents.trader import TraderParameters
+from model.channels import Channels
 from model.instruments import InstrumentParameters
 from model.market import MarketParameters
 from model.network import CorePeriphery, topologies
@@ -71,6 +72,7 @@ class Scenario(Parameters):
     traders: Annotated[TraderParameters, Field(description="who trades")] = TraderParameters()
     lenders: Annotated[LenderParameters, Field(description="who lends to market makers and liquidators")] = LenderParameters()
     network: Annotated[RuleParameters, topologies] = Field(default=CorePeriphery.Parameters(), description="who lends to whom")
+    channels: Annotated[Channels, Field(description="which channels of contagion are open")] = Channels()
     recovery: Annotated[
         float,
         Field(

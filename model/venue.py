@@ -24,6 +24,7 @@ from agents.clearinghouse.waterfall import Deleveraging, Layer, layers
 from agents.contracts import Contracts
 from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
 from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
+from model.channels import OPEN, Channels
 from model.drawdown import Drawdown
 from model.events import Events
 from model.halts import Halts
@@ -68,6 +69,7 @@ class Tally:
         run: USD withdrawn for fear of it.
         lost_hedges: USD of spot sold by hedgers whose contracts were deleveraged.
         absorbed: USD of deficits borne by each layer, by name.
+        rescued: USD that the outside world has paid in place of others, by the closed channel because of which it did.
     """
 
     volume: Floats
@@ -90,10 +92,15 @@ class Tally:
     bankruptcy_costs: float = 0.0
     run: float = 0.0
     absorbed: dict[str, float] = field(default_factory=dict)
+    rescued: dict[str, float] = field(default_factory=dict)
 
     def absorb(self, layer: str, usd: float) -> None:
         """Notes what a layer has borne."""
         self.absorbed[layer] = self.absorbed.get(layer, 0.0) + usd
+
+    def rescue(self, channel: str, usd: float) -> None:
+        """Notes what the outside world has paid because a channel is closed."""
+        self.rescued[channel] = self.rescued.get(channel, 0.0) + usd
 
 
 class Venue:
@@ -108,7 +115,8 @@ class Venue:
         levied: by pool that has markets, what it takes in the current step; funding: shape (M,), the step's rate that longs pay.
         target: USD, what the fund should be; targets: shape (P,), its pools.
         interest: shape (M,), USD, one side, open interest at the last close, by which margin is asked for and losses of no market in
-            particular are divided.
+            particular are divided; opening_interest: at the opening.
+        channels: which channels of contagion are open.
         insolvent: whether claims on the exchange have been written down; trading has ended then.
         failed_at: hours at the close of the step in which that happened.
         write_down: USD of claims written down in the step; written_down: shape (R,) or None, of whom.
@@ -137,8 +145,9 @@ class Venue:
         market: Market,
         events: Events,
         names: Sequence[str] | None = None,
+        channels: Channels = OPEN,
     ) -> None:
-        self.name, self.parameters, self.market, self.events = name, parameters, market, events
+        self.name, self.parameters, self.market, self.events, self.channels = name, parameters, market, events, channels
         self.maker_parameters, self.liquidator_parameters = makers, liquidators
         self.pools = Pools.of(parameters.pools, names or [str(at) for at in range(market.marks.size)])
         self.ledger = Ledger(market.marks, np.full(market.assets, 1e9), self.pools.market, len(self.pools.names))
@@ -187,7 +196,7 @@ class Venue:
         self.funding: Floats = np.zeros(market.marks.size)
         self._closed: Floats = market.log_index.copy()
         self.targets: Floats = np.zeros(len(self.pools.names))
-        self.interest: Floats = np.zeros(market.marks.size)
+        self.interest = self.opening_interest = np.zeros(market.marks.size)
         self.insolvent, self.write_down = False, 0.0
         self.haircut = self.written_down = self.haircuts = self.deleveraged = self.failed_at = None
         self.quotes = Quotes(np.zeros((2, market.marks.size, makers.count)), np.zeros(market.marks.size))
@@ -219,13 +228,15 @@ class Venue:
         Where there are options, it is what contracts were worth when they were last fixed that counts.
         """
         market, fixing = self.market, self.fixing
-        volatility = market.volatility[: market.assets]
+        calm = not self.channels.margin_spiral
+        volatility = (self.reference_volatility if calm else market.volatility)[: market.assets]
+        interest = self.opening_interest if calm else self.interest
         if fixing is None:
             return MarginView(
-                position, exposure * marks[:, None], marks, assets=market.asset, open_interest=self.interest, volatility=volatility
+                position, exposure * marks[:, None], marks, assets=market.asset, open_interest=interest, volatility=volatility
             )
         notional = exposure * fixing.units[:, None]
-        return MarginView(position, notional, fixing.marks, fixing.units, market.asset, self.interest, volatility, fixing.reprice)
+        return MarginView(position, notional, fixing.marks, fixing.units, market.asset, interest, volatility, fixing.reprice)
 
     def fix(self) -> Floats | None:
         """Fixes what contracts are worth, for margin, where there are options; notionals, (M,), USD, where they are not marks."""
@@ -246,6 +257,8 @@ class Venue:
         """Close of a step in which indices moved by `moved`, (M,), log: open interest is noted, and the margin rule learns."""
         self.interest = self.open_interest()
         self.value.close(self, hours)
+        if not self.channels.margin_spiral:
+            return
         self.states["margin"] = self.margin.observe(
             MarketSeen(hours, moved[: self.market.assets], self.market.volatility[: self.market.assets]), self.states["margin"]
         )
@@ -384,7 +397,7 @@ class Venue:
         quantity = _cut(buys, most) - _cut(sells, most)
         shares = self.maker_capital / capital if capital > 0.0 else self.maker_capital
         self.ledger.trade_all(rows, quantity, index, self.makers, -quantity.sum(axis=1)[:, None] * shares)
-        self.interest = self.open_interest()
+        self.interest = self.opening_interest = self.open_interest()
 
     def trade(self, rows: Rows, contracts: Floats, hours: float) -> None:
         """The auction clears orders, contracts (M, n) of distinct rows (n,), against the market makers; fees."""
@@ -606,6 +619,11 @@ class Venue:
         for row, usd in zip(ledger.funds[1:].tolist(), (shares[1:] * ledger.fund).tolist(), strict=True):
             ledger.transfer(Flow.DEPOSIT, int(ledger.funds[0]), row, usd)
 
+    def sells_coins(self, asset: int, usd: float) -> None:
+        """A forced sale of coins worth USD has been booked at the index: unless the outside keeps it up, it moves the index."""
+        if self.channels.price_impact:
+            self.market.trade_spot(asset, -usd)
+
     def balance_coins(self) -> None:
         """A fund that is held in coins buys them with its dollars, and sells what its debts in dollars need; both move the index."""
         if self.parameters.pools.currency == "usd":
@@ -670,7 +688,7 @@ class Venue:
             self.recapitalised = action.recapitalisation * weights / weights.sum()
             for row, usd in zip(ledger.funds.tolist(), self.recapitalised.tolist(), strict=True):
                 ledger.transfer(Flow.RECAPITALISATION, OUTSIDE, row, usd)
-        self.action = action
+        self.action = action if self.channels.margin_spiral else replace(action, initial=1.0, maintenance=1.0)
 
     def permitted(self, rows: Rows, contracts: Floats) -> Floats:
         """Orders, (M, n) of distinct rows (n,), as far as the exchange takes them: all, those that reduce positions, or none."""

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.clearinghouse.deleveraging import fill_pro_rata
-from model.ledger import Ledger, Rows
+from model.ledger import OUTSIDE, Ledger, Rows
 from model.market import FULL
 from model.venue import Venue
 
@@ -50,7 +50,10 @@ class Walked:
         return self.ledger
 
     def close_at_mark(self, rows: Rows) -> None:
-        """Closes all contracts of `rows`, of the whole ledger, at mark against everybody on the other side, in proportion to size."""
+        """Closes all contracts of `rows`, of the whole ledger, at mark against everybody on the other side, in proportion to size.
+
+        The outside takes them over instead if losses are not socialised.
+        """
         venue, ledger = self.venue, self.widen()
         for market in range(ledger.markets):
             for sign in (1.0, -1.0):
@@ -59,7 +62,10 @@ class Walked:
                 wanted = float(np.abs(position).sum())
                 if wanted <= 0.0:
                     continue
-                room = np.where(ledger.position[market] * sign < 0.0, ledger.exposure[market], 0.0)
+                if venue.channels.socialised_loss:
+                    room = np.where(ledger.position[market] * sign < 0.0, ledger.exposure[market], 0.0)
+                else:
+                    room = np.where(np.arange(ledger.rows) == OUTSIDE, wanted, 0.0)
                 contracts = fill_pro_rata(room, room, wanted)
                 others = np.flatnonzero(contracts)
                 filled = float(contracts.sum()) / wanted

@@ -11,6 +11,7 @@ from agents.clearinghouse.accrual import Levies
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.liquidator import LiquidatorParameters
 from agents.market_maker import MarketMakerParameters
+from model.channels import OPEN, Channels
 from model.clearing import Walk, walk
 from model.events import Events
 from model.ledger import FUND, OUTSIDE, TREASURY, Flow, Role, Rows
@@ -84,6 +85,7 @@ def handmade(
     liquidator: float = 0.0,
     discount: float = 0.02,
     levies: Levies | None = None,
+    channels: Channels = OPEN,
     **house: Any,
 ) -> Handmade:
     """Traders with `deposits` in markets at `prices`; surplus and liquidation fees are the fund's unless `levies` say otherwise."""
@@ -97,6 +99,7 @@ def handmade(
         LiquidatorParameters(count=1, discount=discount, volatility_loading=0.0, inventory_loading=0.0, appetite=20.0),
         market,
         Events(True, tuple(f"A{at}" for at in range(m))),
+        channels=channels,
     )
     ledger = venue.ledger
     for row, amount in ((FUND, fund), (TREASURY, capital), (int(venue.makers[0]), maker), (int(venue.liquidators[0]), liquidator)):
