@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
-from experiments.study_commands import DEFAULTS, Options
+from experiments.commands import whole
+from experiments.study_commands import DEFAULTS, Options, carried_on
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -43,6 +45,59 @@ def report(folder: Path, /, *, quiet: Annotated[bool, Parameter(negative=())] = 
     if not quiet:
         _say(f"look at {page}")
     return _refused(done)
+
+
+def attribute(  # noqa: PLR0913 - one an option
+    scenario: str,
+    /,
+    *,
+    channels: str | None = None,
+    seeds: Annotated[int, Parameter(validator=Number(gte=1), converter=whole)] = 8,
+    seed: Annotated[int, Parameter(validator=Number(gte=0), converter=whole)] = 0,
+    steps: Annotated[int | None, Parameter(validator=Number(gte=1), converter=whole)] = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
+    out: Path | None = None,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    options: Options = DEFAULTS,
+) -> int:
+    """Divide losses and defaults over the channels of contagion: Shapley shares from runs with every set of them open.
+
+    Args:
+        scenario: A scenario file, or the name of a shipped scenario.
+        channels: Which, with commas: price_impact,credit_loss; all of them by default. Runs double with each.
+        seeds: Runs of each set of channels, with the same draws in every set.
+        seed: From which those are made.
+        steps: How many; the scenario's own number by default.
+        set_: A setting to change, such as venues.0.clearinghouse.fund=5e7; can be given again.
+        out: A folder, new or carried on; results/attribute-<scenario>-<id> by default.
+        dry_run: Say how many runs, hours and megabytes it would take, from one run that is timed; write nothing.
+    """
+    from experiments.analysis.blocks import Incomplete  # noqa: PLC0415
+    from experiments.budget import estimated  # noqa: PLC0415
+    from experiments.channel_study import asked, divided, told, write  # noqa: PLC0415
+    from experiments.report_figures import save_attribution  # noqa: PLC0415
+    from experiments.study_store import create, folder_name  # noqa: PLC0415
+
+    settings = [*(set_ or []), *([] if steps is None else [f"steps={steps}"])]
+    study = asked(scenario, settings, channels, seeds, seed)
+    if dry_run:
+        _say(*estimated(study, options.workers))
+        return 0
+    home = create(study, out or Path("results") / folder_name(study))
+    code = carried_on(home, options.where(), options)
+    if code:
+        return code
+    summary = home.summary()
+    try:
+        found = divided(study, summary)
+    except Incomplete as error:
+        _say(str(error))
+        return 3
+    write(study, summary, found, home.path)
+    save_attribution(study, found, home.path)
+    if not options.quiet:
+        _say(*told(study, found), f"look at {home.path / 'figures'}; the tables are in {home.path / 'analysis'}")
+    return 0
 
 
 def rare(study: Path, /, *, out: Path | None = None, options: Options = DEFAULTS) -> int:

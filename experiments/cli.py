@@ -49,6 +49,7 @@ app.command("experiments.study_commands:retry", name="retry", help="Run what a s
 app.command("experiments.study_commands:status", name="status", help="Say how far a study is.")
 app.command("experiments.analysis_commands:analyse", name="analyse", help="Make a study's analyses: tables with intervals.")
 app.command("experiments.analysis_commands:report", name="report", help="Write a study's figures, tables and one HTML page.")
+app.command("experiments.analysis_commands:attribute", name="attribute", help="Divide losses and defaults over channels of contagion.")
 app.command("experiments.analysis_commands:rare", name="rare", help="Estimate the probability of rare events, weighting drawn shocks.")
 app.command("experiments.analysis_commands:search", name="search", help="Search the frontier of safety against its cost.")
 scenario = App(name="scenario", help="Check scenario files, list the shipped ones, print their schema.", help_format="plaintext")

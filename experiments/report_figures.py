@@ -24,6 +24,7 @@ from experiments.drawing import BLACK, BLUE, DASHES, GREY, MARKERS, ORANGE, PALE
 from experiments.study import Factor, Factorial
 
 if TYPE_CHECKING:
+    from experiments.attribution import Attribution
     from experiments.policy_search import Objective, Search
     from experiments.study import Study
 
@@ -334,6 +335,52 @@ def save_probabilities(name: str, table: pd.DataFrame, folder: Path) -> list[Pat
         place = folder / "figures"
         place.mkdir(exist_ok=True)
         return d.save((figure, {"": table}), place, "probabilities")
+
+
+def save_attribution(study: "Study", found: "Attribution", folder: Path) -> list[Path]:
+    """What came of a scenario with these channels closed, what each channel adds to it, and what it comes to with them open."""
+    place = folder / "figures"
+    place.mkdir(exist_ok=True)
+    with d.style():
+        channels = [factor.name for factor in study.factors]
+        title = f"{study.scenario.name}: Shapley shares of channels of contagion, {study.replications} seeds"
+        height = 0.75 + 0.2 * (len(channels) + 2)
+        figure, axes = _grid(title, len(study.outputs), height=height, columns=2, share=True)
+        tables = []
+        for axis, output in zip(axes, study.outputs, strict=True):
+            shares = found.shares[found.shares["output"] == output.name]
+            totals = found.totals[found.totals["output"] == output.name].iloc[0]
+            steps = _steps(channels, shares, float(totals["baseline"]), float(totals["total"]))
+            _draw_steps(axis, steps, _Money.of(output.unit, steps[["start", "end"]]))
+            axis.set_title(d.words(output.name))
+            tables.append(steps.assign(output=output.name, unit=output.unit))
+        return d.save((figure, {"": pd.concat(tables, ignore_index=True)}), place, "attribution")
+
+
+def _steps(channels: Sequence[str], shares: pd.DataFrame, baseline: float, total: float) -> pd.DataFrame:
+    """Rows from the top down: `item`, from where to where its bar goes, and the interval of its end where it is a channel's."""
+    mean = shares["mean"].to_numpy(dtype=float)
+    ends = baseline + np.cumsum(mean)
+    start, end = np.concatenate(([0.0], ends - mean, [0.0])), np.concatenate(([baseline], ends, [total]))
+    low, high = (np.concatenate(([np.nan], ends - mean + shares[name].to_numpy(dtype=float), [np.nan])) for name in ("low", "high"))
+    return pd.DataFrame({"item": ["closed", *channels, "open"], "start": start, "end": end, "low": low, "high": high})
+
+
+def _draw_steps(axis: Axes, steps: pd.DataFrame, scaled: "_Money") -> None:
+    """Bars, each beginning where the one before ended; what a channel takes away is hatched, intervals are lines."""
+    for at, row in enumerate(steps.itertuples()):
+        start, end = float(row.start) / scaled.divisor, float(row.end) / scaled.divisor  # type: ignore[arg-type]
+        ends = at in (0, len(steps) - 1)
+        colour, hatch = (GREY, "") if ends else (BLUE, "") if end >= start else (ORANGE, "////")
+        axis.barh(at, end - start, 0.62, start, color=colour, hatch=hatch, edgecolor="white", linewidth=0.0, zorder=2)
+        axis.hlines(at, float(row.low) / scaled.divisor, float(row.high) / scaled.divisor, color=BLACK, linewidth=1.0, zorder=3)  # type: ignore[arg-type]
+        if at + 1 < len(steps) - 1:
+            axis.plot([end] * 2, [at - 0.31, at + 1.31], color=BLACK, linewidth=0.5, zorder=1)
+    axis.axvline(0.0, color=BLACK, linewidth=0.6, zorder=1)
+    labels = ["all of these closed", *(d.words(str(item)) for item in steps["item"].iloc[1:-1]), "all open"]
+    axis.set_yticks(range(len(steps)), labels)
+    axis.set_ylim(len(steps) - 0.5, -0.5)
+    axis.set_xlabel(scaled.unit)
 
 
 def save_frontier(given: "Search", study: "Study", folder: Path) -> list[Path]:

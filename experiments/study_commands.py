@@ -78,7 +78,7 @@ def sweep(
         _say(*estimated(loaded, options.workers))
         return 0
     home = create(loaded, out or Path("results") / folder_name(loaded), locate(study, FOLDER, "study").read_text(encoding="utf-8-sig"))
-    return _carried_on(home, where, options)
+    return carried_on(home, where, options)
 
 
 def resume(folder: Path, /, *, options: Options = DEFAULTS) -> int:
@@ -89,7 +89,7 @@ def resume(folder: Path, /, *, options: Options = DEFAULTS) -> int:
     """
     from experiments.study_store import StudyFolder  # noqa: PLC0415
 
-    return _carried_on(StudyFolder(folder), options.where(), options)
+    return carried_on(StudyFolder(folder), options.where(), options)
 
 
 def retry(folder: Path, /, *, options: Options = DEFAULTS) -> int:
@@ -100,7 +100,7 @@ def retry(folder: Path, /, *, options: Options = DEFAULTS) -> int:
     """
     from experiments.study_store import StudyFolder  # noqa: PLC0415
 
-    return _carried_on(StudyFolder(folder), options.where(), options, retry=True)
+    return carried_on(StudyFolder(folder), options.where(), options, retry=True)
 
 
 def status(folder: Path, /) -> int:
@@ -167,7 +167,7 @@ def listing() -> None:
     _say(*(f"{name:<{width}}  {study.question}".rstrip() for name, study in known.items()))
 
 
-def _carried_on(home: "StudyFolder", where: "Where", options: Options, *, retry: bool = False) -> int:
+def carried_on(home: "StudyFolder", where: "Where", options: Options, *, retry: bool = False) -> int:
     """Runs what the folder lacks, with progress; how it ended."""
     import logging  # noqa: PLC0415
 

@@ -79,7 +79,7 @@ def test_help_imports_nothing_heavy(words: list[str], tmp_path: Path) -> None:
 def test_help_lists_every_command(backstop: Backstop) -> None:
     done = backstop("--help")
     assert done.code == 0
-    commands = ["run", "sweep", "resume", "retry", "status", "study", "analyse", "report", "rare", "search"]
+    commands = ["run", "sweep", "resume", "retry", "status", "study", "analyse", "report", "attribute", "rare", "search"]
     commands += ["scenario", "bench", "backtest", "validate", "app"]
     assert [command for command in commands if f" {command} " not in done.out] == []
 
