@@ -22,6 +22,7 @@ FAR: Final = 3.0
 NAMES: Final = {
     "fund": "Backstop fund",
     "exchange_capital": "Exchange’s own capital",
+    "stakers": "Stakers of the venue’s token",
     "deleveraging": "Winners, by deleveraging",
     "socialised_loss": "All holders, by socialised loss",
     "withdrawal_factor": "Those who withdraw, by a factor",
@@ -38,6 +39,7 @@ NAMES: Final = {
 SAYS: Final = {
     "fund": "pays out of what fees and levies have filled it with",
     "exchange_capital": "skin in the game: a part of what the exchange owns",
+    "stakers": "staked tokens are slashed and sold into their own falling market",
     "deleveraging": "profitable positions are closed at the loser’s bankruptcy price",
     "socialised_loss": "everybody is charged in proportion",
     "withdrawal_factor": "the loss stays outstanding; part of every withdrawal is kept",

@@ -23,6 +23,7 @@ OWNERS: Final = (Flow.INJECTION, Flow.RECAPITALISATION)
 """What the exchange and its owners pay into it."""
 PAYERS: Final = {
     "exchange_capital": "the exchange itself {usd}",
+    "stakers": "stakers of its token {usd}",
     "deleveraging": "winning traders {usd}, by deleveraging",
     "socialised_loss": "all account holders {usd}, by socialised loss",
     "withdrawal_factor": "account holders {usd}, kept from what they withdrew",

@@ -15,6 +15,7 @@ class Check(NamedTuple):
         tolerance: largest absolute difference, one for all or one each.
         why_missed: where we know that the model does not meet the target, the reason. Such a miss is shown and is no fault of the
             installation.
+        skipped: what is missing here for a comparison, if it is not made.
     """
 
     what: str
@@ -23,6 +24,7 @@ class Check(NamedTuple):
     found: tuple[float, ...]
     tolerance: float | tuple[float, ...]
     why_missed: str = ""
+    skipped: str = ""
 
     @property
     def passed(self) -> bool:
@@ -33,7 +35,9 @@ class Check(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """In a word: ok; OFF; or miss, where that is known."""
+        """In a word: ok; OFF; miss, where that is known; or skipped."""
+        if self.skipped:
+            return "skipped"
         return "ok" if self.passed else "miss" if self.why_missed else "OFF"
 
 

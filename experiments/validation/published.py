@@ -1,11 +1,14 @@
 """Results of papers, reproduced by their own models or looked for in ours."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from scipy.stats import kurtosis
 
+from experiments.backtest import Procyclicality, from_files
 from experiments.validation import avellaneda_stoikov, duffie_zhu, franke_westerhoff, leveraged_funds
 from experiments.validation.check import Check, Validation, between
 from model.market import Market, MarketParameters
@@ -83,10 +86,40 @@ def netting(full: bool) -> Iterator[Check]:
         yield Check(f"exposure bilateral, cleared: {classes} classes", "Duffie & Zhu 2011", exact, found, 0.01 * exact[0])
 
 
+PRICES: Final = (
+    ("S&P 500", "sp500_1d.csv", ""),
+    (
+        "Bitcoin",
+        "btcusdt_1d.csv",
+        "The order was found on equities. On Bitcoin a memory of weeks follows volatility further up and down than a year of history does.",
+    ),
+)
+"""Daily prices on which margin rules are compared: whose, file, why what was published for equities need not be found there."""
+
+
+def procyclicality(_full: bool) -> Iterator[Check]:
+    """Peak-to-trough of four margin rules over the same daily prices: the published order, and what holds whatever prices are."""
+    paper, folder = "Murphy, Vasios & Vause 2014 (S&P 500)", Path(os.environ.get("BACKSTOP_DATA", "."))
+    there = [(name, folder / file, why) for name, file, why in PRICES if (folder / file).is_file()]
+    target = tuple(ratio for _, ratio in Procyclicality.published)
+    for name, file, why in there:
+        measured = Procyclicality.on(from_files([str(file)], [name]))
+        found, tolerance = tuple(measured.found.values()), tuple(0.25 * ratio for ratio in target)
+        what = f"peak-to-trough of margin, {name}"
+        yield Check(f"{what}: {', '.join(measured.found)}", paper, target, found, tolerance, why)
+        yield Check(f"{what}: in that order", paper, (1.0,), (float(measured.in_published_order),), 0.0, why)
+        least = float(measured.found["floored ewma"] <= measured.found["ewma"])
+        yield Check(f"{what}: no more with a constant floor than without", "exact", (1.0,), (least,), 0.0)
+    if not there:
+        missing = f"Set BACKSTOP_DATA to a folder that holds {' or '.join(file for _, file, _ in PRICES)}: open, high, low and close a day."
+        yield Check("peak-to-trough of margin", paper, target, (), 0.0, skipped=missing)
+
+
 VALIDATIONS: Final = (
     Validation("moment_coverage", moment_coverage),
     Validation("market_maker", market_maker),
     Validation("leverage", leverage),
     Validation("square_root_impact", square_root_impact),
     Validation("netting", netting),
+    Validation("procyclicality", procyclicality),
 )

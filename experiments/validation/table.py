@@ -71,10 +71,11 @@ def _print(rows: Sequence[Check], console: Console) -> None:
         table.add_row(row.what, row.source, *numbers, "  ".join(f"{value:.2g}" for value in tolerance), row.verdict)
     console.print(table, markup=False)
     for row in rows:
-        if row.verdict == "miss":
-            console.print(f"{row.what}: a miss. {row.why_missed}", highlight=False, markup=False)
-    counts = [sum(row.verdict == verdict for row in rows) for verdict in ("ok", "miss", "OFF")]
-    console.print("{} within tolerance, {} known to miss, {} off".format(*counts), highlight=False)
+        if row.verdict in ("miss", "skipped"):
+            why = f"a miss. {row.why_missed}" if row.verdict == "miss" else f"skipped. {row.skipped}"
+            console.print(f"{row.what}: {why}", highlight=False, markup=False)
+    counts = [sum(row.verdict == verdict for row in rows) for verdict in ("ok", "miss", "OFF", "skipped")]
+    console.print("{} within tolerance, {} known to miss, {} off, {} skipped".format(*counts), highlight=False)
 
 
 def _digits(row: Check) -> tuple[tuple[tuple[float, ...], int], ...]:

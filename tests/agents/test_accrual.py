@@ -3,6 +3,7 @@
 import textwrap
 
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 
@@ -170,6 +171,24 @@ def test_a_volatility_indexed_levy_rises_with_its_own_index_and_not_before_an_un
     rose = np.diff(index[1:]) > 0.0
     assert 0.0 < rose.mean() < 1.0
     assert ((np.diff(shaken[:-1]) > 0.0) == rose).mean() > 0.9
+
+
+def test_a_run_shows_how_procyclical_a_levy_is() -> None:
+    # Peak over trough of what positions pay: 1 for a flat levy of 1 % a year; one that goes with squared volatility peaks after a fall,
+    # which is seen at the close of the step that holds it, row 25, and charged from the next close on.
+    def paid(exponent: float) -> pd.Series:
+        base = Scenario().model_dump(mode="json", by_alias=True)
+        base["venues"][0]["clearinghouse"]["accrual"] = [{"type": "open_interest", "rate": 0.01, "exponent": exponent}]
+        base |= {"news": {"type": "constant"}, "shocks": [{"type": "price_move", "at": 24.0, "size": [-0.1]}]}
+        base |= {"traders": {"groups": [{"count": 50, "equity": 5e7}]}}
+        eco = Ecosystem(Scenario.model_validate(base), rng=1, record_events=False)
+        eco.run_for(48)
+        return eco.series()["levy_rate"]
+
+    assert paid(0.0).tolist() == pytest.approx([0.01] * 49)
+    indexed = paid(2.0)
+    assert indexed.idxmax() == 26
+    assert indexed.iloc[26] > 2.0 * indexed.iloc[25]
 
 
 def test_the_fund_accrues_by_the_law_of_chitra() -> None:
