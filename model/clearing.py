@@ -113,7 +113,7 @@ class Walk:
                 break
             venue.events.round = at
             venue.tally.rounds += 1
-            if at == 0 and self._call(breached, equity, margin):
+            if (at == 0 or venue.parameters.coin_haircuts) and self._call(breached, equity, margin):
                 breached, equity, margin = self._breached()
             if breached.any():
                 self.liquidator.round(np.flatnonzero(breached), equity, margin)
@@ -146,7 +146,7 @@ class Walk:
     def _breached(self) -> tuple[Flags, Floats, Floats]:
         """Flags (n,), equity (n,) and maintenance margin by market (M, n) of the walked accounts."""
         part = self.walked.ledger
-        equity = part.equity()
+        equity = self.venue.means(part)
         margin = self.venue.requirement(part.position, part.exposure, part.marks).by_market
         required = margin.sum(axis=0)
         breached = is_breached(equity, required)
@@ -163,7 +163,8 @@ class Walk:
             return False
         index = market.underlying
         value = part.spot[:, rows] * index[:, None]
-        needed = np.maximum(2.0 * margin[:, rows].sum(axis=0) - equity[rows], 0.0)
+        counted = self.venue.lent(part, rows)  # what coins count for is not there to be restored
+        needed = np.maximum(2.0 * margin[:, rows].sum(axis=0) - (equity[rows] - counted), 0.0)
         share = np.minimum(needed / value.sum(axis=0), 1.0)
         for asset in range(part.assets):
             sold = part.spot[asset, rows] * share

@@ -32,6 +32,7 @@ class Losses:
             by_fund: shape (n,), part of each deficit that the fund's takeovers caused; none if not given.
         """
         part, venue = self.walked.ledger, self.venue
+        deficit = deficit - self._convert(part, rows, deficit)
         some = deficit > DUST
         if not some.any():
             return
@@ -45,6 +46,23 @@ class Losses:
         losses = np.array([float((one[some] * deficit).sum()) for one in parts])
         taken_over = np.divide(taken_over, losses, out=np.zeros_like(losses), where=losses > 0.0)
         self.absorb(losses, np.minimum(taken_over, 1.0), kind, defaulters=(self.walked.rows[rows], deficit))
+
+    def _convert(self, part: Ledger, rows: Rows, short: Floats) -> Floats | float:
+        """Accounts, (n,), sell of the coins that stood as collateral what they are short of, USD. Returns what that brings, (n,).
+
+        They sell at the index, which the sale moves.
+        """
+        market = self.venue.market
+        if not self.venue.parameters.coin_haircuts or not rows.size or not part.spot[:, rows].any():
+            return 0.0
+        index = market.underlying
+        value = index @ part.spot[:, rows]
+        share = np.where(value > 0.0, np.clip(short / np.where(value > 0.0, value, 1.0), 0.0, 1.0), 0.0)
+        for asset, sold in enumerate(part.spot[:, rows] * share):
+            part.trade_spot(asset, rows, -sold, float(index[asset]))
+            market.trade_spot(asset, -float(sold.sum()) * float(index[asset]))
+        brought: Floats = share * value
+        return brought
 
     def bankrupt(self, rows: Rows) -> None:
         """Accounts among `rows` without contracts are bankrupt from now on."""
@@ -282,6 +300,8 @@ class Losses:
             self._sell_holdings(part, row, max(-float(part.cash[row]), 0.0))
         below = np.flatnonzero(part.cash < -DUST)
         below = below[below >= part.house]
+        self._convert(part, below, -part.cash[below])
+        below = below[part.cash[below] < -DUST]
         house = np.append(part.funds, TREASURY)
         short = np.concatenate((below, house[part.cash[house] < 0.0]))
         if short.size:

@@ -254,7 +254,8 @@ class Population:
             if group.neutral.any():
                 self._neutralise(group, rows, wanted, position)
             initial = self.venue.requirement(wanted, np.abs(wanted), marks).initial
-            allowed = np.where(initial > 0.0, np.minimum(np.maximum(equity, 0.0) * 0.95 / initial, 1.0), 1.0)
+            means = equity + self.venue.lent(ledger, rows)
+            allowed = np.where(initial > 0.0, np.minimum(np.maximum(means, 0.0) * 0.95 / initial, 1.0), 1.0)
         return np.where(tradable[:, None], wanted * allowed - position, 0.0)
 
     def _neutralise(self, group: Group, rows: Rows, wanted: Floats, position: Floats) -> None:

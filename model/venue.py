@@ -421,7 +421,7 @@ class Venue:
     def _charge(self, rows: Rows, ordered: Floats, made: Floats, price: Floats) -> None:
         """Trading fees on contracts (M, n) and (M, K) at `price`, (M,), at most what an account has; rebates come out of capital."""
         ledger, fees = self.ledger, self.parameters.fees
-        taker = np.where(rows >= ledger.house, np.minimum(fees.taker * (price @ ordered), np.maximum(ledger.equity(rows), 0.0)), 0.0)
+        taker = np.where(rows >= ledger.house, np.minimum(fees.taker * (price @ ordered), np.maximum(self.means(ledger, rows), 0.0)), 0.0)
         maker = np.minimum(fees.maker * (price @ made), np.maximum(ledger.equity(self.makers), 0.0))
         for who, fee, traded in ((rows, taker, ordered), (self.makers, np.maximum(maker, 0.0), made)):
             for usd in self.accrue(ledger, Flow.TRADING_FEE, "trading_fees", who, fee, self.pools.parts(traded, price)):
@@ -439,7 +439,7 @@ class Venue:
         rate = np.array([levies.volume for levies in self.levied])[pools.market]
         if not rate.any():
             return
-        due = np.where(rows >= ledger.house, np.minimum((rate * price) @ ordered, np.maximum(ledger.equity(rows), 0.0)), 0.0)
+        due = np.where(rows >= ledger.house, np.minimum((rate * price) @ ordered, np.maximum(self.means(ledger, rows), 0.0)), 0.0)
         for pool, part in enumerate(pools.parts(ordered, rate * price)):
             self._to_pool(ledger, Flow.VOLUME_LEVY, rows, pool, part * due)
 
@@ -454,7 +454,7 @@ class Venue:
             received[ledger.funds] = 0.0
             parts = self.pools.parts(np.maximum(-self.funding[:, None] * ledger.position, 0.0), ledger.units)
             for pool, part in enumerate(parts):
-                share = np.minimum(self.levied[pool].funding * part * received, np.maximum(ledger.equity(), 0.0))
+                share = np.minimum(self.levied[pool].funding * part * received, np.maximum(self.means(ledger), 0.0))
                 self._to_pool(ledger, Flow.FUNDING_SHARE, slice(None), pool, share)
 
     def open_interest_levies(self) -> Floats:
@@ -522,7 +522,7 @@ class Venue:
         Returns what was charged and credited.
         """
         ledger = self.ledger
-        equity = ledger.equity()
+        equity = self.means(ledger)
         if self.parameters.pools.currency != "usd":
             equity[ledger.funds] = ledger.pools
         short = due > np.maximum(equity, 0.0)
@@ -565,6 +565,22 @@ class Venue:
     def within_custody(self, wanted: float) -> float:
         """Part of what account holders want to take out that custody cash can pay."""
         return min(1.0, max(self.ledger.custody, 0.0) / wanted) if wanted > 0.0 else 1.0
+
+    def lent(self, ledger: Ledger, rows: RowsLike = slice(None)) -> Floats | float:
+        """Shape (n,), USD: what coins of account holders count for as collateral: at the exchange's index, haircut taken off."""
+        haircuts = self.parameters.coin_haircuts
+        if not haircuts:
+            return 0.0
+        market, assets = self.market, range(self.market.assets)
+        counts = 1.0 - np.array([haircuts[min(at, len(haircuts) - 1)] for at in assets])
+        price = counts * market.underlying * np.exp(market.mispricing[: market.assets])
+        value: Floats = price @ ledger.spot[:, rows]
+        return np.where(np.arange(ledger.rows)[rows] < ledger.house, 0.0, value)
+
+    def means(self, ledger: Ledger, rows: RowsLike = slice(None)) -> Floats:
+        """Shape (n,), USD: equity, and what coins count for; at most that is taken for fees, funding and levies."""
+        means: Floats = ledger.equity(rows) + self.lent(ledger, rows)
+        return means
 
     def open_interest(self) -> Floats:
         """Shape (M,), USD, one side."""

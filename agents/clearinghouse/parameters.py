@@ -71,6 +71,14 @@ class ClearinghouseParameters(Parameters):
     liquidation: Annotated[RuleParameters, liquidation_rules] = Field(
         default=PartialThenFull.Parameters(), description="what is closed in a round"
     )
+    coin_haircuts: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=1)], ...],
+        Field(
+            description="taken off coins that count as collateral, an asset (the last serves any further asset); none: no coin counts "
+            "until it is sold on a margin call",
+            json_schema_extra={"unit": "1", "source": "the venue's collateral rates; our choice"},
+        ),
+    ] = ()
     rounds: Annotated[
         int,
         Field(

@@ -5,7 +5,7 @@ from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from agents.clock import HOURS_PER_YEAR
-from experiments.twin import sizing
+from experiments.twin import coins, sizing
 from experiments.twin.accounts import Account, Fund
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ def charge_trading(exchange: "Exchange", ordered: "Traded", made: "Traded") -> N
     fees = exchange.rules.fees
     for rate, traded in ((fees.taker, ordered), (fees.maker, made)):
         for account, usd in traded.items():
-            fee = min(max(rate, 0.0) * sum(usd), max(account.cash, 0.0))
+            fee = min(max(rate, 0.0) * sum(usd), max(coins.means(exchange, account), 0.0))
             account.cash -= fee
             share_out(exchange, "trading_fee", "trading_fees", fee, usd)
             exchange.fees += fee
     for account, usd in ordered.items():
         rates = [exchange.levies[pool].volume for pool in exchange.pools.of]
         due = list(map(mul, rates, usd))
-        levy = min(sum(due), max(account.cash, 0.0))
+        levy = min(sum(due), max(coins.means(exchange, account), 0.0))
         account.cash -= levy
         for pool, part in enumerate(exchange.pools.by_pool(due)):
             to_pool(exchange, "volume_levy", pool, part * levy)
@@ -81,13 +81,13 @@ def pay_funding(exchange: "Exchange", hours: float) -> None:
         usd = sum(map(mul, a_contract, account.position))
         if usd:
             due[account] = usd
-    share = collect("funding", due)
+    share = collect(exchange, "funding", due)
     for account, usd in due.items():
         if usd >= 0.0 or account in exchange.funds:
             continue
         legs = [max(-rate * held, 0.0) for rate, held in zip(a_contract, account.position, strict=True)]
         for pool, part in enumerate(exchange.pools.by_pool(legs)):
-            taken = min(-usd * share * part * exchange.levies[pool].funding, max(account.cash, 0.0))
+            taken = min(-usd * share * part * exchange.levies[pool].funding, max(coins.means(exchange, account), 0.0))
             account.cash -= taken
             to_pool(exchange, "funding_share", pool, taken)
 
@@ -108,13 +108,13 @@ def charge_open_interest(exchange: "Exchange", hours: float) -> None:
         due[fund] = -(1.0 - pools.shared) * total
     if pools.shared:
         due[exchange.funds[-1]] = -pools.shared * sum(owed)
-    collect("open_interest_levy", due)
+    collect(exchange, "open_interest_levy", due)
 
 
-def collect(kind: str, due: dict[Account, float]) -> float:
+def collect(exchange: "Exchange", kind: str, due: dict[Account, float]) -> float:
     """Charges (> 0) and credits (< 0), USD: nobody pays more than it has, receivers share what was paid. Returns that share."""
     share = 1.0
-    has = {account: account.worth if isinstance(account, Fund) else account.cash for account in due}
+    has = {account: account.worth if isinstance(account, Fund) else coins.means(exchange, account) for account in due}
     short = [(account, max(has[account], 0.0)) for account, usd in due.items() if usd > 0.0 and usd > has[account]]
     if short:
         due.update(short)

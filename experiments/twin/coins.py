@@ -1,8 +1,9 @@
 """A fund that is held in coins: it buys them with what comes in, and sells them for what it must pay; both move the index."""
 
+import math
 from typing import TYPE_CHECKING
 
-from experiments.twin.accounts import Fund
+from experiments.twin.accounts import Account, Fund
 
 if TYPE_CHECKING:
     from experiments.twin.exchange import Exchange
@@ -15,6 +16,35 @@ def revalue(exchange: "Exchange") -> None:
         fund.revalue(indices)
     if exchange.token is not None:
         exchange.token.log_index = exchange.markets[0].log_index
+
+
+def lent(exchange: "Exchange", account: Account) -> float:
+    """USD that an account holder's coins count for: at the index as the exchange has it, haircut taken off."""
+    haircuts, counts = exchange.rules.coin_haircuts, 0.0
+    if not haircuts or isinstance(account, Fund):
+        return 0.0
+    for asset, units in enumerate(account.spot):
+        if units:
+            market = exchange.markets[asset]
+            counts += (1.0 - haircuts[min(asset, len(haircuts) - 1)]) * units * math.exp(market.log_index + market.mispricing)
+    return counts
+
+
+def means(exchange: "Exchange", account: Account) -> float:
+    """USD that may be taken from an account: its cash, and what its coins count for."""
+    return account.cash + lent(exchange, account)
+
+
+def convert(exchange: "Exchange", short: list[tuple[Account, float]]) -> None:
+    """Accounts sell of the coins that stood as collateral what they are short of, USD, all at once."""
+    if not exchange.rules.coin_haircuts:
+        return
+    orders = []
+    for account, usd in short:
+        value = sum(units * market.index for units, market in zip(account.spot, exchange.markets, strict=True))
+        if value > 0.0 and usd > 0.0:
+            orders += [(asset, account.number, -units * min(usd / value, 1.0)) for asset, units in enumerate(account.spot)]
+    exchange.trade_spot(orders)
 
 
 def draw(exchange: "Exchange", fund: Fund, kind: str, usd: float) -> None:

@@ -335,7 +335,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         waterfall.settle_flat(self)
         for at in range(self.rules.rounds):
             breached = self.breached()
-            if breached and at == 0 and liquidation.call_margin(self, breached):
+            if breached and (at == 0 or self.rules.coin_haircuts) and liquidation.call_margin(self, breached):
                 breached = self.breached()
             if not breached:
                 break
@@ -351,6 +351,6 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             if account.flat:
                 continue
             required = sum(account.maintenance(self.margin))
-            if account.status == "closing" or account.cash < required - TIE * abs(required) - CENT:
+            if account.status == "closing" or coins.means(self, account) < required - TIE * abs(required) - CENT:
                 found.append(account)
         return found

@@ -98,6 +98,10 @@ def cover(exchange: "Exchange", deficits: list[Deficit], kind: str) -> None:
         deficits: what they are short of.
         kind: of draw on the fund, for what takeovers did not cause.
     """
+    held = {deficit.account: deficit.account.cash for deficit in deficits}
+    coins.convert(exchange, [(deficit.account, deficit.usd) for deficit in deficits])
+    for deficit in deficits:
+        deficit.usd -= deficit.account.cash - held[deficit.account]
     deficits = [deficit for deficit in deficits if deficit.usd > CENT]
     if not deficits:
         return
@@ -284,6 +288,8 @@ def end_contracts(exchange: "Exchange") -> None:
     exchange.treasury += deficit
     for account in everyone:
         account.tear_up()
+    coins.convert(exchange, [(account, -account.cash) for account in everyone if account.cash < -CENT and not isinstance(account, Fund)])
+    for account in everyone:
         if isinstance(account, Fund):
             coins.sell_for(exchange, account, max(-account.cash, 0.0))
         if account.cash >= -CENT:

@@ -500,6 +500,7 @@ def listings(draw: st.DrawFn) -> Scenario:
     if house["margin"]["type"] != "portfolio_scenarios":
         house["margin"] = {"type": "portfolio_scenarios"}
     house["pools"]["shares"] = []  # there may be more pools now
+    house["coin_haircuts"] = draw(st.sampled_from([[], [0.0], [0.2, 0.6]]))
     world["traders"]["groups"] += [
         {
             "name": f"options_{kind}",

@@ -541,7 +541,7 @@ def test_dated_futures_agree_through_their_expiries(move: tuple[float, ...], las
 
 @st.composite
 def with_futures(draw: st.DrawFn) -> Scenario:
-    """A drawn scenario whose exchange lists futures too, of lives so short that series end within the run."""
+    """A drawn scenario whose exchange lists futures too, whose series end within the run, and may take coins as collateral."""
     block = draw(scenarios()).model_dump(mode="json", by_alias=True)
     venue, step = block["venues"][0], block["hours_per_step"] / 24.0
     names = [asset["name"] for asset in block["assets"]]
@@ -560,7 +560,17 @@ def with_futures(draw: st.DrawFn) -> Scenario:
         venue["clearinghouse"]["margin"] = {"type": "tiered"}
     if venue["clearinghouse"]["pools"]["shares"]:
         venue["clearinghouse"]["pools"]["shares"] = []  # there are more pools now
+    venue["clearinghouse"]["coin_haircuts"] = draw(st.sampled_from([[], [0.0], [0.2, 0.6]]))
     return Scenario.model_validate(block)
+
+
+@pytest.mark.parametrize("haircuts", [(0.1,), (0.5, 0.2)])
+@pytest.mark.parametrize("move", [(0.5, 0.6, 0.8), (-0.5, -0.5, -0.7), (0.9, -0.3, 0.0)], ids=["up", "down", "apart"])
+def test_coins_as_collateral_agree_where_hedges_are_stretched(haircuts: tuple[float, ...], move: tuple[float, ...]) -> None:
+    block = world(move=move, lasts=2.0, house={"coin_haircuts": haircuts, "fund": 1e5}).model_dump(by_alias=True)
+    hedgers = block["traders"]["groups"][1]
+    hedgers.update({"leverage": 0.97, "leverage_max": 0.97, "count": 6, "strategies": [{"type": "hedger", "hurdle": -1.0}]})
+    assert sum(losses(Scenario.model_validate(block), steps=16).values()) > 0.0
 
 
 @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=QUIET)
