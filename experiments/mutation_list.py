@@ -168,6 +168,22 @@ MUTATIONS: Final = (
         ("tests/agents/test_liquidation.py",),
     ),
     Mutation(
+        "vault_without_stop",
+        "The backstop vault pays to its last dollar.",
+        "agents/clearinghouse/vault.py",
+        "return max(equity - (1.0 - p.stop_loss) * p.capital, 0.0)",
+        "return max(equity, 0.0)",
+        ("tests/model/test_vault.py",),
+    ),
+    Mutation(
+        "backstop_route_ignored",
+        "Slices of which the account keeps nothing go the ordinary way.",
+        "model/rounds.py",
+        "orders = [(order, slices.keeps > 0.0), (venue.parameters.route.backstop, slices.keeps <= 0.0)]",
+        "orders = [(order, None)]",
+        ("tests/model/test_vault.py",),
+    ),
+    Mutation(
         "bounty_without_taking",
         "Liquidators have their part of a fee whether they took the slice or not.",
         "model/charges.py",

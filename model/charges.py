@@ -28,7 +28,7 @@ class Charges:
 
     Attributes:
         by_market: shape (M, n), USD, executed at mark.
-        bought: shape (n,), USD of it that liquidators took.
+        bought: shape (n,), USD of it that liquidators and the vault took.
     """
 
     def __init__(self, walked: Walked, accounts: Rows, equity: Floats, margin: Floats, held: Floats, slices: Slices) -> None:
@@ -84,9 +84,10 @@ class Charges:
         paid[self.accounts] = -due
         for side, bought in self._sides:
             usd = float((due * np.divide(bought, self.bought, out=np.zeros_like(bought), where=self.bought > 0.0)).sum())
-            paid[venue.liquidators] += usd * side.bids / side.bought
+            for rows, contracts in side.bids:
+                paid[rows] += usd * contracts / side.bought
         part.pay(Flow.BOUNTY, paid)
-        some = venue.liquidators[paid[venue.liquidators] > 0.0]
+        some = np.flatnonzero(paid > 0.0)
         venue.tally.bounties += float(due.sum())
         venue.events.add("bounty", venue.name, account=some, amount=paid[some])
         rest: Floats = fee - due

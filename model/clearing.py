@@ -107,21 +107,34 @@ class Walk:
             return
         venue.events.increment = k
         self.settle_flat()
+        self._begin(k)
+        unfinished = True
         for at in range(venue.parameters.rounds):
             breached, equity, margin = self._breached()
             if not breached.any():
+                unfinished = False
                 break
             venue.events.round = at
             venue.tally.rounds += 1
             if (at == 0 or venue.parameters.coin_haircuts) and self._call(breached, equity, margin):
                 breached, equity, margin = self._breached()
-            if breached.any():
-                self.liquidator.round(np.flatnonzero(breached), equity, margin)
+            if breached.any() and not self.liquidator.round(np.flatnonzero(breached), equity, margin):
+                break
             if not venue.is_open():
                 return
-        else:
+        if unfinished:
             venue.tally.unfinished += 1
         self.losses.recover_fund()
+
+    def _begin(self, k: int) -> None:
+        """What the rules of liquidation know of time: the clock, and how much may be liquidated before it moves on."""
+        venue = self.venue
+        hours = self.path.hours[: k + 1]
+        venue.clock = venue.start + float(hours.sum())
+        limits = venue.parameters.speed_limit
+        if limits:
+            rate = np.array([limits[min(market, len(limits) - 1)] for market in range(venue.ledger.markets)])
+            venue.allowance = rate * 60.0 * float(hours[-1])
 
     def finish(self) -> None:
         """Writes the walked accounts back and leaves the ledger at the step's last marks."""

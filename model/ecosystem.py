@@ -151,6 +151,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             (by_rank(block.market_makers.capital, self.venue.makers.size), by_rank(block.liquidators.capital, self.venue.liquidators.size))
         )
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, np.concatenate((self.venue.makers, self.venue.liquidators)), self._own)
+        if block.clearinghouse.vault is not None:
+            ledger.transfer(Flow.DEPOSIT, OUTSIDE, self.venue.vault, np.array([block.clearinghouse.vault.capital]))
 
     def _open_credit(self) -> None:
         world = self.world

@@ -41,6 +41,7 @@ class Role(IntEnum):
     MARKET_MAKER = 1
     LIQUIDATOR = 2
     TRADER = 3
+    VAULT = 4
 
 
 class Status(IntEnum):
@@ -89,6 +90,8 @@ class Flow(StrEnum):
     DRAW_TAKEOVER = "draw_takeover"
     DRAW_CLOSE_OUT = "draw_close_out"
     EXCHANGE_CAPITAL = "exchange_capital"
+    VAULT = "vault"
+    """What the backstop vault pays for deficits."""
     CONTRIBUTION = "contribution"
     """Members' payments into their default fund, and back."""
     MEMBERS_FUND = "members_fund"

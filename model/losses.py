@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.clearinghouse.value import Stake
+from agents.clearinghouse.vault import may_lose
 from agents.clearinghouse.waterfall import Charge, Layer, LayerView
 from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, Status
 from model.venue import DUST, TIE
@@ -181,6 +182,8 @@ class Losses:
             paid += part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, charge.treasury)
         if charge.stakers > 0.0:
             paid += self.venue.value.slash(part, SETTLEMENT, charge.stakers)
+        if charge.vault > 0.0:
+            paid += part.transfer(Flow.VAULT, int(self.venue.vault[0]), SETTLEMENT, charge.vault)
         if charge.contributions is not None and charge.contributions.any():
             assert self.venue.members is not None
             paid += self.venue.members.use(part, SETTLEMENT, charge.contributions)
@@ -210,13 +213,21 @@ class Losses:
         fund, treasury = sum(max(usd, 0.0) for usd in held), max(part.treasury, 0.0)
         members = venue.members.view(defaulters, venue.hours) if venue.members is not None else None
         if not everybody:
-            return LayerView(loss, fund, treasury, np.zeros(0), np.zeros(0), np.zeros(0), members=members, stake=self._stake())
+            nobody = (np.zeros(0), np.zeros(0), np.zeros(0))
+            return LayerView(loss, fund, treasury, *nobody, members=members, stake=self._stake(), vault=self.vault_may_lose())
         equity = np.maximum(part.equity(), 0.0)
         equity[part.role == Role.HOUSE] = 0.0
         gains = np.maximum(part.position * (part.marks[:, None] - part.entry), 0.0).sum(axis=0)
         notional = part.units @ part.exposure
         notional[: part.house] = 0.0
         return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional, venue.outstanding, members)
+
+    def vault_may_lose(self) -> float:
+        """USD that the backstop vault may still lose; 0 without one, and once it has defaulted."""
+        p, part = self.venue.parameters.vault, self.walked.ledger
+        if p is None or part.status[self.venue.vault[0]] != Status.ACTIVE:
+            return 0.0
+        return may_lose(p, float(part.equity(self.venue.vault)[0]))
 
     def _charge_accounts(self, part: Ledger, layer: str, charged: Floats, view: LayerView) -> float:
         """Takes a layer's charges from account holders.
@@ -259,8 +270,9 @@ class Losses:
 
     def _house_holds(self, losses: Floats) -> Floats:
         part = self.walked.ledger
-        nothing = np.zeros(0)
+        nobody = (np.zeros(0), np.zeros(0), np.zeros(0))
         funds, treasury, paid = np.maximum(self.venue.value.payable(part), 0.0), max(part.treasury, 0.0), np.zeros_like(losses)
+        vault = self.vault_may_lose()
         members = self.venue.members.view(None, self.venue.hours) if self.venue.members is not None else None
         for at, layer in enumerate(self.venue.waterfall):
             if layer.reaches == "contracts":
@@ -271,11 +283,12 @@ class Losses:
                     continue
                 held = slice(None) if pool is None else slice(pool, pool + 1)
                 fund = float(funds[held].sum())
-                view = LayerView(offered, fund, treasury, nothing, nothing, nothing, members=members, stake=self._stake())
+                view = LayerView(offered, fund, treasury, *nobody, members=members, stake=self._stake(), vault=vault)
                 charge, _ = layer.rule(view, self.venue.states[f"layer {at}"][pool or 0], self.venue.rng)
                 funds[held] *= 1.0 - charge.fund / fund if fund > 0.0 else 1.0
                 treasury -= charge.treasury
-                usd = charge.fund + charge.treasury + charge.stakers
+                vault -= charge.vault
+                usd = charge.fund + charge.treasury + charge.stakers + charge.vault
                 if members is not None and charge.contributions is not None:
                     members = replace(members, held=members.held - charge.contributions)
                     usd += float(charge.contributions.sum())

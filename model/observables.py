@@ -48,6 +48,7 @@ PARTIAL: Final = ("adequacy", "ptsr", "pmr", "overshoot", "haircut_gini", "hairc
 
 LAYERS: Final = (
     "defaulter_contribution",
+    "vault",
     "fund",
     "exchange_capital",
     "stakers",
@@ -76,6 +77,7 @@ _TOTALS: Final = (
     ("trader_equity", "USD", "traders' balances", "last"),
     ("maker_equity", "USD", "market makers' balances", "last"),
     ("liquidator_equity", "USD", "liquidators' balances", "last"),
+    ("vault", "USD", "the backstop vault's balance", "last"),
     ("lender_equity", "USD", "lenders' equity", "last"),
     ("custody", "USD", "cash that backs all balances", "last"),
     ("leverage", "1", "traders' gross notional over their equity", "mean"),
@@ -116,7 +118,7 @@ _TOTALS: Final = (
     ("activity", "1", "what the cost of a trade leaves of traders' activity: a factor, 1 at the reference cost", "mean"),
     ("appetite", "1", "what levies and margin leave of leverage: a factor, mean over groups by deposits, 1 at the reference cost", "mean"),
     ("rounds", "rounds", "rounds of liquidation", "sum"),
-    ("unfinished", "increments", "increments in which the round cap bound; the rest carried on", "sum"),
+    ("unfinished", "increments", "increments in which the round cap, a speed limit or a cool-down bound; the rest carried on", "sum"),
     ("halted", "h", "time in which the exchange stood still and liquidated nobody", "sum"),
     ("insolvent", "0/1", "whether claims on the exchange have been written down", "max"),
     ("bankruptcy_costs", "USD", "what claims on the exchange lost to the costs of its bankruptcy", "sum"),
@@ -266,6 +268,7 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         traders,
         float(equity[venue.makers].sum()),
         float(equity[venue.liquidators].sum()),
+        float(equity[venue.vault].sum()),
         float(credit.lender_equity().sum()),
         ledger.custody,
         held / traders if traders > 0.0 else 0.0,

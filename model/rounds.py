@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from agents.clearinghouse.deleveraging import fill_by_score
 from agents.clearinghouse.liquidation import LiquidationView, Slices, maintenance_shares, settle
+from agents.clearinghouse.vault import may_take
 from model.charges import Charges
 from model.deleveraging import Deleverager
 from model.ledger import OUTSIDE, Flow, Rows, Status
@@ -26,16 +27,18 @@ class Side:
     Attributes:
         market: index.
         selling: whether the slices are sold (their accounts are long).
+        who: shape (n,), whose slices are on this side; all that are held that way round if not given.
         quantity: contracts to close, unsigned; filled: those that somebody takes; ratio: the part.
         price: USD, average.
         rows, contracts, prices: counterparties' rows, unsigned contracts and prices, stage by stage.
         book, taken: contracts that went to the market makers and to the fund.
-        bought: contracts that went to liquidators; bids: shape (L,), to each of them.
+        bids: rows and contracts of liquidators and the vault, who may be paid a bounty; bought: contracts that went to them.
     """
 
     market: int
     selling: bool
     quantity: float
+    who: Flags | None = None
     filled: float = 0.0
     ratio: float = 0.0
     price: float = 0.0
@@ -45,7 +48,7 @@ class Side:
     book: float = 0.0
     taken: float = 0.0
     bought: float = 0.0
-    bids: Floats = field(default_factory=lambda: np.zeros(0))
+    bids: list[tuple[Rows, Floats]] = field(default_factory=list)
 
     @property
     def sign(self) -> float:
@@ -71,40 +74,57 @@ class Liquidator:
     """The liquidation engine of one walk; accounts are indices into the walked rows.
 
     Attributes:
-        capacity: USD that liquidators would take when the latest slices were routed.
+        capacity: USD that liquidators would take when the latest slices were routed; vault_room: USD that the vault still does.
     """
 
     def __init__(self, walked: Walked, losses: Losses, deleverager: Deleverager) -> None:
         self.walked, self.losses, self.deleverager, self.venue = walked, losses, deleverager, walked.venue
-        self.capacity = 0.0
+        self.capacity = self.vault_room = 0.0
 
-    def round(self, accounts: Rows, equity: Floats, margin: Floats) -> None:
-        """Liquidates slices of the breached `accounts` (indices into the walked rows), then absorbs their deficits."""
+    def round(self, accounts: Rows, equity: Floats, margin: Floats) -> bool:
+        """Liquidates slices of the breached `accounts` (indices into the walked rows), then absorbs their deficits.
+
+        Returns whether there were any slices: cool-downs and speed limits may leave none.
+        """
         venue, part = self.venue, self.walked.ledger
         breached = np.zeros(part.rows, dtype=bool)
         breached[accounts] = True
         venue.requote(part, breached)
         held, notional = part.position[:, accounts], part.exposure[:, accounts] * part.units[:, None]
-        view = LiquidationView(equity[accounts], margin[:, accounts], notional)
+        view = LiquidationView(equity[accounts], margin[:, accounts], notional, self.walked.rows[accounts], venue.clock)
         slices, venue.states["liquidation"] = venue.liquidation.rule(view, venue.states["liquidation"], venue.rng)
         closing = part.status[accounts] == Status.CLOSING
         if closing.any():
             slices = Slices(np.where(closing, 1.0, slices.fraction), slices.keeps)
+        slices = self._within_speed(slices, notional)
+        if not (slices.fraction * notional).any():
+            return False
         shares = maintenance_shares(margin[:, accounts], notional)
         beyond = is_bankrupt(equity[accounts], notional)
         before = venue.market.snapshot()
-        sides = self._route(held, slices.fraction, breached)
+        sides = self._route(held, slices, breached)
         if venue.deleveraging is not None:
             short = self._short(self._projected(equity[accounts], beyond, held, slices, shares, sides), equity[accounts], beyond, shares)
             if short.any():
                 venue.market.restore(before)
                 touched = (shares[short[venue.pools.claimant]] > 0.0).any(axis=0)
                 self._exhausted(accounts, ~(beyond & touched), beyond, margin, slices, breached)
-                return
+                return True
         chosen, bankrupt = self.walked.rows[accounts], beyond
         self._commit(Charges(self.walked, accounts, equity[accounts], margin[:, accounts], held, slices), held, shares, sides)
         if venue.deleveraging is not None and not venue.insolvent:
             self.deleverager.close_stranded(chosen[bankrupt])
+        return True
+
+    def _within_speed(self, slices: Slices, notional: Floats) -> Slices:
+        """Slices cut, market by market, to what the engine may still liquidate in this increment."""
+        allowance = self.venue.allowance
+        if allowance is None:
+            return slices
+        wanted = (slices.fraction * notional).sum(axis=1)
+        part = np.divide(allowance, wanted, out=np.ones_like(wanted), where=wanted > allowance)
+        self.venue.allowance = allowance - part * wanted
+        return Slices(slices.fraction * part[:, None], slices.keeps)
 
     def _short(self, losses: Floats, equity: Floats, bankrupt: Flags, shares: Floats) -> Flags:
         """Claimants, (G,), whose `losses`, USD, the layers before deleveraging do not pay, or should not.
@@ -121,38 +141,68 @@ class Liquidator:
         short: Flags = alone | (losses > self.losses.house_pays(losses) * (1.0 + TIE) + TIE)
         return short
 
-    def _route(self, held: Floats, fraction: Floats, breached: Flags) -> list[Side]:
+    def _route(self, held: Floats, slices: Slices, breached: Flags) -> list[Side]:
         """Asks each stage of the route in turn to take the slices of each market and side. Moves the book, not the ledger."""
         venue, part = self.venue, self.walked.ledger
         sides: list[Side] = []
-        quantity = held * fraction
+        order = venue.parameters.route.order
+        orders: list[tuple[tuple[str, ...], Flags | None]] = [(order, None)]
+        if venue.parameters.route.backstop is not None:
+            orders = [(order, slices.keeps > 0.0), (venue.parameters.route.backstop, slices.keeps <= 0.0)]
+        quantity = held * slices.fraction
         inventory = [float(part.units @ part.exposure[:, row]) for row in part.funds.tolist()]
         bids = venue.bids(part, breached)
         capacity = bids.capacity.copy()
         self.capacity = float(capacity.sum())
+        self.vault_room = self._vault_room(breached)
         for market in range(part.markets):
             for selling in (True, False):
-                wanted = float(np.maximum(quantity[market] if selling else -quantity[market], 0.0).sum())
-                if wanted <= 0.0 or part.units[market] <= 0.0:
-                    continue
-                side = Side(market, selling, wanted)
-                if not venue.channels.price_impact:
-                    side.add(np.array([OUTSIDE]), np.array([wanted]), part.marks[market : market + 1])
-                for stage in venue.parameters.route.order:
-                    left = wanted - side.filled
-                    if left <= wanted * (1.0 - FULL):
-                        break
-                    if stage == "book":
-                        self._to_book(side, left)
-                    elif stage == "liquidators":
-                        self._to_liquidators(side, left, capacity, bids.discount[market])
-                    else:
-                        pool = int(venue.pools.market[market])
-                        inventory[pool] += self._to_fund(side, left, pool, inventory[pool])
-                side.close()
-                if side.filled > 0.0:
-                    sides.append(side)
+                for stages, who in orders:
+                    mine = quantity[market] if who is None else np.where(who, quantity[market], 0.0)
+                    wanted = float(np.maximum(mine if selling else -mine, 0.0).sum())
+                    if wanted <= 0.0 or part.units[market] <= 0.0:
+                        continue
+                    side = Side(market, selling, wanted, who)
+                    self._ask(side, stages, capacity, bids.discount[market], inventory)
+                    side.close()
+                    if side.filled > 0.0:
+                        sides.append(side)
         return sides
+
+    def _ask(self, side: Side, stages: tuple[str, ...], capacity: Floats, discount: Floats, inventory: list[float]) -> None:
+        """Asks stage after stage to take a side, until it is filled."""
+        if not self.venue.channels.price_impact:
+            side.add(np.array([OUTSIDE]), np.array([side.quantity]), self.walked.ledger.marks[side.market : side.market + 1])
+        for stage in stages:
+            left = side.quantity - side.filled
+            if left <= side.quantity * (1.0 - FULL):
+                break
+            if stage == "book":
+                self._to_book(side, left)
+            elif stage == "liquidators":
+                self._to_liquidators(side, left, capacity, discount)
+            elif stage == "vault":
+                self._to_vault(side, left)
+            else:
+                pool = int(self.venue.pools.market[side.market])
+                inventory[pool] += self._to_fund(side, left, pool, inventory[pool])
+
+    def _vault_room(self, breached: Flags) -> float:
+        """USD of positions that the vault will still take."""
+        venue, part = self.venue, self.walked.ledger
+        p, row = venue.parameters.vault, venue.vault
+        if p is None or not venue.able(part, row, breached)[0]:
+            return 0.0
+        return may_take(p, float(part.equity(row)[0]), float((part.units @ part.exposure[:, row])[0]))
+
+    def _to_vault(self, side: Side, left: float) -> None:
+        mark, unit = float(self.walked.ledger.marks[side.market]), float(self.walked.ledger.units[side.market])
+        took = min(left, self.vault_room / unit)
+        self.vault_room -= took * unit
+        if took > 0.0:
+            side.add(self.venue.vault, np.array([took]), np.array([mark]))
+            side.bids.append((self.venue.vault, np.array([took])))
+            side.bought += took
 
     def _to_book(self, side: Side, left: float) -> None:
         venue = self.venue
@@ -173,7 +223,9 @@ class Liquidator:
         capacity -= took * unit
         price = (mark - unit) + unit * (1.0 - discount if side.selling else 1.0 + discount)
         side.add(rows, took, np.maximum(price, 0.0))
-        side.bids, side.bought = took, float(took.sum())
+        if took.any():
+            side.bids.append((rows, took))
+            side.bought += float(took.sum())
 
     def _to_fund(self, side: Side, left: float, pool: int, inventory: float) -> float:
         part = self.walked.ledger
@@ -204,6 +256,7 @@ class Liquidator:
         """Shape (n,): contracts of each account that leave on this side, signed as held."""
         position = held[side.market]
         mine = position > 0.0 if side.selling else position < 0.0
+        mine = mine if side.who is None else mine & side.who
         closed: Floats = np.where(mine, position * fraction[side.market] * side.ratio, 0.0)
         return closed
 
@@ -302,7 +355,7 @@ class Liquidator:
             held = part.position[:, rows]
             kept = Slices(slices.fraction[:, some], slices.keeps[some])
             shares = maintenance_shares(margin[:, accounts[some]], np.abs(held) * part.units[:, None])
-            sides = self._route(held, kept.fraction, breached)
+            sides = self._route(held, kept, breached)
             required = margin[:, accounts[some]]
             self._commit(Charges(self.walked, rows, part.equity(rows), required, held, kept), held, shares, sides)
             if not self.venue.insolvent:

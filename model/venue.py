@@ -108,8 +108,9 @@ class Venue:
 
     Attributes:
         ledger: its accounts; house rows first, then market makers, then liquidators, then traders.
-        makers, liquidators: rows; members: clearing members and their fund, if there are any.
-        hours: at the end of the step's walk, since the start.
+        makers, liquidators, vault: rows; members: clearing members and their fund, if there are any.
+        hours: at the end of the step's walk, since the start; clock: at the end of the increment.
+        allowance: shape (M,), USD that may still be liquidated in the increment; None without a speed limit.
         pools: how the fund is divided; claimed: shape (G,), USD that each claimant has had from it.
         action: what the exchange does because the fund is short; recapitalised: shape (P,), USD that its owners paid in for that.
         levied: by pool that has markets, what it takes in the current step; funding: shape (M,), the step's rate that longs pay.
@@ -135,6 +136,7 @@ class Venue:
     deleveraged: Floats | None
     haircuts: "Haircuts | None"
     failed_at: float | None
+    allowance: Floats | None = None
 
     def __init__(
         self,
@@ -152,9 +154,11 @@ class Venue:
         self.pools = Pools.of(parameters.pools, names or [str(at) for at in range(market.marks.size)])
         self.ledger = Ledger(market.marks, np.full(market.assets, 1e9), self.pools.market, len(self.pools.names))
         self.claimed = np.zeros(self.pools.pool.size)
-        self.makers = self.ledger.open(makers.count, Role.MARKET_MAKER)
-        self.liquidators = self.ledger.open(liquidators.count, Role.LIQUIDATOR)
+        self.makers, self.liquidators = (
+            self.ledger.open(one.count, role) for one, role in ((makers, Role.MARKET_MAKER), (liquidators, Role.LIQUIDATOR))
+        )
         self.members = Members(parameters.members, int(self.ledger.open(1, Role.HOUSE)[0])) if parameters.members is not None else None
+        self.vault: Rows = self.ledger.open(0 if parameters.vault is None else 1, Role.VAULT)
         self.institutions = self.ledger.rows
         self.maker_capital = np.zeros(makers.count)
         self.reference_volatility = market.volatility.copy()
@@ -176,9 +180,8 @@ class Venue:
                 self.deleveraging = deleveraging_rules.build(layer.parameters.rule)
                 self.deleverages = layer.parameters
         self.deferral = next((layer for layer in self.waterfall if isinstance(layer, Deferral)), None)
-        self.hours = self.start = self.outstanding = self.brought_forward = self.factor_seen = self.factor_rise = self.since_settlement = (
-            0.0
-        )
+        self.hours = self.start = self.clock = 0.0
+        self.outstanding = self.brought_forward = self.factor_seen = self.factor_rise = self.since_settlement = 0.0
         self.drawdown = Drawdown(self.deleverages.window, self.deleverages.drawdown)
         self.states: dict[str, Any] = {
             "margin": self.margin.opened(MarketSeen(0.0, np.zeros(market.assets), market.volatility[: market.assets])),
@@ -376,9 +379,11 @@ class Venue:
     def unwinding(self, hours: float) -> tuple[Rows, Floats]:
         """Orders, rows (n,) and contracts (M, n), with which the fund and liquidators sell what they have taken over."""
         funds = self.ledger.funds
-        rows = np.concatenate((funds, self.liquidators))
+        rows = np.concatenate((funds, self.liquidators, self.vault))
         rates = np.full(rows.size, self.liquidator_parameters.unwind_rate)
         rates[: funds.size] = self.parameters.route.unwind_rate
+        if self.parameters.vault is not None:
+            rates[-1] = self.parameters.vault.unwind_rate
         position = self.ledger.position[:, rows]
         small = self.ledger.exposure[:, rows] * self.ledger.units[:, None] < CRUMB
         return rows, np.where(small, -position, position * np.expm1(-rates * hours))

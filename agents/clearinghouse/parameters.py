@@ -18,18 +18,28 @@ from agents.clearinghouse.members import MemberLayer, MemberParameters
 from agents.clearinghouse.pools import PoolParameters
 from agents.clearinghouse.sizing import ShareOfOpenInterest, sizing_rules
 from agents.clearinghouse.value import Stakers, TokenParameters, value_rules
+from agents.clearinghouse.vault import VaultParameters
 from agents.clearinghouse.waterfall import BackstopFund, Deleveraging, ExchangeCapital, SocialisedLoss, WriteDown, layers
 from agents.families import Parameters, RuleParameters
 
-type Stage = Literal["book", "liquidators", "takeover"]
+type Stage = Literal["book", "liquidators", "vault", "takeover"]
 
 
 class RouteParameters(Parameters):
     """How liquidated positions are executed."""
 
     order: Annotated[
-        tuple[Stage, ...], Field(min_length=1, description="who is asked first, second, third: book, liquidators, takeover by the fund")
+        tuple[Stage, ...],
+        Field(min_length=1, description="who is asked first, second, third: book, liquidators, vault, takeover by the fund"),
     ] = ("book", "liquidators", "takeover")
+    backstop: Annotated[
+        tuple[Stage, ...] | None,
+        Field(
+            min_length=1,
+            description="who is asked for slices of which the account keeps nothing; null: the same",
+            json_schema_extra={"source": "Hyperliquid: the vault; FTX: backstop liquidity providers"},
+        ),
+    ] = None
     book_slippage: Annotated[
         float,
         Field(
@@ -55,8 +65,9 @@ class RouteParameters(Parameters):
 
     @model_validator(mode="after")
     def _once(self) -> "RouteParameters":
-        if len(set(self.order)) != len(self.order):
-            raise ValueError("a stage appears twice: expected each of book, liquidators, takeover at most once")
+        for order in (self.order, self.backstop or ()):
+            if len(set(order)) != len(order):
+                raise ValueError("a stage appears twice: expected each of book, liquidators, vault, takeover at most once")
         return self
 
 
@@ -88,6 +99,14 @@ class ClearinghouseParameters(Parameters):
             json_schema_extra={"unit": "rounds"},
         ),
     ] = 4
+    speed_limit: Annotated[
+        tuple[Annotated[float, Field(gt=0)], ...],
+        Field(
+            description="most of each market that is sent the route in a minute; the last serves any further market; no limit if none is "
+            "given. Contracts of bankrupt accounts beyond it leave as those that nobody takes",
+            json_schema_extra={"unit": "USD per minute", "source": "Synthetix v3, dYdX v4 and FTX have such limits"},
+        ),
+    ] = ()
     circuit_breaker: Annotated[
         CircuitBreakerParameters | None, Field(description="when all trading and liquidation pauses; null: never")
     ] = None
@@ -120,6 +139,7 @@ class ClearinghouseParameters(Parameters):
         ),
     ] = None
     token: Annotated[TokenParameters | None, Field(description="the venue's token; null: it has none")] = None
+    vault: Annotated[VaultParameters | None, Field(description="backstop vault; none on most venues")] = None
     members: Annotated[
         MemberParameters | None, Field(description="clearing members with a default fund of their own; none on most crypto venues")
     ] = None
@@ -147,6 +167,7 @@ class ClearinghouseParameters(Parameters):
             "fund",
             "shared_fund",
             "stakers",
+            "vault",
             "exchange_capital",
             "deleveraging",
             "defaulter_contribution",
@@ -201,4 +222,12 @@ class ClearinghouseParameters(Parameters):
         for kind in kinds:
             if self.members is None and issubclass(layers.find(kind), MemberLayer):
                 raise ValueError(f"impossible waterfall: expected `members` to be set, for `{kind}` is theirs")
+        return self
+
+    @model_validator(mode="after")
+    def _vault(self) -> "ClearinghouseParameters":
+        if self.vault is None and any(layer.type == "vault" for layer in self.waterfall):
+            raise ValueError("impossible waterfall: expected `vault` to be set, for the layer `vault` is its depositors' capital")
+        if self.vault is None and "vault" in (*self.route.order, *(self.route.backstop or ())):
+            raise ValueError("impossible route: expected `vault` to be set, for the stage `vault` takes positions over")
         return self

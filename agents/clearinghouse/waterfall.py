@@ -31,6 +31,7 @@ class LayerView:
         outstanding: USD of earlier losses that account holders are yet to bear.
         members: clearing members, if there are any.
         stake: tokens that may be slashed, if there are any.
+        vault: USD that the backstop vault may still lose, at least 0.
     """
 
     loss: float
@@ -42,10 +43,11 @@ class LayerView:
     outstanding: float = 0.0
     members: "MemberView | None" = None
     stake: "Stake | None" = None
+    vault: float = 0.0
 
 
 class Charge(NamedTuple):
-    """A layer's decision, USD: what it takes from the fund, from exchange capital, from accounts, (R,) or None, or from them later.
+    """A layer's decision, USD: what it takes from fund, exchange capital and vault, from accounts, (R,) or None, or from them later.
 
     Also what it takes from members' contributions, (K,) or None, whether it ends all contracts at mark, and what the sale of staked tokens
     is to bring.
@@ -58,6 +60,7 @@ class Charge(NamedTuple):
     contributions: Floats | None = None
     tears_up: bool = False
     stakers: float = 0.0
+    vault: float = 0.0
 
 
 class Layer(Rule):

@@ -10,6 +10,7 @@ from agents.clock import HOURS_PER_YEAR
 from experiments.twin.market import clamp
 
 if TYPE_CHECKING:
+    from agents.clearinghouse.vault import VaultParameters
     from agents.liquidator import LiquidatorParameters
     from agents.market_maker import MarketMakerParameters
     from experiments.twin.margin import Margin
@@ -25,7 +26,7 @@ HALF = 0.5
 """The largest discount that a liquidator asks."""
 
 type Status = Literal["active", "bankrupt", "gone", "closing"]
-type Role = Literal["market_maker", "liquidator", "trader"]
+type Role = Literal["market_maker", "liquidator", "trader", "vault"]
 
 
 @dataclass
@@ -220,6 +221,18 @@ class Liquidator(Account):
         """What it asks below mark, at most half of it: more with volatility and with how much of its appetite is used."""
         used = clamp(self.notional / max(p.appetite * max(self.cash, 0.0), 1e-9), 0.0, 1.0)
         return min(p.discount + p.volatility_loading * volatility / math.sqrt(HOURS_PER_YEAR) + p.inventory_loading * used, HALF)
+
+
+class Vault(Account):
+    """The backstop vault."""
+
+    def may_lose(self, p: "VaultParameters") -> float:
+        """USD, once it has lost no more than its depositors allow; nothing after it has defaulted."""
+        return max(self.cash - (1.0 - p.stop_loss) * p.capital, 0.0) if self.status == "active" else 0.0
+
+    def room(self, p: "VaultParameters") -> float:
+        """USD of positions that it will still take."""
+        return max(p.appetite * self.cash - self.notional, 0.0) if self.may_lose(p) > 0.0 else 0.0
 
 
 class Trader(Account):

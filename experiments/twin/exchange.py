@@ -7,7 +7,7 @@ import mesa
 
 from agents.clock import HOURS_PER_YEAR
 from experiments.twin import accrual, coins, dated, deferral, deleveraging, liquidation, members, waterfall
-from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Trader
+from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Trader, Vault
 from experiments.twin.accrual import Levies
 from experiments.twin.inputs import Inputs, Opening, Visits, fund_number
 from experiments.twin.margin import PORTFOLIO, Margin
@@ -36,6 +36,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         closed: log index of each market at the last close.
         haircuts: share of equity that accounts lost in the step to deleveraging and socialised loss; given: USD, to deleveraging alone.
         openings: hour and fund, USD, at which each step's walk began; opened: the hour of the latest; clock: of the next.
+        vault: backstop vault, if there is one; now: hour at the end of the increment; sliced: hour of accounts' latest partial liquidation.
+        allowance: USD by market that may still be liquidated in the increment; empty without a speed limit.
         luck: the exchange's draws, uniform on 0 to 1.
         deficits: USD of losses beyond accounts' equity in the step; absorbed: the same by the layer that bore it.
         insolvent: whether claims on the exchange have been written down.
@@ -43,7 +45,12 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         outstanding: USD of losses that account holders are yet to bear; since_settlement: hours since the last clawback.
     """
 
-    kinds: ClassVar[dict[str, type[Account]]] = {"market_maker": MarketMaker, "liquidator": Liquidator, "trader": Trader}
+    kinds: ClassVar[dict[str, type[Account]]] = {
+        "market_maker": MarketMaker,
+        "liquidator": Liquidator,
+        "trader": Trader,
+        "vault": Vault,
+    }
 
     def __init__(self, scenario: "Scenario", opening: Opening, *, rng: Any = None) -> None:
         super().__init__(rng=rng)
@@ -70,6 +77,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.accounts: dict[int, Account] = {}
         self.makers: list[MarketMaker] = []
         self.liquidators: list[Liquidator] = []
+        self.vault: Vault | None = None
         self.traders: list[Trader] = []
         self.pools = Pools(self.rules.pools, list(scenario.markets))
         indices = [market.index for market in self.markets]
@@ -90,7 +98,9 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.margin.observe([0.0] * len(self.markets), 0.0, accrual.open_interest(self))
         self.paused_until = -math.inf
         self.outstanding = self.since_settlement = 0.0
-        self.clock = self.opened = 0.0
+        self.clock = self.opened = self.now = 0.0
+        self.sliced: dict[Account, float] = {}
+        self.allowance: list[float] = []
         self.openings: list[tuple[float, float]] = []
         self.luck: Callable[[], float] = self.rng.random
         self.begin()
@@ -109,6 +119,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
                 self.makers.append(account)
             case Liquidator():
                 self.liquidators.append(account)
+            case Vault():
+                self.vault = account
             case Trader():
                 self.traders.append(account)
         return account
@@ -299,6 +311,9 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             self.settle()
             coins.revalue(self)
             if not self.paused(clock) and not any(begin < clock <= end for begin, end in outages):
+                self.now = clock
+                limits = self.rules.speed_limit
+                self.allowance = [limits[min(at, len(limits) - 1)] * 60.0 * hours for at in range(len(self.markets) if limits else 0)]
                 self.increment()
         self.marks = [market.mark for market in self.markets]
         self.everyone()
@@ -339,7 +354,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
                 breached = self.breached()
             if not breached:
                 break
-            liquidation.one_round(self, breached)
+            if not liquidation.one_round(self, breached):
+                break
             if self.insolvent:
                 return
         waterfall.recover_fund(self)

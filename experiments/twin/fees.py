@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from experiments.twin.accounts import Liquidator
+from experiments.twin.accounts import Liquidator, Vault
 from experiments.twin.market import clamp
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ class Executed:
 
     Attributes:
         crowding: by market, what all executed on its side over what the book showed there.
-        bought: what liquidators took of it, by side.
+        bought: what liquidators and the vault took of it, by side.
     """
 
     usd: list[float]
@@ -36,7 +36,7 @@ class Executed:
         shown = market.bids if side.sign > 0.0 else market.asks
         self.usd[side.market] += usd
         self.crowding[side.market] = all_of_it / shown if shown > 0.0 else math.inf
-        bought = sum(contracts for taker, contracts, _ in side.fills if isinstance(taker, Liquidator))
+        bought = sum(contracts for taker, contracts, _ in side.fills if isinstance(taker, Liquidator | Vault))
         if bought > 0.0:
             self.bought.append((side, usd * bought / side.filled))
 
@@ -76,7 +76,7 @@ def pay_bounty(fee: float, bounty: float, executed: Executed) -> float:
     for side, usd in executed.bought:
         due = fee * bounty * usd / executed.total
         paid += due
-        takers = [(taker, contracts) for taker, contracts, _ in side.fills if isinstance(taker, Liquidator)]
+        takers = [(taker, contracts) for taker, contracts, _ in side.fills if isinstance(taker, Liquidator | Vault)]
         for taker, contracts in takers:
             taker.cash += due * contracts / sum(size for _, size in takers)
     return fee - paid

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from experiments.twin import accrual, deleveraging, fees, waterfall
+from experiments.twin import accrual, deleveraging, fees, slices, waterfall
 from experiments.twin.accounts import CENT, TIE, Account
 from experiments.twin.market import FULL
 
@@ -19,7 +19,7 @@ class Case:
     Attributes:
         held: contracts by market at the round's start; equity: USD then.
         shares: each market's part of its maintenance margin.
-        fraction: part of each position to close; keeps: part of what a slice leaves that stays with the account.
+        fraction: part of each position to close, by market; keeps: part of what a slice leaves that stays with the account.
         required: USD, its maintenance margin at the round's start, by market.
         bankrupt: whether equity is below zero, by more than rounding: exactly zero is not a default.
     """
@@ -28,7 +28,7 @@ class Case:
     held: list[float]
     equity: float
     shares: list[float]
-    fraction: float
+    fraction: list[float]
     keeps: float
     bankrupt: bool
     required: list[float]
@@ -39,13 +39,14 @@ class Side:
     """All slices of one market on one side, filled pro rata at one average price. `sign` is 1 when longs are sold.
 
     Attributes:
-        wanted: contracts; ratio: part of them filled; price: USD, average.
+        wanted: contracts; whose: ids of the cases whose slices are on this side; ratio: part of them filled; price: USD, average.
         fills: who takes how many contracts at what price; taken: contracts among them that the fund takes over.
     """
 
     market: int
     sign: float
     wanted: float
+    whose: set[int]
     ratio: float = 0.0
     price: float = 0.0
     fills: list[tuple[Account, float, float]] = field(default_factory=list)
@@ -59,7 +60,7 @@ class Side:
     def closes(self, case: Case) -> float:
         """Contracts of an account that leave here, signed as held."""
         held = case.held[self.market]
-        return held * case.fraction * self.ratio if held * self.sign > 0.0 else 0.0
+        return held * case.fraction[self.market] * self.ratio if held * self.sign > 0.0 and id(case) in self.whose else 0.0
 
 
 def call_margin(exchange: "Exchange", breached: list[Account]) -> bool:
@@ -76,11 +77,17 @@ def call_margin(exchange: "Exchange", breached: list[Account]) -> bool:
     return bool(orders)
 
 
-def one_round(exchange: "Exchange", breached: list[Account]) -> None:
-    """Liquidates slices of all breached accounts at once; what the house cannot pay for is deleveraged, if the exchange does that."""
+def one_round(exchange: "Exchange", breached: list[Account]) -> bool:
+    """Liquidates slices of all breached accounts at once; what the house cannot pay for is deleveraged, if the exchange does that.
+
+    Returns whether there was anything to close: cool-downs and speed limits may leave nothing.
+    """
     excluded = set(breached)
     exchange.requote(excluded)
     cases = [make_case(exchange, account) for account in breached]
+    keep_speed(exchange, cases)
+    if not any(held and part > 0.0 for case in cases for held, part in zip(case.held, case.fraction, strict=True)):
+        return False
     before = [market.snapshot() for market in exchange.markets]
     sides = route(exchange, cases, excluded)
     deleverages = waterfall.deleveraging_layer(exchange) is not None
@@ -90,10 +97,11 @@ def one_round(exchange: "Exchange", breached: list[Account]) -> None:
             for market, snapshot in zip(exchange.markets, before, strict=True):
                 market.restore(snapshot)
             exhausted(exchange, cases, short, excluded)
-            return
+            return True
     commit(exchange, cases, sides, excluded)
     if deleverages:
         close_stranded(exchange, cases)
+    return True
 
 
 def close_stranded(exchange: "Exchange", cases: list[Case]) -> None:
@@ -120,21 +128,25 @@ def short_claimants(exchange: "Exchange", cases: list[Case], sides: list[Side]) 
 
 def make_case(exchange: "Exchange", account: Account) -> Case:
     """Which part of its positions a breached account must close now, by the exchange's rule."""
-    p, maintenance = exchange.rules.liquidation, account.maintenance(exchange.margin)
+    maintenance = account.maintenance(exchange.margin)
     required = sum(maintenance)
-    if p.type == "full":
-        fraction, keeps = 1.0, p.keeps  # type: ignore[attr-defined]
-    else:
-        whole = account.cash < p.full_below * required  # type: ignore[attr-defined]
-        small = account.notional <= p.small  # type: ignore[attr-defined]
-        fraction = 1.0 if whole or small else p.slice  # type: ignore[attr-defined]
-        keeps = 0.0 if whole else 1.0
+    fraction, keeps = slices.slices(exchange, account)
     if account.status == "closing":
-        fraction = 1.0
+        fraction = [1.0] * len(fraction)
     weights = maintenance if required > 0.0 else [1.0] * len(maintenance)
     shares = [weight / sum(weights) for weight in weights]
     bankrupt = account.cash < -TIE * account.notional - CENT
     return Case(account, list(account.position), account.cash, shares, fraction, keeps, bankrupt, maintenance)
+
+
+def keep_speed(exchange: "Exchange", cases: list[Case]) -> None:
+    """Cuts slices to what may still be liquidated of each market in this increment."""
+    for at, left in enumerate(exchange.allowance):
+        wanted = sum(abs(case.held[at]) * exchange.marks[at] * case.fraction[at] for case in cases)
+        part = left / wanted if wanted > left else 1.0
+        exchange.allowance[at] = left - part * wanted
+        for case in cases:
+            case.fraction[at] *= part
 
 
 # -- who takes it -------------------------------------------------------------------------------------------------------------------
@@ -146,31 +158,68 @@ def route(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> li
     capacity: dict[Account, float] = {one: one.capacity(rules, able=exchange.able(one, excluded)) for one in exchange.liquidators}
     limit = exchange.rules.route.takeover_limit
     rooms = [limit * max(fund.worth, 0.0) - fund.notional for fund in exchange.funds]
+    vault, p = exchange.vault, exchange.rules.vault
+    vault_room = [vault.room(p) if vault is not None and p is not None and exchange.able(vault, excluded) else 0.0]
     sides = []
     for at, mark in enumerate(exchange.marks):
         for sign in (1.0, -1.0):
-            wanted = sum(max(case.held[at] * sign, 0.0) * case.fraction for case in cases)
-            if wanted <= 0.0 or mark <= 0.0:
-                continue
-            side = Side(at, sign, wanted)
-            for stage in exchange.rules.route.order:
-                left = wanted - side.filled
-                if left <= wanted * (1.0 - FULL):
-                    break
-                if stage == "book":
-                    to_book(exchange, side, left)
-                elif stage == "liquidators":
-                    to_liquidators(exchange, side, left, capacity)
-                elif rooms[exchange.pools.of[at]] > 0.0 and not waterfall.fund_spared(exchange):
-                    pool = exchange.pools.of[at]
-                    side.taken = min(left, rooms[pool] / mark)
-                    side.fills.append((exchange.funds[pool], side.taken, mark))
-                    rooms[pool] -= side.taken * mark
-            if side.filled > 0.0:
-                side.ratio = 1.0 if side.filled >= FULL * wanted else side.filled / wanted
-                side.price = sum(contracts * price for _, contracts, price in side.fills) / side.filled
-                sides.append(side)
+            for stages, mine in who_asks_whom(exchange, cases):
+                wanted = sum(max(case.held[at] * sign, 0.0) * case.fraction[at] for case in mine)
+                if wanted <= 0.0 or mark <= 0.0:
+                    continue
+                side = Side(at, sign, wanted, {id(case) for case in mine})
+                ask(exchange, side, stages, capacity, vault_room, rooms)
+                if side.filled > 0.0:
+                    sides.append(side)
     return sides
+
+
+def ask(
+    exchange: "Exchange", side: Side, stages: tuple[str, ...], capacity: dict[Account, float], vault_room: list[float], rooms: list[float]
+) -> None:
+    """Asks stage after stage to take a side, until it is filled; what has room for it then has less."""
+    for stage in stages:
+        left = side.wanted - side.filled
+        if left <= side.wanted * (1.0 - FULL):
+            break
+        match stage:
+            case "book":
+                to_book(exchange, side, left)
+            case "liquidators":
+                to_liquidators(exchange, side, left, capacity)
+            case "vault":
+                to_vault(exchange, side, left, vault_room)
+            case _:
+                to_fund(exchange, side, left, rooms)
+    if side.filled > 0.0:
+        side.ratio = 1.0 if side.filled >= FULL * side.wanted else side.filled / side.wanted
+        side.price = sum(contracts * price for _, contracts, price in side.fills) / side.filled
+
+
+def who_asks_whom(exchange: "Exchange", cases: list[Case]) -> list[tuple[tuple[str, ...], list[Case]]]:
+    """The stages in order, and whose slices they are asked to take: those of which the account keeps nothing may go another way."""
+    p = exchange.rules.route
+    if p.backstop is None:
+        return [(p.order, cases)]
+    return [(p.order, [case for case in cases if case.keeps > 0.0]), (p.backstop, [case for case in cases if case.keeps <= 0.0])]
+
+
+def to_fund(exchange: "Exchange", side: Side, left: float, rooms: list[float]) -> None:
+    """The market's pool takes over at mark, as far as it has room and is not spared."""
+    pool, mark = exchange.pools.of[side.market], exchange.marks[side.market]
+    if rooms[pool] > 0.0 and not waterfall.fund_spared(exchange):
+        side.taken = min(left, rooms[pool] / mark)
+        side.fills.append((exchange.funds[pool], side.taken, mark))
+        rooms[pool] -= side.taken * mark
+
+
+def to_vault(exchange: "Exchange", side: Side, left: float, room: list[float]) -> None:
+    """The vault takes over at mark; `room`, USD, is what it will still take in this round."""
+    mark = exchange.marks[side.market]
+    took = min(left, room[0] / mark)
+    if took > 0.0 and exchange.vault is not None:
+        room[0] -= took * mark
+        side.fills.append((exchange.vault, took, mark))
 
 
 def to_book(exchange: "Exchange", side: Side, left: float) -> None:
@@ -207,8 +256,8 @@ def projected(exchange: "Exchange", cases: list[Case], sides: list[Side]) -> lis
             closed = side.closes(case)
             if closed:
                 after -= closed * (exchange.marks[side.market] - side.price)
-                leaves[side.market] += case.shares[side.market] * case.fraction * side.ratio
-                left += case.shares[side.market] * case.fraction * side.ratio
+                leaves[side.market] += case.shares[side.market] * case.fraction[side.market] * side.ratio
+                left += case.shares[side.market] * case.fraction[side.market] * side.ratio
         if case.bankrupt:
             deficits.append((max(-after, 0.0), case.shares))
         else:
@@ -233,7 +282,7 @@ def commit(exchange: "Exchange", cases: list[Case], sides: list[Side], excluded:
                 size = abs(contracts) * mark
                 executed[id(case)].add(exchange, side, size, all_of_it)
                 taken_over[id(case)] += size * side.taken / side.filled
-                left[id(case)][side.market] += case.shares[side.market] * case.fraction * side.ratio
+                left[id(case)][side.market] += case.shares[side.market] * case.fraction[side.market] * side.ratio
                 exchange.liquidated += size
         for taker, contracts, price in side.fills:
             taker.trade(side.market, side.sign * contracts, price)
@@ -248,7 +297,8 @@ def commit(exchange: "Exchange", cases: list[Case], sides: list[Side], excluded:
 
 def backlog_over_capacity(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> float:
     """What the round was to execute over what liquidators would take, both USD."""
-    backlog = sum(abs(held) * mark * case.fraction for case in cases for held, mark in zip(case.held, exchange.marks, strict=True))
+    rows = [zip(case.held, case.fraction, exchange.marks, strict=True) for case in cases]
+    backlog = sum(abs(held) * part * mark for row in rows for held, part, mark in row)
     capacity = sum(one.capacity(exchange.liquidator_rules, able=exchange.able(one, excluded)) for one in exchange.liquidators)
     return backlog / capacity if capacity > 0.0 else math.inf
 

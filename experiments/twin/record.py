@@ -28,7 +28,7 @@ FLOOR = 1e3
 NUDGE = 1e-13
 """Relative: what a step starts from is moved by so much to see what the market makes of it; some hundred times the last bit."""
 STATUS: tuple[Status, ...] = ("active", "bankrupt", "gone", "closing")
-ROLES: dict[int, Holder] = {1: "market_maker", 2: "liquidator", 3: "trader"}
+ROLES: dict[int, Holder] = {1: "market_maker", 2: "liquidator", 3: "trader", 4: "vault"}
 
 
 @dataclass

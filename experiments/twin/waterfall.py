@@ -52,6 +52,7 @@ def house_pays(exchange: "Exchange", losses: list[float]) -> list[float]:
     if fund_spared(exchange):
         return paid
     held = [max(fund.worth, 0.0) for fund in exchange.funds]
+    vault = exchange.vault.may_lose(exchange.rules.vault) if exchange.vault is not None else 0.0  # type: ignore[arg-type]
     treasury, contributions = max(exchange.treasury, 0.0), sum(member.held for member in exchange.members)
     for layer in exchange.rules.waterfall:
         left = [loss - usd for loss, usd in zip(losses, paid, strict=True)]
@@ -66,6 +67,10 @@ def house_pays(exchange: "Exchange", losses: list[float]) -> list[float]:
                 _share(paid, left, min(sum(left), layer.share * held[-1]))  # type: ignore[attr-defined]
             case "defaulter_contribution":
                 continue  # that is known only once somebody has defaulted
+            case "vault":
+                usd = min(sum(left), vault)
+                vault -= usd
+                _share(paid, left, usd)
             case "members_fund":
                 _share(paid, left, min(sum(left), contributions))
             case "stakers":
@@ -221,6 +226,10 @@ def charge(exchange: "Exchange", layer: Any, loss: float) -> float:
         slashed = min(loss, stake(exchange, layer))
         exchange.token.slash(slashed)
         return slashed
+    if layer.type == "vault" and exchange.vault is not None:
+        borne = min(loss, exchange.vault.may_lose(exchange.rules.vault))  # type: ignore[arg-type]
+        exchange.vault.cash -= borne
+        return borne
     if layer.type in ("exchange_capital", "second_skin"):
         paid: float = min(loss, layer.share * max(exchange.treasury, 0.0))
         exchange.treasury -= paid

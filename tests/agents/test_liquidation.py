@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from agents.clearinghouse.liquidation import FullAtBankruptcy, LiquidationView, PartialThenFull, Slices, maintenance_shares, settle
+from agents.clearinghouse.liquidation import (
+    AutoClose,
+    ByTier,
+    FullAtBankruptcy,
+    LiquidationView,
+    PartialThenFull,
+    Slices,
+    SmallestSlice,
+    maintenance_shares,
+    settle,
+)
 
 
 def of(*given: float) -> np.ndarray:
@@ -40,6 +50,69 @@ def test_large_is_an_account_not_a_market() -> None:
 def test_bitmex_closes_everything_and_keeps_what_is_left() -> None:
     slices = sliced(FullAtBankruptcy(), 900.0, [500.0, 500.0], [60e3, 0.0])
     assert (slices.fraction.min(), slices.keeps.item()) == (1.0, 0.0)
+
+
+def test_within_hyperliquid_s_cool_down_all_is_closed_and_after_it_a_fifth_again() -> None:
+    rule, state, found = PartialThenFull(PartialThenFull.Parameters(cool_down=30.0)), None, []
+    for seconds in (0.0, 10.0, 29.0, 31.0):
+        seen = LiquidationView(of(9_000.0), of(10_000.0)[:, None], of(1e6)[:, None], np.array([7]), seconds / 3600.0)
+        slices, state = rule.rule(seen, state, None)
+        found.append(slices.fraction.item())
+    assert found == [0.2, 1.0, 1.0, 0.2]
+
+
+def test_an_account_that_waits_is_closed_whole_once_it_is_below_the_backstop_threshold() -> None:
+    rule = PartialThenFull(PartialThenFull.Parameters(cool_down=60.0, meanwhile="nothing"))
+    views = [LiquidationView(of(usd), of(10_000.0)[:, None], of(1e6)[:, None], np.array([7]), 0.01) for usd in (9_000.0, 6_000.0)]
+    assert [rule.rule(one, {7: 0.0}, None)[0].fraction.item() for one in views] == [0.0, 1.0]
+
+
+def test_the_smallest_slice_restores_the_margin_at_its_expected_cost() -> None:
+    # (10,000 - 9,000) / (10,000 - 0.002 x 1m) = 1 / 8: equity falls by 250 to 8,750, and so does maintenance.
+    rule = SmallestSlice(SmallestSlice.Parameters(cost=0.002))
+    assert sliced(rule, 9_000.0, [10_000.0], [1e6]).fraction.item() == 0.125
+    # Closing costs more than it frees: all of it.
+    assert sliced(SmallestSlice(SmallestSlice.Parameters(cost=0.02)), 9_000.0, [10_000.0], [1e6]).fraction.item() == 1.0
+    assert (sliced(rule, -1.0, [10_000.0], [1e6]).fraction.item(), sliced(rule, -1.0, [10_000.0], [1e6]).keeps.item()) == (1.0, 0.0)
+
+
+def test_paradex_cuts_in_fifths_until_the_margin_ratio_is_ninety_per_cent() -> None:
+    # 88.8 / 80 = 111 %. (88.8 / 0.9 - 80) / (88.8 / 0.9) = 18.9 %: a fifth would do but for the penalty; at a cost of 4.44 % it takes two.
+    ratio = 1.0 / 0.9
+    free = SmallestSlice(SmallestSlice.Parameters(ratio=ratio, step=0.2, cost=0.0))
+    dear = SmallestSlice(SmallestSlice.Parameters(ratio=ratio, step=0.2, cost=0.0444))
+    assert sliced(free, 80.0, [88.8], [1_000.0]).fraction.item() == pytest.approx(0.2)
+    assert sliced(dear, 80.0, [88.8], [1_000.0]).fraction.item() == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(("notional", "share"), [(5e4, 0.1), (5e3, 0.2), (500.0, 1.0)])
+def test_dydx_closes_at_most_a_tenth_or_a_thousand_dollars_at_once(notional: float, share: float) -> None:
+    rule = SmallestSlice(SmallestSlice.Parameters(most=0.1, least=1e3, cost=0.0))
+    assert sliced(rule, 0.005 * notional, [0.03 * notional], [notional]).fraction.item() == pytest.approx(share)
+
+
+def test_okx_cuts_two_tiers_down_and_the_two_lowest_tiers_at_once() -> None:
+    rule = ByTier(ByTier.Parameters(tiers=(100.0, 200.0, 400.0)))
+    # The fourth tier goes to the top of the second, the third to the top of the first; a position in the second waits.
+    slices = sliced(rule, 1.0, [10.0, 10.0, 10.0], [500.0, 250.0, 150.0])
+    assert slices.fraction[:, 0].tolist() == [pytest.approx(0.6), pytest.approx(0.6), 0.0]
+    assert slices.keeps.item() == 1.0
+    low = sliced(rule, 1.0, [10.0, 10.0], [200.0, 50.0])
+    assert (low.fraction.min(), low.keeps.item()) == (1.0, 0.0)
+    assert sliced(rule, -1.0, [10.0], [500.0]).fraction.item() == 1.0
+
+
+@pytest.mark.parametrize(("equity", "share", "keeps"), [(60.0, 0.1, 1.0), (49.0, 0.1, 0.0), (20.0, 0.6, 0.0), (-5.0, 1.0, 0.0)])
+def test_ftx_closes_what_is_missing_of_the_auto_close_margin(equity: float, share: float, keeps: float) -> None:
+    # Auto-close at half of 100: with 20 left 60 % are missing.
+    slices = sliced(AutoClose(), equity, [100.0], [1e4])
+    assert (slices.fraction.item(), slices.keeps.item()) == (pytest.approx(share), keeps)
+
+
+@pytest.mark.parametrize("tiers", [(), (2.0, 1.0), (1.0, 1.0), (0.0, 1.0)])
+def test_tiers_out_of_order_are_refused(tiers: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError):
+        ByTier.Parameters(tiers=tiers)
 
 
 def settled(equity, share=1.0, keeps=0.0, notional=10_000.0, rate=0.005) -> tuple[float, float, float]:

@@ -146,7 +146,7 @@ def test_impossible_waterfalls_are_refused(kinds, message) -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"route": {"order": ["book", "book"]}}, "expected each of book, liquidators, takeover at most once"),
+        ({"route": {"order": ["book", "book"]}}, "expected each of book, liquidators, vault, takeover at most once"),
         ({"route": {"order": []}}, "at least 1 item"),
         (
             {"waterfall": [{"type": "deleveraging", "price": "mark", "severity": 0.5}, {"type": "write_down"}]},

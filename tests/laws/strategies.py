@@ -11,7 +11,7 @@ from model.scenario import Scenario
 
 type Block = dict[str, Any]
 
-STAGES = ("book", "liquidators", "takeover")
+STAGES = ("book", "liquidators", "vault", "takeover")
 MARKETS = 3
 
 
@@ -121,7 +121,33 @@ liquidations = st.one_of(
         rates(0.0, 1.0),
     ),
     st.builds(lambda keeps: {"type": "full", "keeps": keeps}, rates(0.0, 1.0)),
-)
+    st.builds(
+        lambda part, small, wait, meanwhile: {
+            "type": "partial_then_full", "slice": part, "small": small, "cool_down": wait, "meanwhile": meanwhile,
+        },
+        rates(0.01, 1.0),
+        usd(1e7),
+        rates(1.0, 7200.0),
+        st.sampled_from(["full", "nothing"]),
+    ),
+    st.builds(
+        lambda ratio, cost, step, most, least: {
+            "type": "smallest_slice", "ratio": ratio, "cost": cost, "step": step, "most": most, "least": least,
+        },
+        rates(1.0, 2.0),
+        rates(0.0, 0.1),
+        st.sampled_from([0.0, 0.2]),
+        rates(0.05, 1.0),
+        usd(1e5),
+    ),
+    st.builds(
+        lambda first, more, down: {"type": "by_tier", "tiers": [first, first + more, first + 3.0 * more], "down": down},
+        rates(1.0, 1e6),
+        rates(1.0, 1e7),
+        st.integers(1, 3),
+    ),
+    st.builds(lambda part, at: {"type": "auto_close", "slice": part, "auto_close": at}, rates(0.01, 1.0), rates(0.01, 1.0)),
+)  # fmt: skip
 
 fees = st.one_of(
     rates(0.0, 0.1),
@@ -173,6 +199,7 @@ deleveraging = st.builds(
 )  # fmt: skip
 
 house_layers = st.one_of(
+    st.just({"type": "vault"}),
     st.builds(lambda share: {"type": "fund", "share": share}, rates(0.01, 1.0)),
     st.builds(lambda share: {"type": "exchange_capital", "share": share}, rates(0.01, 1.0)),
 )
@@ -330,7 +357,8 @@ def clearinghouses(draw: st.DrawFn) -> Block:
         "liquidation": draw(liquidations),
         "rounds": draw(st.integers(1, 6)),
         "route": {
-            "order": draw(st.lists(st.sampled_from(STAGES), min_size=1, max_size=3, unique=True)),
+            "order": draw(st.lists(st.sampled_from(STAGES), min_size=1, max_size=4, unique=True)),
+            "backstop": draw(st.one_of(st.none(), st.lists(st.sampled_from(STAGES), min_size=1, max_size=2, unique=True))),
             "book_slippage": draw(rates(1e-4, 0.5)),
             "takeover_limit": draw(st.one_of(st.just(0.0), rates(0.0, 20.0))),
             "unwind_rate": draw(rates(0.0, 5.0)),
@@ -344,6 +372,8 @@ def clearinghouses(draw: st.DrawFn) -> Block:
         "waterfall": order,
         "members": draw(members),
         "failure": draw(failures),
+        "vault": {"capital": draw(usd(1e8)), "appetite": draw(rates(0.0, 20.0)), "stop_loss": draw(rates(0.01, 1.0))},
+        "speed_limit": draw(st.one_of(st.just([]), columns(rates(1.0, 1e6)))),
     }
 
 

@@ -160,6 +160,43 @@ def test_every_liquidation_fee_agrees(fee: dict[str, Any], order: list[str]) -> 
     assert sum(losses(world(move=(-0.3, -0.4, -0.5), lasts=3.0, house=house)).values()) > 0.0
 
 
+SLICES: list[dict[str, Any]] = [
+    {"type": "partial_then_full", "cool_down": 30.0},
+    {"type": "partial_then_full", "cool_down": 1200.0, "meanwhile": "nothing", "full_below": 0.3},
+    {"type": "smallest_slice"},
+    {"type": "smallest_slice", "ratio": 1.0 / 0.9, "step": 0.2},
+    {"type": "smallest_slice", "buffer": 0.02, "most": 0.1, "least": 1e3},
+    {"type": "by_tier", "tiers": [1e5, 3e5, 1e6]},
+    {"type": "auto_close"},
+]
+VAULT = {"capital": 2e6}
+
+
+def drawn_out(**house: Any) -> dict[str, float]:
+    return losses(world(move=(-0.3, -0.4, -0.5), lasts=3.0, house=house))
+
+
+@pytest.mark.parametrize("rule", SLICES, ids=lambda rule: "-".join(str(value) for value in rule.values()))
+def test_every_liquidation_rule_agrees(rule: dict[str, Any]) -> None:
+    assert sum(drawn_out(liquidation=rule, rounds=3).values()) > 0.0
+
+
+@pytest.mark.parametrize(
+    "route",
+    [{"order": ["book"], "backstop": ["vault"]}, {"order": ["vault", "book"]}, {"order": ["book"], "backstop": ["liquidators", "vault"]}],
+)
+@pytest.mark.parametrize("layers", [["vault", "fund"], ["fund", "vault"]], ids=["vault first", "fund first"])
+def test_a_backstop_vault_agrees(route: dict[str, Any], layers: list[str]) -> None:
+    fee = {"liquidation": {"type": "remaining_equity", "bounty": 1.0}}
+    order = [*({"type": name} for name in layers), deleveraging("queue", "hyperliquid", "mark"), socialised(), WRITE_DOWN]
+    borne = drawn_out(vault=VAULT, route=route, fees=fee, waterfall=order, fund=1e4, accrual=[])
+    assert borne["vault"] > 0.0
+
+
+def test_a_speed_limit_agrees() -> None:
+    assert sum(drawn_out(speed_limit=[2e4, 1e3]).values()) > 0.0
+
+
 WATERFALLS = {
     "claims alone": [WRITE_DOWN],
     "stakers first": [{"type": "stakers"}, FUND, CAPITAL, deleveraging("queue", "bitmex"), WRITE_DOWN],
@@ -352,7 +389,8 @@ def test_a_twin_that_forgets_a_fee_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 
 @st.composite
 def waterfalls(draw: st.DrawFn) -> list[dict[str, Any]]:
-    house = draw(st.permutations([{"type": "fund", "share": draw(st.sampled_from([0.3, 1.0]))}, CAPITAL]))[: draw(st.integers(0, 2))]
+    house = draw(st.permutations([{"type": "fund", "share": draw(st.sampled_from([0.3, 1.0]))}, CAPITAL, {"type": "vault"}]))
+    house = house[: draw(st.integers(0, 3))]
     price = draw(st.sampled_from(["bankruptcy", "mark", "index"]))
     severity = draw(st.sampled_from([0.5, 1.0])) if price == "bankruptcy" else 1.0
     drawdown = draw(st.sampled_from([0.1, 1.0, 1.0]))
@@ -440,10 +478,16 @@ def margins(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
     assets = Scenario().model_dump(by_alias=True)["assets"][: draw(st.integers(1, 3))]
-    stages = draw(st.permutations(["book", "liquidators", "takeover"]))[: draw(st.integers(1, 3))]
+    stages = draw(st.permutations(["book", "liquidators", "vault", "takeover"]))[: draw(st.integers(1, 4))]
     liquidation = draw(
         st.sampled_from(
-            [{"type": "full"}, {"type": "full", "keeps": 0.5}, {"type": "partial_then_full"}, {"type": "partial_then_full", "small": 1e7}]
+            [
+                {"type": "full"},
+                {"type": "full", "keeps": 0.5},
+                {"type": "partial_then_full"},
+                {"type": "partial_then_full", "small": 1e7},
+                *SLICES,
+            ]
         )
     )
     divided, order = draw(pools([asset["name"] for asset in assets])), draw(waterfalls())
@@ -473,9 +517,12 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         },
         "margin": draw(margins()),
         "liquidation": liquidation,
+        "vault": VAULT,
+        "speed_limit": draw(st.sampled_from([[], [], [1e5, 1e3]])),
         "rounds": draw(st.integers(1, 5)),
         "route": {
             "order": stages,
+            "backstop": draw(st.sampled_from([None, ["vault"], ["liquidators", "takeover"]])),
             "takeover_limit": draw(st.sampled_from([0.0, 1.0, 5.0])),
             "book_slippage": draw(st.sampled_from([0.005, 0.02, 0.1])),
         },

@@ -1,0 +1,64 @@
+"""Which part of its positions a breached account must close in a round, by the exchange's rule."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from experiments.twin.accounts import TIE, Account
+from experiments.twin.market import clamp
+
+if TYPE_CHECKING:
+    from experiments.twin.exchange import Exchange
+
+
+def slices(exchange: "Exchange", account: Account) -> tuple[list[float], float]:
+    """The part of each position, and the part of what it leaves that stays with the account."""
+    p: Any = exchange.rules.liquidation
+    required, markets = sum(account.maintenance(exchange.margin)), len(exchange.marks)
+    if p.type == "by_tier":
+        return cut_by_tier(p, account)
+    if p.type == "full":
+        share, keeps = 1.0, p.keeps
+    elif p.type == "partial_then_full":
+        share, keeps = partial(exchange, account, required)
+    elif p.type == "smallest_slice":
+        share, keeps = smallest(p, account, required)
+    else:
+        closes = account.cash < p.auto_close * required
+        missing = 1.0 - max(account.cash, 0.0) / (p.auto_close * required) if required > 0.0 else 1.0
+        share, keeps = (max(missing, p.slice), 0.0) if closes else (p.slice, 1.0)
+    return [share] * markets, keeps
+
+
+def partial(exchange: "Exchange", account: Account, required: float) -> tuple[float, float]:
+    """A slice of a large account, all of a small one and of one that has lost much of its margin; a cool-down after a slice."""
+    p: Any = exchange.rules.liquidation
+    if account.cash < p.full_below * required:
+        return 1.0, 0.0
+    if p.cool_down > 0.0 and exchange.now - exchange.sliced.get(account, -math.inf) < p.cool_down / 3600.0 * (1.0 - TIE):
+        return (1.0 if p.meanwhile == "full" else 0.0), 1.0
+    share = 1.0 if account.notional <= p.small else p.slice
+    if share < 1.0:
+        exchange.sliced[account] = exchange.now
+    return share, 1.0
+
+
+def smallest(p: Any, account: Account, required: float) -> tuple[float, float]:
+    """The share f with equity - f x cost = (1 - f) x target, in steps, within what a round may close."""
+    if account.cash < p.full_below * required:
+        return 1.0, 0.0
+    target = p.ratio * required + p.buffer * account.notional
+    gained = target - p.cost * account.notional
+    share = (target - account.cash) / gained if gained > 0.0 else 1.0
+    if p.step > 0.0:
+        share = math.ceil(share / p.step * (1.0 - TIE)) * p.step
+    floor = p.least / account.notional if account.notional > p.least else 1.0
+    return clamp(min(max(share, floor), max(p.most, floor)), 0.0, 1.0), 1.0
+
+
+def cut_by_tier(p: Any, account: Account) -> tuple[list[float], float]:
+    """Positions in higher tiers are cut by some tiers; where there are none, all goes."""
+    sizes = [abs(held) * mark for held, mark in zip(account.position, account.marks, strict=True)]
+    tiers = [sum(usd > bound * (1.0 + TIE) for bound in p.tiers) for usd in sizes]
+    if account.cash < 0.0 or all(tier < p.down for tier in tiers):
+        return [1.0] * len(sizes), 0.0
+    return [1.0 - p.tiers[tier - p.down] / usd if tier >= p.down else 0.0 for tier, usd in zip(tiers, sizes, strict=True)], 1.0
