@@ -55,6 +55,7 @@ app.command("experiments.analysis_commands:search", name="search", help="Search 
 scenario = App(name="scenario", help="Check scenario files, list the shipped ones, print their schema.", help_format="plaintext")
 scenario.command("experiments.commands:check", name="check", help="Say what is wrong with a scenario file, a line a fault.")
 scenario.command("experiments.commands:schema", name="schema", help="Print the JSON Schema of scenario files.")
+scenario.command("experiments.commands:show", name="show", help="Print every setting of a scenario, presets expanded.")
 scenario.command("experiments.commands:listing", name="list", help="List the scenarios that come with the project.")
 app.command(scenario)
 study = App(name="study", help="Check study files, list the shipped ones, print their schema.", help_format="plaintext")

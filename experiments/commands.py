@@ -97,6 +97,29 @@ def schema() -> None:
     print(json.dumps(scenario_schema(), indent=2, ensure_ascii=False))  # noqa: T201
 
 
+def show(file: str, /, *, set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None) -> None:
+    """Print every setting of a scenario, presets expanded, with the source of what each preset says.
+
+    Args:
+        file: A scenario file, or the name of a shipped scenario.
+        set_: A setting to change, such as venues.0.clearinghouse.preset=bitmex; can be given again.
+    """
+    from agents.clearinghouse.presets import PRESETS  # noqa: PLC0415
+    from experiments import shipped  # noqa: PLC0415
+    from model.scenario_file import dump_scenario  # noqa: PLC0415
+
+    world = shipped.load(file, set_ or [])
+    for venue in world.venues:
+        name = venue.clearinghouse.preset
+        if name is not None:
+            print(f"# {venue.name}: preset {name}")  # noqa: T201
+            for setting, source in PRESETS[name].sources.items():
+                print(f"#   {setting}: {source}")  # noqa: T201
+            for choice in PRESETS[name].ours:
+                print(f"#   our choice: {choice}")  # noqa: T201
+    print(dump_scenario(world), end="")  # noqa: T201
+
+
 def listing() -> None:
     """List the scenarios that come with the project."""
     import textwrap  # noqa: PLC0415

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.clearinghouse.presets import expanded, withdrawn
 from model.errors import ScenarioError, fault
 from model.prices import named_path
 from model.scenario import Scenario
@@ -222,6 +223,11 @@ def _put(data: dict[str, Any], override: Override) -> Place:
             here = here[step]
     if place[-1] == "type" and isinstance(here, dict) and here.get("type") != override.value:
         here.clear()  # another rule's settings mean nothing to this one
+    if place[-1] == "preset" and isinstance(here, dict):  # what either preset says is for the new one to say
+        withdrawn(here, here.get("preset"))
+        withdrawn(here, override.value)
+        here.update(copy.deepcopy(expanded({**here, "preset": override.value})))
+        return place
     here[place[-1]] = copy.deepcopy(override.value)
     return place
 

@@ -1,7 +1,7 @@
 """Everything an exchange decides, as one block of a scenario."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from agents.clearinghouse.liquidation import PartialThenFull, liquidation_rules
 from agents.clearinghouse.margin import Tiered, margin_rules
 from agents.clearinghouse.members import MemberLayer, MemberParameters
 from agents.clearinghouse.pools import PoolParameters
+from agents.clearinghouse.presets import Name, expanded
 from agents.clearinghouse.sizing import ShareOfOpenInterest, sizing_rules
 from agents.clearinghouse.value import Stakers, TokenParameters, value_rules
 from agents.clearinghouse.vault import VaultParameters
@@ -74,6 +75,12 @@ class RouteParameters(Parameters):
 class ClearinghouseParameters(Parameters):
     """The exchange clearinghouse of a venue."""
 
+    preset: Annotated[
+        Name | None,
+        Field(
+            description="a named venue whose published rules fill in what is not given: `backstop scenario show` prints them, with sources"
+        ),
+    ] = None
     fund: Annotated[float, Field(ge=0, description="opening balance of the backstop fund", json_schema_extra={"unit": "USD"})] = 60e6
     pools: Annotated[PoolParameters, Field(description="how the fund is divided over markets")] = PoolParameters()
     capital: Annotated[float, Field(ge=0, description="opening capital of the exchange", json_schema_extra={"unit": "USD"})] = 60e6
@@ -155,6 +162,11 @@ class ClearinghouseParameters(Parameters):
         SocialisedLoss.Parameters(),
         WriteDown.Parameters(),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, given: Any) -> Any:
+        return expanded(given) if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _order(self) -> "ClearinghouseParameters":

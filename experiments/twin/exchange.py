@@ -52,6 +52,11 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         "vault": Vault,
     }
 
+    openings: list[tuple[float, float]]
+    sliced: dict[Account, float]
+    allowance: list[float]
+    vault: Vault | None = None
+
     def __init__(self, scenario: "Scenario", opening: Opening, *, rng: Any = None) -> None:
         super().__init__(rng=rng)
         self.world = scenario
@@ -77,7 +82,6 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.accounts: dict[int, Account] = {}
         self.makers: list[MarketMaker] = []
         self.liquidators: list[Liquidator] = []
-        self.vault: Vault | None = None
         self.traders: list[Trader] = []
         self.pools = Pools(self.rules.pools, list(scenario.markets))
         indices = [market.index for market in self.markets]
@@ -99,9 +103,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.paused_until = -math.inf
         self.outstanding = self.since_settlement = 0.0
         self.clock = self.opened = self.now = 0.0
-        self.sliced: dict[Account, float] = {}
-        self.allowance: list[float] = []
-        self.openings: list[tuple[float, float]] = []
+        self.openings, self.sliced, self.allowance = [], {}, []
         self.luck: Callable[[], float] = self.rng.random
         self.begin()
 

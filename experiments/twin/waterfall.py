@@ -52,8 +52,7 @@ def house_pays(exchange: "Exchange", losses: list[float]) -> list[float]:
     if fund_spared(exchange):
         return paid
     held = [max(fund.worth, 0.0) for fund in exchange.funds]
-    vault = exchange.vault.may_lose(exchange.rules.vault) if exchange.vault is not None else 0.0  # type: ignore[arg-type]
-    treasury, contributions = max(exchange.treasury, 0.0), sum(member.held for member in exchange.members)
+    treasury = max(exchange.treasury, 0.0)
     for layer in exchange.rules.waterfall:
         left = [loss - usd for loss, usd in zip(losses, paid, strict=True)]
         match layer.type:
@@ -67,19 +66,20 @@ def house_pays(exchange: "Exchange", losses: list[float]) -> list[float]:
                 _share(paid, left, min(sum(left), layer.share * held[-1]))  # type: ignore[attr-defined]
             case "defaulter_contribution":
                 continue  # that is known only once somebody has defaulted
-            case "vault":
-                usd = min(sum(left), vault)
-                vault -= usd
-                _share(paid, left, usd)
-            case "members_fund":
-                _share(paid, left, min(sum(left), contributions))
-            case "stakers":
-                _share(paid, left, min(sum(left), stake(exchange, layer)))
+            case "vault" | "members_fund" | "stakers":
+                _share(paid, left, min(sum(left), standing_ready(exchange, layer)))
             case _:
                 usd = min(sum(left), layer.share * treasury)  # type: ignore[attr-defined]
                 treasury -= usd
                 _share(paid, left, usd)
     return paid
+
+
+def standing_ready(exchange: "Exchange", layer: Any) -> float:
+    """USD that the vault, the members' fund or the stakers could pay."""
+    if layer.type == "vault":
+        return exchange.vault.may_lose(exchange.rules.vault) if exchange.vault is not None else 0.0  # type: ignore[arg-type]
+    return stake(exchange, layer) if layer.type == "stakers" else sum(member.held for member in exchange.members)
 
 
 def may_claim(exchange: "Exchange", pool: int, left: list[float]) -> list[float]:
