@@ -377,6 +377,20 @@ def test_terminating_an_account_below_zero_sends_its_loss_down_the_waterfall() -
     assert one.statement == {Flow.DRAW_CLOSE_OUT: pytest.approx(-200.0)}
 
 
+def test_who_loses_its_last_contracts_with_those_of_a_defaulter_elsewhere_has_its_deficit_covered() -> None:
+    # Short ten at 100 with 60 USD, worth -40 at 110: nobody has liquidated it yet when the liquidator on the other side ends.
+    one = exchange((60.0,), fund=100.0)
+    one.position(5, LONG, 10.0)
+    one.venue.ledger.mark(of(110.0))
+    assert one.equity(LONG) == pytest.approx([-40.0])
+    terminate(one.venue, rows(5))
+    assert one.held(5, LONG) == [0.0, 0.0]
+    assert one.equity(5, LONG) == pytest.approx([1_100.0, 0.0])
+    assert one.absorbed == {"fund": pytest.approx(40.0)}
+    assert one.venue.ledger.status[LONG] == Status.BANKRUPT
+    one.venue.ledger.check(1)
+
+
 # -- one clearing with exposures frozen ---------------------------------------------------------------------------------------------------
 
 
