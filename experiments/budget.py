@@ -8,8 +8,10 @@ from experiments.plan import Plan, Task, make
 from experiments.study import Study
 from experiments.study_run import kept, taken
 from experiments.study_store import COMPLETE, Record, as_parquet
+from experiments.sweep import Where
 from model.ecosystem import Ecosystem
 
+EVERYTHING: Final = Where()
 ENOUGH: Final = 10.0
 """Seconds after which a timed run is broken off and the rest of it reckoned."""
 
@@ -43,17 +45,22 @@ def probe(study: Study, task: Task) -> Cost:
     return Cost(seconds, line + stored)
 
 
-def estimated(study: Study, workers: int | None = None) -> list[str]:
-    """Lines for a person: runs, hours, disk."""
+def estimated(study: Study, where: Where = EVERYTHING) -> list[str]:
+    """Lines for a person: runs, hours, disk; of a shard, its own."""
     from dask.system import CPU_COUNT  # noqa: PLC0415
 
     plan: Plan = make(study)
-    tasks = plan.tasks()
+    whole = plan.tasks()
+    tasks = [task for task in whole if where.takes(task)]
+    shard = [f"shard {where.shard[0]}/{where.shard[1]}: {len(tasks):,} of these {len(whole):,} runs"] if where.shard else []
+    if not tasks:
+        return [f"{study.name}: {plan.told(study)}", *shard, "nothing was written"]
     cost = probe(study, tasks[len(tasks) // 2])
     hours = cost.seconds * len(tasks) / 3600.0
-    count = max(1, CPU_COUNT if workers is None else workers)
+    count = 1 if where.here else max(1, where.workers or CPU_COUNT)
     return [
         f"{study.name}: {plan.told(study)}",
+        *shard,
         f"one run takes {cost.seconds:.2g} seconds here: {hours:.2g} processor hours, {hours / count:.2g} hours on {count}",
         f"disk: {cost.size * len(tasks) / 1e6:.2g} MB",
         "nothing was written",

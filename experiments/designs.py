@@ -35,7 +35,7 @@ def points(study: Study) -> pd.DataFrame:
         case Factorial():
             return _frame(study.factors, itertools.product(*(_levels(factor, study.design) for factor in study.factors)))
         case Table():
-            return _table(Path(study.design.file), study.factors)
+            return table(Path(study.design.file), study.factors)
         case LatinHypercube() | SobolPoints():
             return _mapped(study.factors, _scattered(study))
         case Morris() | Saltelli():
@@ -122,8 +122,17 @@ def _recombined(study: Study) -> Floats:
     return matrices
 
 
-def _table(path: Path, factors: Sequence[Factor]) -> pd.DataFrame:
-    """Points from a CSV file, each value judged by its factor."""
+def table(path: Path, factors: Sequence[Factor], *, others: bool = False) -> pd.DataFrame:
+    """Points from a CSV file, each value judged by its factor.
+
+    Args:
+        path: the file.
+        factors: columns that it must have.
+        others: whether it may have further ones.
+
+    Raises:
+        ScenarioError: every fault of the file.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -133,7 +142,7 @@ def _table(path: Path, factors: Sequence[Factor]) -> pd.DataFrame:
     except (UnicodeDecodeError, csv.Error) as error:
         raise ScenarioError([fault(path, None, "file", str(error), "a CSV file, UTF-8")]) from None
     names = [factor.name for factor in factors]
-    if sorted(header) != sorted(names):
+    if len(set(header)) < len(header) or set(names) - set(header) or (set(header) - set(names) and not others):
         raise ScenarioError([fault(path, 1, "columns", ", ".join(header) or "nothing", ", ".join(names))])
     wide = [fault(path, line, "row", f"{len(row)} values", f"{len(header)}, one a column") for line, row in rows if len(row) > len(header)]
     if wide:  # a decimal comma, perhaps, which would be read as another number

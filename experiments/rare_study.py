@@ -18,7 +18,7 @@ from experiments.analysis.intervals import stream
 from experiments.progress import Tally
 from experiments.rare_events import EVENTS_NEEDED, Estimate, Law, Proposal, estimate, fit
 from experiments.study import Factor, Output, Study, Table, overrides
-from experiments.study_store import replace_file
+from experiments.study_store import create, replace_file
 from experiments.sweep import Where, sweep
 from model.errors import ScenarioError, fault
 from model.observables import observables
@@ -126,24 +126,27 @@ def load_rare(path: str | Path) -> RareStudy:
 def estimated(rare: RareStudy, folder: Path, where: Where, progress: Tally | None = None) -> pd.DataFrame:
     """Makes the runs that the folder lacks, and writes `estimates.csv`, `draws.csv` and `rare.yaml`.
 
+    A folder that holds other runs is refused before anything in it is written over.
+
     Returns:
         A row an event and method (`tilted`, `plain`): the fields of `Estimate`, `proposal`, and `apart`: how many standard errors the two
         methods are apart, not a number without plain runs.
 
     Raises:
         Incomplete: a run failed.
+        ScenarioError: a folder that holds something else.
         ValueError: a pilot without enough events.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / "rare.yaml", write_yaml(rare.model_dump(mode="json", by_alias=True)).encode())
+    text = write_yaml(rare.model_dump(mode="json", by_alias=True)).encode()
+    _new_or_own(folder, text)
     proposal = rare.proposal or _fitted(rare, folder, where, progress)
+    chosen = {TILTED: proposal} | ({PLAIN: Proposal(share=0.0)} if rare.plain else {})
+    planned = [_planned(rare, method, law, rare.runs if method == TILTED else rare.plain, folder) for method, law in chosen.items()]
+    replace_file(folder / "rare.yaml", text)
     rows, draws = [], []
-    for method, count in ((TILTED, rare.runs), (PLAIN, rare.plain)):
-        if not count:
-            continue
-        chosen = proposal if method == TILTED else Proposal(share=0.0)
-        values, weights, found = _made(rare, method, chosen, count, folder, where, progress)
-        rows += [_row(rare, event.name, method, chosen, found, weights) for event in rare.events]
+    for (method, law), (study, values, weights) in zip(chosen.items(), planned, strict=True):
+        found = _made(rare, study, folder / method, where, progress)
+        rows += [_row(rare, event.name, method, law, found, weights) for event in rare.events]
         names = [event.name for event in rare.events]
         draws.append(found[["run_id", "seed", *names]].assign(method=method, log_return=values, weight=weights))
     table = _apart(pd.DataFrame(rows))
@@ -152,12 +155,32 @@ def estimated(rare: RareStudy, folder: Path, where: Where, progress: Tally | Non
     return table
 
 
+def _new_or_own(folder: Path, text: bytes) -> None:
+    """Makes a folder with `rare.yaml`, or finds one there.
+
+    Raises:
+        ScenarioError: a folder that holds other files.
+    """
+    if (folder / "rare.yaml").is_file():
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ScenarioError([fault(folder, None, "out", "other files", "a new or an empty folder, or this study's own")])
+    replace_file(folder / "rare.yaml", text)
+
+
 def as_study(rare: RareStudy, label: str, values: Floats, table: Path) -> Study:
-    """The study of these draws: a point a draw, the shock's size in each market the factors."""
+    """The study of these draws: a point a draw, the shock's size in each market the factors.
+
+    Raises:
+        ScenarioError: the table is there and holds other draws.
+    """
     world = rare.scenario
     sizes = rare.shock.sizes(values, len(world.assets))
     names = [f"move_{at + 1}" for at in range(sizes.shape[1])]
-    replace_file(table, pd.DataFrame(sizes, columns=names).to_csv(index=False, lineterminator="\n").encode())
+    content = pd.DataFrame(sizes, columns=names).to_csv(index=False, lineterminator="\n").encode()
+    if table.is_file() and table.read_bytes() != content:
+        raise ScenarioError([fault(table, None, "draws", "those of another study", "this study's, or a new folder")])
+    replace_file(table, content)
     ends = np.expm1(np.array([-rare.shock.limit, rare.shock.limit]) * (1.0 + 1e-12)).tolist()
     place = f"shocks.{len(world.shocks) - 1}.size"
     return Study(
@@ -175,20 +198,30 @@ def as_study(rare: RareStudy, label: str, values: Floats, table: Path) -> Study:
 def _fitted(rare: RareStudy, folder: Path, where: Where, progress: Tally | None) -> Proposal:
     """The proposal that the pilot finds."""
     wide = Proposal(widen=rare.pilot.widen, share=rare.share)
-    values, weights, found = _made(rare, PILOT, wide, rare.pilot.runs, folder, where, progress)
+    study, values, weights = _planned(rare, PILOT, wide, rare.pilot.runs, folder)
+    found = _made(rare, study, folder / PILOT, where, progress)
     event = rare.pilot.event or rare.events[0].name
     return fit(rare.shock.law, values, weights, found[event].to_numpy(dtype=float), rare.share)
 
 
-def _made(
-    rare: RareStudy, label: str, proposal: Proposal, count: int, folder: Path, where: Where, progress: Tally | None
-) -> tuple[Floats, Floats, pd.DataFrame]:
-    """Draws, weights, and what came of each run."""
+def _planned(rare: RareStudy, label: str, proposal: Proposal, count: int, folder: Path) -> tuple[Study, Floats, Floats]:
+    """The study of these runs, whose plan is in its folder now; draws and weights.
+
+    Raises:
+        ScenarioError: another plan is there.
+    """
     values, weights = proposal.draw(rare.shock.law, count, stream(rare.seed, "draws", label))
-    found = sweep(as_study(rare, label, values, folder / f"{label}.csv"), folder / label, where=where, progress=progress)
+    study = as_study(rare, label, values, folder / f"{label}.csv")
+    create(study, folder / label)
+    return study, values, weights
+
+
+def _made(rare: RareStudy, study: Study, folder: Path, where: Where, progress: Tally | None) -> pd.DataFrame:
+    """What came of each run."""
+    found = sweep(study, folder, where=where, progress=progress)
     for event in rare.events:
-        require_complete(found, event.name, f"{label} runs")
-    return values, weights, found
+        require_complete(found, event.name, f"{folder.name} runs")
+    return found
 
 
 def _row(rare: RareStudy, event: str, method: str, proposal: Proposal, found: pd.DataFrame, weights: Floats) -> dict[str, Any]:

@@ -75,6 +75,7 @@ def report(folder: Path) -> tuple[Path, Analysed]:
         write_tables(table, folder / "tables", name, measures(study), study)
     page = folder / "report.html"
     page.write_text(rendered(study, summary, home.manifest, done, shown), encoding="utf-8", newline="\n")
+    home.describe()
     return page, done
 
 
@@ -88,6 +89,7 @@ def analysed(home: StudyFolder) -> Analysed:
         table.to_csv(place / f"{name}.csv", index=False, lineterminator="\n")
     if done.refused:
         (place / "refused.txt").write_text("".join(f"{line}\n" for line in done.refused), encoding="utf-8", newline="\n")
+    home.describe()
     return done
 
 
@@ -262,7 +264,11 @@ def _plain(value: Any) -> str:
 
 
 def _latex(text: str) -> str:
-    return re.sub(r"([&%$#_{}])", r"\\\1", text)
+    """Text as LaTeX sets it, none of its signs a command."""
+    return re.sub(r"[\\~^&%$#_{}]", lambda sign: _SIGNS.get(sign[0], f"\\{sign[0]}"), text)
+
+
+_SIGNS: Final = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
 def _emptied(folder: Path, suffixes: Sequence[str]) -> Path:

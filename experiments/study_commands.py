@@ -75,7 +75,7 @@ def sweep(
     if dry_run:
         from experiments.budget import estimated  # noqa: PLC0415
 
-        _say(*estimated(loaded, options.workers))
+        _say(*estimated(loaded, where))
         return 0
     home = create(loaded, out or Path("results") / folder_name(loaded), locate(study, FOLDER, "study").read_text(encoding="utf-8-sig"))
     return carried_on(home, where, options)

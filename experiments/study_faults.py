@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from experiments import shipped
+from experiments.designs import table
 from experiments.provenance import scenario_files
 from experiments.study import (
     DUMMY,
@@ -26,6 +27,7 @@ from experiments.study import (
     Prim,
     Saltelli,
     Settings,
+    Table,
     overrides,
 )
 from model.errors import ScenarioError, fault
@@ -58,7 +60,7 @@ def inconsistencies(data: Mapping[str, Any], findings: Sequence[Finding], path: 
         return f"{path}:{lines.get(nearest, 1)}"
 
     named = [in_file(path, lines, finding) for finding in _names(parts)]
-    return [*named, *_worlds(parts, where)]
+    return [*named, *_points(parts), *_worlds(parts, where)]
 
 
 @dataclass(slots=True)
@@ -194,6 +196,21 @@ def _analysis(place: Place, analysis: Any, parts: _Parts) -> Iterator[Finding]:
 
 def _one_of(name: str, known: Sequence[str], what: str) -> str:
     return f"{what}: {', '.join(known)}{did_you_mean(name, known)}" if known else what
+
+
+# -- points -----------------------------------------------------------------------------------------------------------------------------
+
+
+def _points(parts: _Parts) -> list[str]:
+    """Faults of a table of points, as far as the factors that it is judged by are sound."""
+    names = [factor.name for factor in parts.factors.values()]
+    if not isinstance(parts.design, Table) or len(set(names)) < len(names):
+        return []
+    try:
+        table(Path(parts.design.file), list(parts.factors.values()), others="factors" not in parts.whole)
+    except ScenarioError as error:
+        return error.faults
+    return []
 
 
 # -- scenarios --------------------------------------------------------------------------------------------------------------------------

@@ -221,16 +221,20 @@ class StudyFolder:
         Raises:
             NonDeterminism: see `journal`.
         """
-        from experiments.crate import described  # noqa: PLC0415 - it describes what this module writes
-
         journal = self.journal()
         summary = _summary(self.plan(), journal.runs, [output.name for output in self.study.outputs])
         replace_file(self.path / "summary.parquet", as_parquet(summary))
         replace_file(self.path / "summary.csv", summary.to_csv(index=False, lineterminator="\n").encode())
         manifest = {**self.manifest, "sessions": journal.sessions}
         replace_file(self.path / "manifest.json", (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
-        replace_file(self.path / "ro-crate-metadata.json", (json.dumps(described(self), indent=2, ensure_ascii=False) + "\n").encode())
+        self.describe()
         return summary
+
+    def describe(self) -> None:
+        """Writes the RO-Crate description of what the folder holds now."""
+        from experiments.crate import described  # noqa: PLC0415 - it describes what this module writes
+
+        replace_file(self.path / "ro-crate-metadata.json", (json.dumps(described(self), indent=2, ensure_ascii=False) + "\n").encode())
 
     def sweep_up(self) -> None:
         """Removes what interrupted writes have left; only for who works alone on the folder."""

@@ -63,6 +63,43 @@ def test_the_whole_study_runs_resumes_and_tells(given, tmp_path):
     assert any(line.startswith("P(breach), plain: ") for line in lines)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"runs": 25},
+        {"plain": 25},
+        {"seed": 1},
+        {"set": {"steps": 5, "shocks": [], "traders.groups.0.count": 60}},
+        {"share": 0.5, "runs": 21},
+    ],
+    ids=["runs", "plain", "seed", "set"],
+)
+def test_another_study_is_refused_before_anything_in_the_folder_is_written_over(given, tmp_path, monkeypatch, change):
+    def nothing(study, folder, **_):
+        count = len(pd.read_csv(study.design.file))
+        return pd.DataFrame({"run_id": range(count), "point": range(count), "seed": 0, "status": "complete", "breach": 1.0})
+
+    monkeypatch.setattr(rare_study, "sweep", nothing)
+    out = tmp_path / "out"
+    estimated(given, out, Where(workers=0))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(ScenarioError, match="a new folder"):
+        estimated(given.model_copy(update=change), out, Where(workers=0))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_of_other_files_is_refused_and_plain_runs_can_be_added_later(given, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(ScenarioError, match="other files"):
+        estimated(given, tmp_path / "mine", Where(workers=0))
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+    first = given.model_copy(update={"plain": 0, "runs": 20})
+    assert estimated(first, tmp_path / "out", Where(workers=0))["method"].tolist() == ["tilted"]
+    assert estimated(given, tmp_path / "out", Where(workers=0))["method"].tolist() == ["tilted", "plain"]
+    assert "plain: 20" in (tmp_path / "out" / "rare.yaml").read_text()
+
+
 def test_a_pilot_without_events_says_what_to_do(given, tmp_path, monkeypatch):
     def nothing(study, folder, **_):
         count = len(pd.read_csv(study.design.file))

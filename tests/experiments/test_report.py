@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from experiments import report as reports
 from experiments.analysis.tables import Analysed
@@ -49,6 +51,9 @@ class Home:
         of = self.study
         table = summary(points(of), of.replications, of.arms, loss=loss, fund_left=lambda p, _a, r: p["fund"] + r)
         return broken(broken(table, "0-flat-3"), "0-flat-3", "fund_left")
+
+    def describe(self):
+        """There is no journal that says anything."""
 
     def series(self, run_id):
         raise AssertionError("this study keeps no series")
@@ -135,6 +140,17 @@ def test_tables_are_latex(made):
     assert r"\$1.00m" in text
     assert "−" not in text
     assert r"difference (95 \% interval)" in text  # a bare % would comment out the rest of the heading
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(codec="ascii", exclude_categories=("Cc",)) | st.sampled_from("&%_$#{}~^\\"), max_size=12))
+def test_nothing_in_a_name_means_anything_to_latex(text):
+    told = reports._latex(text)
+    signs = {r"\textbackslash{}": "\\", r"\textasciitilde{}": "~", r"\textasciicircum{}": "^", **{f"\\{sign}": sign for sign in "&%$#_{}"}}
+    read = re.sub("|".join(map(re.escape, signs)), lambda found: signs[found[0]], told)
+    assert read == text
+    bare = re.sub("|".join(map(re.escape, signs)), "", told)
+    assert not set(bare) & set("&%$#_{}~^\\")
 
 
 def test_inlining_renames_every_reference():

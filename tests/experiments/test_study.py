@@ -181,6 +181,19 @@ def test_a_whole_numbered_factor_has_no_more_levels_than_values(load: Load) -> N
     assert line == "4: design.levels: found 5 levels of makers, expected at most 3, its whole numbers"
 
 
+def test_faults_of_a_table_of_points_are_told_beside_those_of_the_study(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text("fund,other\n1e6,1\n1e12,2\nmuch,3\n")
+    changes: dict[str, Any] = {"design": {"type": "table", "file": "points.csv"}, "replications": 0}
+    told = faults(load, **changes)
+    assert len(told) == 2
+    assert any("columns: found fund, other, expected fund" in line for line in told)
+    (tmp_path / "points.csv").write_text("fund\n1e6\n1e12\nmuch\n")
+    told = faults(load, **changes)
+    assert len(told) == 3
+    assert sum("points.csv" in line for line in told) == 2
+    assert sum("replications" in line for line in told) == 1
+
+
 def test_a_dozen_faults_get_a_dozen_lines_in_the_order_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(
         "name: Bad Name\n"  # 1

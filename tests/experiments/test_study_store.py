@@ -262,6 +262,28 @@ def test_the_description_names_every_file_and_no_person(home: StudyFolder) -> No
     assert "endTime" not in things["#sweep"]
 
 
+def test_what_analysis_and_report_have_made_is_described_too(home: StudyFolder) -> None:
+    home.write_summary()
+    for name in ("analysis/means.csv", "figures/means_x.svg", "figures/means_x.csv", "tables/means.tex", "report.html"):
+        (home.path / name).parent.mkdir(exist_ok=True)
+        (home.path / name).write_text("x")
+    home.describe()
+    graph = json.loads((home.path / "ro-crate-metadata.json").read_text())["@graph"]
+    things = {thing["@id"]: thing for thing in graph}
+    assert len(things) == len(graph)
+    parts = {part["@id"] for thing in graph for part in thing.get("hasPart", [])}
+    assert parts == {
+        path.relative_to(home.path).as_posix() + ("/" if path.is_dir() else "")
+        for path in home.path.rglob("*")
+        if not {"journal", "series"} & set(path.relative_to(home.path).parts[:-1]) and path.name != "ro-crate-metadata.json"
+    }
+    assert things["figures/means_x.svg"]["encodingFormat"] == "image/svg+xml"
+    assert {"@id": "#analysis"} in things["./"]["mentions"]
+    assert {result["@id"] for result in things["#analysis"]["result"]} == {"analysis/", "figures/", "tables/", "report.html"}
+    named = {value["@id"] for thing in graph for key in ("hasPart", "object", "result", "mentions") for value in thing.get(key, [])}
+    assert named <= set(things)
+
+
 # -- series -----------------------------------------------------------------------------------------------------------------------------
 
 

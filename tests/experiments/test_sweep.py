@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from experiments import cli
+from experiments.plan import make
 from experiments.study import load_study
 from experiments.study_store import NonDeterminism, Record, StudyFolder, append, forget, opened
 from experiments.sweep import Where, carry_on, lacking, parsed_shard, sweep
@@ -362,6 +363,19 @@ def test_a_dry_run_says_what_a_study_will_take_and_writes_nothing(here: Path, ba
     assert lines[2].startswith("disk: ")
     assert lines[3] == "nothing was written"
     assert sorted(path.name for path in here.iterdir()) == ["small.yaml", "study.yaml"]
+
+
+def test_a_dry_run_of_a_shard_counts_the_shards_runs(here: Path, backstop: Callable[..., tuple[int, str, str]]) -> None:
+    counts = []
+    for part in range(3):
+        code, out, _ = backstop("sweep", "study.yaml", "--dry-run", "--shard", f"{part}/3")
+        assert code == 0
+        (line,) = [line for line in out.splitlines() if line.startswith(f"shard {part}/3: ")]
+        counts.append(int(line.split()[2]))
+        assert line.endswith(" of these 8 runs")
+    assert sum(counts) == 8
+    tasks = make(load_study("study.yaml")).tasks()
+    assert counts == [sum(Where(shard=(part, 3)).takes(task) for task in tasks) for part in range(3)]
 
 
 def test_the_disk_that_a_dry_run_expects_is_what_a_sweep_takes(here: Path, backstop: Callable[..., tuple[int, str, str]]) -> None:
