@@ -81,7 +81,7 @@ def attribute(  # noqa: PLR0913 - one an option
     settings = [*(set_ or []), *([] if steps is None else [f"steps={steps}"])]
     study = asked(scenario, settings, channels, seeds, seed)
     if dry_run:
-        _say(*estimated(study, options.workers))
+        _say(*estimated(study, options.where()))
         return 0
     home = create(study, out or Path("results") / folder_name(study))
     code = carried_on(home, options.where(), options)
