@@ -17,7 +17,7 @@ from experiments.analysis.blocks import Floats, require_complete
 from experiments.analysis.intervals import stream
 from experiments.progress import Tally
 from experiments.rare_events import EVENTS_NEEDED, Estimate, Law, Proposal, estimate, fit
-from experiments.study import Factor, Output, Study, Table, overrides
+from experiments.study import Factor, Output, Study, Table, overrides, resolved
 from experiments.study_store import create, replace_file
 from experiments.sweep import Where, sweep
 from model.errors import ScenarioError, fault
@@ -211,7 +211,7 @@ def _planned(rare: RareStudy, label: str, proposal: Proposal, count: int, folder
         ScenarioError: another plan is there.
     """
     values, weights = proposal.draw(rare.shock.law, count, stream(rare.seed, "draws", label))
-    study = as_study(rare, label, values, folder / f"{label}.csv")
+    study = resolved(as_study(rare, label, values, folder / f"{label}.csv"))
     create(study, folder / label)
     return study, values, weights
 

@@ -72,7 +72,7 @@ def test_the_whole_study_runs_resumes_and_tells(given, tmp_path):
         {"set": {"steps": 5, "shocks": [], "traders.groups.0.count": 60}},
         {"share": 0.5, "runs": 21},
     ],
-    ids=["runs", "plain", "seed", "set"],
+    ids=["runs", "plain", "seed", "set", "share"],
 )
 def test_another_study_is_refused_before_anything_in_the_folder_is_written_over(given, tmp_path, monkeypatch, change):
     def nothing(study, folder, **_):
