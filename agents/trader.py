@@ -319,6 +319,13 @@ class TraderGroup(Parameters):
             ge=0, le=1, description="leverage falls as deposits above the mean to this power (our choice)", json_schema_extra={"unit": "1"}
         ),
     ] = 0.25
+    isolated: Annotated[
+        bool,
+        Field(
+            description="isolated margin: the group's rows are margin books of one underlying each, drawn by `markets`; what a participant "
+            "has in one book never backs another. false: cross margin, one account for all markets"
+        ),
+    ] = False
     activity: Annotated[float, Field(ge=0, description="rate at which a trader reconsiders", json_schema_extra={"unit": "per hour"})] = (
         1 / 48
     )

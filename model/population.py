@@ -52,11 +52,13 @@ class Group:
         rows: shape (n,), ledger rows, oldest member first; who: those (indices) who act in the step.
         strategy: shape (n,), index into `rules`; stake: shape (n,), USD.
         taste: shape (n,), leverage a member would take with an average deposit; leverage: shape (n,), what it takes.
+        book: shape (n,), the one underlying that a member's margin is for; -1 with cross margin.
         leaving: shape (n,), whether a member closes what it has and goes; succeeded: whether a newcomer has taken its place.
     """
 
-    def __init__(self, parameters: TraderGroup, streams: Streams) -> None:
+    def __init__(self, parameters: TraderGroup, streams: Streams, weights: Floats) -> None:
         self.parameters, self._streams = parameters, streams
+        self._books = np.cumsum(weights / weights.sum())
         self.rules: list[Strategy] = [strategy_rules.build(p) for p in parameters.strategies]
         self.states = [rule.initial_state() for rule in self.rules]
         self.hedges = any(rule.hedges for rule in self.rules)
@@ -71,6 +73,7 @@ class Group:
         self.taste: Floats = np.empty(0)
         self.leverage: Floats = np.empty(0)
         self.stake: Floats = np.empty(0)
+        self.book: NDArray[np.int8] = np.empty(0, dtype=np.int8)
         self.leaving: NDArray[np.bool_] = np.empty(0, dtype=bool)
         self.succeeded: NDArray[np.bool_] = np.empty(0, dtype=bool)
 
@@ -97,6 +100,12 @@ class Group:
         else:
             taste, kind = self.taste[successors], self.strategy[successors]
             self.succeeded[successors] = True
+        book = np.full(count, -1, dtype=np.int8)
+        if p.isolated and successors is not None:
+            book = self.book[successors]
+        elif p.isolated:
+            luck = np.concatenate([self.draw("book", block).random(_BLOCK) for block in blocks])[born % _BLOCK :][:count]
+            book = np.minimum(np.searchsorted(self._books, luck, side="right"), self._books.size - 1).astype(np.int8)
         modest = np.maximum(stake * max(p.count, 1) / p.equity, 1.0) ** -p.leverage_by_size
         rows = ledger.open(count, Role.TRADER)
         self.rows = np.concatenate((self.rows, rows))
@@ -104,10 +113,24 @@ class Group:
         self.taste = np.concatenate((self.taste, taste))
         self.leverage = np.concatenate((self.leverage, taste * modest))
         self.strategy = np.concatenate((self.strategy, kind))
+        self.book = np.concatenate((self.book, book))
         self.leaving = np.concatenate((self.leaving, np.zeros(count, dtype=bool)))
         self.succeeded = np.concatenate((self.succeeded, np.zeros(count, dtype=bool)))
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, rows, stake)
         return rows
+
+    def spread(self, rows: Rows, over: Floats, asset: Rows) -> Floats:
+        """How members divide their capital over markets, (M, 1) or (M, n): as everybody, `over`, (M,), or all to their book's underlying.
+
+        Args:
+            rows: of the members, ascending.
+            over: shares by market; markets of one underlying have the same.
+            asset: shape (M,), underlying of each market.
+        """
+        if not self.parameters.isolated:
+            return over[:, None]
+        own: Floats = (asset[:, None] == self.book[np.searchsorted(self.rows, rows)]).astype(float) * (over > 0.0)[:, None]
+        return own
 
     def acting(self, step: int, hours: float, activity: float) -> Rows:
         """Members (indices) who act in this step: drawn for everyone ever admitted, at a rate that depends on nobody's state.
@@ -167,7 +190,7 @@ class Population:
         weights = weights / weights.sum()
         self.spread: Floats = weights[venue.market.asset]
         self.weights: Floats = np.where(np.arange(self.spread.size) < weights.size, self.spread, 0.0)
-        self.groups = [Group(p, streams) for p in parameters.groups]
+        self.groups = [Group(p, streams, weights) for p in parameters.groups]
         self._fear = 0.0
         self.run_fear = 0.0
         self._backing = venue.ledger.fund + venue.ledger.treasury
@@ -248,7 +271,9 @@ class Population:
         equity = ledger.cash[rows] + marks @ position
         wealth = equity + (marks[: ledger.assets] @ ledger.spot[:, rows] if group.hedges else 0.0)
         tradable = self.venue.market.index > self._floor
-        notional = stance * (np.maximum(wealth, 0.0) * leverage) * (self.spread * tradable)[:, None]
+        notional = (
+            stance * (np.maximum(wealth, 0.0) * leverage) * (group.spread(rows, self.spread, self.venue.market.asset) * tradable[:, None])
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
             wanted = np.where(tradable[:, None], notional / ledger.units[:, None], position)
             if group.neutral.any():

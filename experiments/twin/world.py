@@ -61,6 +61,8 @@ class World(Exchange):
         rng: Any = None,
     ) -> None:
         super().__init__(scenario, opening, rng=rng)
+        if any(group.isolated for group in scenario.traders.groups):
+            raise NotImplementedError("the twin's own traders have cross margin")
         self.screen = screen
         self.news, self.hours = news, scenario.hours_per_step
         for person in self.traders:

@@ -424,6 +424,7 @@ def groups(draw: st.DrawFn, name: str) -> Block:
         "exit_rate": draw(st.one_of(st.just(0.0), rates(0.0, 2000.0))),
         "entry_rate": draw(st.one_of(st.just(0.0), rates(0.0, 2000.0))),
         "churn": draw(rates(0.0, 50.0)),
+        "isolated": draw(st.booleans()),
         "churn_closed": draw(st.one_of(st.just(0.0), rates(0.0, 1.0))),
     }
 
