@@ -607,4 +607,28 @@ MUTATIONS: Final = (
         "",
         ("tests/model/test_clearing.py",),
     ),
+    Mutation(
+        "settled_at_the_last_index",
+        "Dated contracts are settled at the last index, not at its average.",
+        "model/expiry.py",
+        "market.average_index(market.listed.settlement_hours)",
+        "market.index",
+        ("tests/model/test_expiry.py",),
+    ),
+    Mutation(
+        "coins_without_haircut",
+        "Coins count as collateral in full.",
+        "model/venue.py",
+        "counts = 1.0 - np.array(",
+        "counts = 1.0 - 0.0 * np.array(",
+        ("tests/model/test_collateral.py",),
+    ),
+    Mutation(
+        "options_left_out_of_the_walk",
+        "Holders of options are screened by rates that hold at the step's start.",
+        "model/venue.py",
+        "flagged |= exposure[self.market.listed.option].any(axis=0)",
+        "flagged |= np.zeros_like(flagged)",
+        ("tests/model/test_options.py",),
+    ),
 )

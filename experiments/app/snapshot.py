@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.clearinghouse.margin import MarginView
 from experiments.app.history import Floats, Table
 from experiments.figures import FLOWS
 from model.ecosystem import Ecosystem
@@ -179,9 +178,8 @@ def accounts(eco: Ecosystem) -> Accounts:
     """Traders' accounts now."""
     ledger, first = eco.venue.ledger, eco.venue.institutions
     rows = np.arange(first, ledger.rows)
-    notional = ledger.exposure[:, rows] * ledger.units[:, None]
     # The rule itself is asked, not the venue: looking must not change what the venue remembers, nor use up its draws.
-    view = MarginView(ledger.position[:, rows], notional, ledger.marks, ledger.units)
+    view = eco.venue.margined(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks)
     margin, _ = eco.venue.margin.rule(view, eco.venue.states["margin"], np.random.default_rng(0))
     margin = margin.times(eco.venue.action.initial, eco.venue.action.maintenance)
-    return Accounts(rows, ledger.equity(rows), notional.sum(axis=0), margin.by_market.sum(axis=0), ledger.status[rows].copy())
+    return Accounts(rows, ledger.equity(rows), view.notional.sum(axis=0), margin.by_market.sum(axis=0), ledger.status[rows].copy())

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from experiments import shipped
+from experiments.app import snapshot
 from model.clearing import Walk, walk
 from model.ecosystem import Ecosystem
 from model.expiry import settle_expired
@@ -94,6 +95,24 @@ def test_the_walk_of_those_at_risk_is_the_walk_of_all():
         return venue.ledger.equity()
 
     assert walked(whole=False) == pytest.approx(walked(whole=True), rel=1e-9, abs=1e-3)
+
+
+def test_whoever_holds_options_is_walked_for_rates_do_not_bound_them():
+    eco = opened(MONTHLY)
+    ledger = eco.venue.ledger
+    buyer, writer, other = accounts(eco, 1e9, 1e9, 1e9)
+    mark, perpetual = float(ledger.marks[1]), float(ledger.marks[0])
+    ledger.trade(1, np.array([buyer]), np.array([1.0]), mark, np.array([writer]), np.array([-1.0]), mark)
+    ledger.trade(0, np.array([other]), np.array([1.0]), perpetual, np.array([writer]), np.array([-1.0]), perpetual)
+    assert eco.venue.at_risk(ledger.marks, ledger.marks).tolist() == [buyer, writer]
+
+
+def test_the_app_sees_the_margin_that_is_asked_of_options():
+    eco = traded(1, 6)
+    venue, seen = eco.venue, snapshot.accounts(eco)
+    position, exposure = venue.ledger.position[:, seen.rows], venue.ledger.exposure[:, seen.rows]
+    assert exposure[venue.market.asset.size - 1].any()
+    assert seen.maintenance == pytest.approx(venue.requirement(position, exposure, venue.ledger.marks).by_market.sum(axis=0))
 
 
 def test_sellers_hold_the_perpetual_against_the_deltas_of_what_they_have_sold():
