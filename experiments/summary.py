@@ -50,10 +50,26 @@ def summary(run: "Run") -> dict[str, Any]:
         "defaults": int(series["defaults"].sum()),
         "contagious_defaults": int(series["contagious_defaults"].sum()),
         "default_waves": int(series["default_waves"].max()),
+        "branching_ratio": _branching(series),
+        "fund_recovery_hours": float(series["fund_recovery"].max()),
+        "depth_recovery_hours": float(series["depth_recovery"].max()),
+        "debtrank": _largest(run.balance_sheets),
         "network_loss": float(series["network_loss"].sum()),
         "insolvent_at_hours": float(series["hours"].iloc[int(insolvent.argmax())]) if insolvent.any() else None,
         "unfinished_increments": int(series["unfinished"].sum()),
     }
+
+
+def _branching(series: "pd.DataFrame") -> float | None:
+    """Accounts liquidated in a step because others were, over all that were; None if none was."""
+    every = float(series["liquidated_accounts"].sum())
+    return (every - float(series["liquidated_alone"].sum())) / every if every > 0.0 else None
+
+
+def _largest(sheets: "pd.DataFrame", count: int = 5) -> dict[str, float]:
+    """The institutions of the largest DebtRank at the end, those that matter most first."""
+    ranked = sheets.dropna(subset=["debtrank"]).nlargest(count, "debtrank")
+    return {str(node): float(rank) for node, rank in zip(ranked["node"], ranked["debtrank"], strict=True)}
 
 
 def _waterfall(run: "Run") -> list[str]:

@@ -5,6 +5,8 @@ every breached account at once, by the venue's route; then deficits go down the 
 increment.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,32 @@ type Flags = NDArray[np.bool_]
 
 BOX = 0.002
 """Marks are screened this far beyond the path that they take if nobody is liquidated."""
+
+
+@dataclass(frozen=True, eq=False)
+class Alone:
+    """Accounts as the step found them, and the marks that news alone would have made.
+
+    Attributes:
+        rows, cash, position: (n,), (n,) and (M, n), of those at risk.
+        marks: (M, K), from the first breach on.
+    """
+
+    rows: Rows
+    cash: Floats
+    position: Floats
+    marks: Floats
+
+    def breached(self, venue: Venue, who: Rows) -> int:
+        """How many of `who`, rows, these marks alone bring below maintenance margin."""
+        mine = np.isin(self.rows, who)
+        cash, position, kept = self.cash[mine], self.position[:, mine], venue.states["margin"]
+        found = np.zeros(cash.size, dtype=bool)
+        for marks in self.marks.T:
+            required = venue.requirement(position, np.abs(position), marks).by_market.sum(axis=0)
+            found |= is_breached(cash + marks @ position, required)
+        venue.states["margin"] = kept
+        return int(found.sum())
 
 
 class Walk:
@@ -50,6 +78,8 @@ class Walk:
             self.walked = Walked(venue, rows)
             self.losses = Losses(self.walked)
             self.liquidator = Liquidator(self.walked, self.losses, Deleverager(self.walked, self.losses))
+            self._alone = Alone(rows, venue.ledger.cash[rows], venue.ledger.position[:, rows], marks[:, self.first :])
+            self._liquidated: list[Rows] = []
 
     # -- who is walked --------------------------------------------------------------------------------------------------------------
 
@@ -118,7 +148,7 @@ class Walk:
             venue.tally.rounds += 1
             if (at == 0 or venue.parameters.coin_haircuts) and self._call(breached, equity, margin):
                 breached, equity, margin = self._breached()
-            if breached.any() and not self.liquidator.round(np.flatnonzero(breached), equity, margin):
+            if breached.any() and not self._liquidate(breached, equity, margin):
                 break
             if not venue.is_open():
                 return
@@ -136,6 +166,11 @@ class Walk:
             rate = np.array([limits[min(market, len(limits) - 1)] for market in range(venue.ledger.markets)])
             venue.allowance = rate * 60.0 * float(hours[-1])
 
+    def _liquidate(self, breached: Flags, equity: Floats, margin: Floats) -> bool:
+        """A round of those breached, who are noted; whether it did anything."""
+        self._liquidated.append(self.walked.rows[breached])
+        return self.liquidator.round(np.flatnonzero(breached), equity, margin)
+
     def finish(self) -> None:
         """Writes the walked accounts back and leaves the ledger at the step's last marks."""
         venue = self.venue
@@ -143,9 +178,17 @@ class Walk:
             venue.market.adopt(self._undisturbed)
         else:
             self.walked.write_back()
+            self._count_spread()
         venue.ledger.mark(venue.market.marks, venue.fix())
         venue.revalue(venue.ledger)
         venue.events.increment = venue.events.round = -1
+
+    def _count_spread(self) -> None:
+        """Counts who was liquidated, and who of them would have been had nobody else been."""
+        if self._liquidated:
+            who = np.unique(np.concatenate(self._liquidated))
+            self.venue.tally.liquidated_accounts = who.size
+            self.venue.tally.liquidated_alone = self._alone.breached(self.venue, who)
 
     def settle_flat(self) -> None:
         """Accounts that have closed their last contract at a loss beyond their equity: the waterfall pays."""

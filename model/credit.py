@@ -35,13 +35,15 @@ def by_rank(total: float, count: int) -> Floats:
 class Outcome:
     """What credit did in a step: new defaults, those among them that are contagious, waves, and USD that creditors lost.
 
-    `reserve` and `margin` are USD that creditors got from elsewhere: from the reserve, and of margin that they held.
+    `initial` is USD that those lacked that failed alone; `reserve` and `margin` are USD that creditors got from elsewhere: from the
+    reserve, and of margin that they held.
     """
 
     defaults: int = 0
     contagious: int = 0
     waves: int = 0
     loss: float = 0.0
+    initial: float = 0.0
     reserve: float = 0.0
     margin: float = 0.0
 
@@ -271,7 +273,8 @@ class Credit:
         self.defaulted_at = np.where(failed, step, self.defaulted_at)
         events.add("default", "", account=np.flatnonzero(failed), amount=-worths[failed], layer="network")
         waves = clearing_waves[failed]
-        return replace(outcome, defaults=int(failed.sum()), contagious=int((waves > 1).sum()), waves=int(waves.max()))
+        first = -float(np.minimum(worths, 0.0)[:-1][clearing_waves[:-1] == 1].sum())
+        return replace(outcome, initial=first, defaults=int(failed.sum()), contagious=int((waves > 1).sum()), waves=int(waves.max()))
 
     def _solve(self, venue: Venue) -> Clearing:
         ledger, lenders = venue.ledger, self.lenders

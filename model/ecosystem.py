@@ -30,6 +30,7 @@ from model.path import Path
 from model.payments import Payments
 from model.population import Orders, Population
 from model.randomness import SeedLike, Streams, seed_from
+from model.recovery import Recovery
 from model.scenario import Scenario
 from model.sheets import balance_sheets, exposures
 from model.shocks import PriceMove, Shock, ShockView, shock_rules
@@ -122,6 +123,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.venue.value.open(self.venue)
         self.venue.ledger.begin_step()
         self.statement = Statement(self.venue.pools.names, self.venue.ledger.pools)
+        self.fund_recovery, self.depth_recovery = Recovery(self.venue.ledger.fund), Recovery(float(self.venue.market.depth.sum()))
         self.observation: dict[str, float] = observe(self)
         self.datacollector = mesa.DataCollector(model_reporters={name: partial(_output, name) for name in self.outputs})
         self.datacollector.collect(self)
@@ -300,6 +302,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         market.learn(self.hours_per_step, self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step))
         self.tick += 1
         self.statement.add(self.venue.ledger.statements, self.venue.ledger.pools)
+        self.fund_recovery.observe(self.venue.ledger.fund, self.hours_per_step)
+        self.depth_recovery.observe(float(market.depth.sum()), self.hours_per_step)
         self.observation = observe(self)
         self.datacollector.collect(self)
         if self.check_laws:

@@ -61,7 +61,7 @@ class Losses:
         share = np.where(value > 0.0, np.clip(short / np.where(value > 0.0, value, 1.0), 0.0, 1.0), 0.0)
         for asset, sold in enumerate(part.spot[:, rows] * share):
             part.trade_spot(asset, rows, -sold, float(index[asset]))
-            market.trade_spot(asset, -float(sold.sum()) * float(index[asset]))
+            self.venue.sells_coins(asset, float(sold.sum()) * float(index[asset]))
         brought: Floats = share * value
         return brought
 
@@ -350,6 +350,7 @@ class Losses:
                 short = -part.pools[pool]
             venue.tally.deficits += part.transfer(Flow.DEFICIT, SETTLEMENT, row, short)
             mine = venue.pools.pool == pool
+            mine = mine if mine.any() else np.ones_like(mine)  # a shared pool is nobody's in particular
             losses = short * (mine / mine.sum())
             self.absorb(losses, np.zeros_like(losses), Flow.DRAW_CLOSE_OUT, skip=frozenset({"fund"}))
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from agents.clock import HOURS_PER_YEAR
 from model.channels import PAID_FOR
+from model.contagion.measures import amplification
 from model.haircuts import NOTHING
 from model.ledger import DRAWS, LEVIES, Flow, Status
 
@@ -43,7 +44,7 @@ _PER_MARKET: Final = (
     ("funding", "annualised", "funding rate that longs pay", "mean"),
 )
 
-PARTIAL: Final = ("adequacy", "ptsr", "pmr", "overshoot", "haircut_gini", "haircut_top_share")
+PARTIAL: Final = ("amplification", "branching_ratio", "adequacy", "ptsr", "pmr", "overshoot", "haircut_gini", "haircut_top_share")
 """Outputs, and those by pool whose names begin with them, that are not defined in every step: not a number there."""
 
 LAYERS: Final = (
@@ -161,6 +162,20 @@ _TOKEN: Final = (
 )
 
 
+_KINDS: Final = {"lender": "lenders", "market_maker": "market makers", "liquidator": "liquidators", "exchange": "exchanges"}
+
+_SPREAD: Final = (
+    *((f"initial_defaults_{kind}", "institutions", f"{who} newly in default that fail alone", "sum") for kind, who in _KINDS.items()),
+    *((f"contagious_defaults_{kind}", "institutions", f"{who} that others bring down", "sum") for kind, who in _KINDS.items()),
+    ("amplification", "1", "what creditors of defaulters lost over what those lacked that failed first; not a number without", "mean"),
+    ("liquidated_accounts", "accounts", "accounts liquidated, counted once a step", "sum"),
+    ("liquidated_alone", "accounts", "those among them that news alone brings below maintenance margin in the step", "sum"),
+    ("branching_ratio", "1", "the others over all of them: how many a liquidation causes in its step; not a number without any", "mean"),
+    ("fund_recovery", "h", "time since the fund stood at 90 % of its highest balance at a close; 0 while it does", "max"),
+    ("depth_recovery", "h", "time since depth, all markets together, stood at 90 % of its highest at a close; 0 while it does", "max"),
+)
+
+
 def observables(
     assets: Sequence[str],
     pools: Sequence[str] = (),
@@ -179,6 +194,7 @@ def observables(
     """
     markets = [Observable(f"{base}_{asset}", unit, text, how) for base, unit, text, how in _PER_MARKET for asset in assets]  # type: ignore[arg-type]
     totals = [Observable(name, unit, text, how) for name, unit, text, how in _TOTALS]  # type: ignore[arg-type]
+    spread = [Observable(name, unit, text, how) for name, unit, text, how in _SPREAD]  # type: ignore[arg-type]
     ringed = [Observable(f"{base}_{pool}", unit, text, how) for base, unit, text, how in _PER_POOL for pool in pools if len(pools) > 1]  # type: ignore[arg-type]
     actions = [Observable(name, unit, text, how) for name, unit, text, how in _ACTIONS if acts]  # type: ignore[arg-type]
     implied = [
@@ -187,7 +203,17 @@ def observables(
     ]
     tokens = [Observable(name, unit, text, how) for name, unit, text, how in _TOKEN if token]  # type: ignore[arg-type]
     rescues = [Observable(name, unit, text, how) for name, unit, text, how in _RESCUES if closes]  # type: ignore[arg-type]
-    return [Observable("hours", "h", "hours since the start", "last"), *markets, *totals, *ringed, *actions, *implied, *tokens, *rescues]
+    return [
+        Observable("hours", "h", "hours since the start", "last"),
+        *markets,
+        *totals,
+        *spread,
+        *ringed,
+        *actions,
+        *implied,
+        *tokens,
+        *rescues,
+    ]
 
 
 def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:
@@ -234,6 +260,26 @@ def _rescues(venue: "Venue") -> list[float]:
         return []
     rescued = [venue.tally.rescued.get(channel, 0.0) for channel in PAID_FOR]
     return [sum(rescued), *rescued, venue.tally.absorbed.get("rescue", 0.0), venue.ledger.flows.get(Flow.OUTSIDE_RESULT, 0.0)]
+
+
+def _spread(eco: "Ecosystem") -> list[float]:
+    """The outputs in the order of `_SPREAD`."""
+    credit, tally = eco.credit, eco.venue.tally
+    sizes = (credit.lenders, eco.venue.makers.size, eco.venue.liquidators.size, 1)
+    kind = np.repeat(np.arange(len(sizes)), sizes)
+    fresh = (credit.defaulted_at == eco.tick) & (eco.tick > 0)
+    first, later = (np.bincount(kind[fresh & among], minlength=len(sizes)) for among in (credit.wave == 1, credit.wave > 1))
+    spread = tally.liquidated_accounts - tally.liquidated_alone
+    return [
+        *first.tolist(),
+        *later.tolist(),
+        amplification(eco.defaults.loss, eco.defaults.initial),
+        tally.liquidated_accounts,
+        tally.liquidated_alone,
+        spread / tally.liquidated_accounts if tally.liquidated_accounts else float("nan"),
+        eco.fund_recovery.hours,
+        eco.depth_recovery.hours,
+    ]
 
 
 def _residual(venue: "Venue") -> float:
@@ -313,6 +359,6 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         0.0 if venue.insolvent else eco.population.run_fear,
     )
     implied = [float(venue.market.level[eco.assets.index(asset)]) for asset in eco.quoted]
-    further = [*_by_pool(venue), *_actions(venue), *implied, *_token(venue), *_rescues(venue)]
+    further = [*_spread(eco), *_by_pool(venue), *_actions(venue), *implied, *_token(venue), *_rescues(venue)]
     values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *further]
     return dict(zip(eco.outputs, (float(v) for v in values), strict=True))

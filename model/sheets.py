@@ -7,11 +7,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from model.contagion.debtrank import by_node
+
 if TYPE_CHECKING:
     from model.ecosystem import Ecosystem
     from model.ledger import Rows
 
 type Floats = NDArray[np.float64]
+MOST_RANKED = 500
+"""Institutions that are ranked at most: each one's failure is worked out."""
 LARGE_TRADERS = 10
 """The largest trading accounts are shown as nodes, for their claims on the exchange."""
 
@@ -32,7 +36,11 @@ def _large(eco: "Ecosystem") -> "tuple[Rows, Floats]":
 
 
 def balance_sheets(eco: "Ecosystem") -> pd.DataFrame:
-    """Columns node, kind, assets, liabilities, equity (USD), status, wave, step_of_default."""
+    """Columns node, kind, assets, liabilities, equity (USD), status, wave, step_of_default, debtrank.
+
+    The last is the share of the others' equity that a node's failure would cost them as things stand, the exchange's that of its fund and
+    capital; not a number for traders, and for networks too large to rank.
+    """
     credit, venue = eco.credit, eco.venue
     held = np.maximum(venue.ledger.equity(credit.rows), 0.0)
     claims = float(np.maximum(venue.ledger.equity()[venue.ledger.house :], 0.0).sum())
@@ -42,15 +50,25 @@ def balance_sheets(eco: "Ecosystem") -> pd.DataFrame:
     owed[: credit.lenders] += credit.deposits
     owed[-1] = claims
     rows = [
-        (node, kind, a, o, a - o, "active" if wave < 0 else "defaulted", int(wave), int(when))
-        for (node, kind), a, o, wave, when in zip(
-            _names(eco), assets.tolist(), owed.tolist(), credit.wave, credit.defaulted_at, strict=True
+        (node, kind, a, o, a - o, "active" if wave < 0 else "defaulted", int(wave), int(when), rank)
+        for (node, kind), a, o, wave, when, rank in zip(
+            _names(eco), assets.tolist(), owed.tolist(), credit.wave, credit.defaulted_at, _ranks(eco, held).tolist(), strict=True
         )
     ]
     for row, equity in zip(*_large(eco), strict=True):
-        rows.append((f"account {row}", "large_trader", float(equity), 0.0, float(equity), "active", -1, -1))
-    columns = ["node", "kind", "assets", "liabilities", "equity", "status", "wave", "step_of_default"]
+        rows.append((f"account {row}", "large_trader", float(equity), 0.0, float(equity), "active", -1, -1, float("nan")))
+    columns = ["node", "kind", "assets", "liabilities", "equity", "status", "wave", "step_of_default", "debtrank"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _ranks(eco: "Ecosystem", held: Floats) -> Floats:
+    """Linear DebtRank of each institution, (N,), of loans and of what borrowers hold, (B,) USD, on the exchange."""
+    credit = eco.credit
+    liabilities = credit.owed.copy()
+    liabilities[-1, credit.lenders : -1] = held
+    if liabilities.shape[0] > MOST_RANKED:
+        return np.full(liabilities.shape[0], np.nan)
+    return by_node(liabilities, credit.worths(eco.venue))
 
 
 def exposures(eco: "Ecosystem") -> "nx.DiGraph[str]":

@@ -69,6 +69,7 @@ class Tally:
         run: USD withdrawn for fear of it.
         lost_hedges: USD of spot sold by hedgers whose contracts were deleveraged.
         absorbed: USD of deficits borne by each layer, by name.
+        liquidated_accounts: accounts that were liquidated; liquidated_alone: those among them that news alone brought below maintenance.
         rescued: USD that the outside world has paid in place of others, by the closed channel because of which it did.
     """
 
@@ -93,6 +94,8 @@ class Tally:
     run: float = 0.0
     absorbed: dict[str, float] = field(default_factory=dict)
     rescued: dict[str, float] = field(default_factory=dict)
+    liquidated_accounts: int = 0
+    liquidated_alone: int = 0
 
     def absorb(self, layer: str, usd: float) -> None:
         """Notes what a layer has borne."""

@@ -61,6 +61,10 @@ def crash() -> Run:
         "contagious_defaults": [0.0, 0.0, 2.0, 1.0],
         "default_waves": [0.0, 0.0, 2.0, 1.0],
         "network_loss": [0.0, 0.0, 500.0, 40.0],
+        "liquidated_accounts": [0.0, 1.0, 4.0, 0.0],
+        "liquidated_alone": [0.0, 1.0, 3.0, 0.0],
+        "fund_recovery": [0.0, 0.0, 1.0, 2.0],
+        "depth_recovery": [0.0, 0.0, 1.0, 0.0],
         "deleveraged": nothing,
         "unfinished": nothing,
         "insolvent": [0.0, 0.0, 1.0, 1.0],
@@ -68,7 +72,8 @@ def crash() -> Run:
     flows = [(1, 1.0, "trading_fee", 20.0), (2, 2.0, "draw_execution", -90.0), (3, 3.0, "trading_fee", 30.0)]
     statement = pd.DataFrame(flows, columns=["step", "hours", "flow", "amount"])
     empty = pd.DataFrame()
-    return Run(Scenario(name="crash"), 1, pd.DataFrame(columns), empty, statement, empty, empty, 0.1)
+    sheets = pd.DataFrame({"node": ["a", "b", "c"], "debtrank": [0.1, 0.4, float("nan")]})
+    return Run(Scenario(name="crash"), 1, pd.DataFrame(columns), empty, statement, sheets, empty, 0.1)
 
 
 def test_the_summary_tells_the_fund_who_paid_and_how_far_it_spread(crash: Run) -> None:
@@ -90,6 +95,9 @@ def test_the_summary_tells_the_fund_who_paid_and_how_far_it_spread(crash: Run) -
     ], "in the order of the scenario's waterfall"
     assert (told["defaults"], told["contagious_defaults"], told["default_waves"], told["network_loss"]) == (4, 3, 2, 540.0)
     assert told["insolvent_at_hours"] == 2.0
+    assert told["branching_ratio"] == 0.2
+    assert (told["fund_recovery_hours"], told["depth_recovery_hours"]) == (2.0, 1.0)
+    assert list(told["debtrank"].items()) == [("b", 0.4), ("a", 0.1)]
 
 
 def test_the_printed_table_says_the_same_in_words(crash: Run) -> None:
