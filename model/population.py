@@ -394,7 +394,9 @@ class Population:
             hit = hit[ledger.status[hit] == Status.ACTIVE]
             self.naked.note(ledger, hit, self._matched(hit))
         if group.parameters.churn_closed > 0.0:
-            closed = (ledger.units @ contracts[:, known]) / np.maximum(ledger.units @ (contracts + ledger.exposure)[:, known], 1e-300)
+            closed = (ledger.units @ contracts[:, known]) / np.maximum(
+                ledger.units @ (contracts[:, known] + ledger.exposure[:, known]), 1e-300
+            )
             luck = group.draw("closed", step).random(group.rows.size)[: known.size]
             group.leaving[: known.size] |= luck < group.parameters.churn_closed * closed
 
