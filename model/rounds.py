@@ -123,7 +123,7 @@ class Liquidator:
             return slices
         wanted = (slices.fraction * notional).sum(axis=1)
         part = np.divide(allowance, wanted, out=np.ones_like(wanted), where=wanted > allowance)
-        self.venue.allowance = allowance - part * wanted
+        self.venue.allowance = np.maximum(allowance - part * wanted, 0.0)  # rounding leaves no debt
         return Slices(slices.fraction * part[:, None], slices.keeps)
 
     def _short(self, losses: Floats, equity: Floats, bankrupt: Flags, shares: Floats) -> Flags:

@@ -144,7 +144,7 @@ def keep_speed(exchange: "Exchange", cases: list[Case]) -> None:
     for at, left in enumerate(exchange.allowance):
         wanted = sum(abs(case.held[at]) * exchange.marks[at] * case.fraction[at] for case in cases)
         part = left / wanted if wanted > left else 1.0
-        exchange.allowance[at] = left - part * wanted
+        exchange.allowance[at] = max(left - part * wanted, 0.0)
         for case in cases:
             case.fraction[at] *= part
 

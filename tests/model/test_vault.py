@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from agents.clearinghouse.liquidation import Slices
 from agents.clearinghouse.parameters import ClearinghouseParameters
+from model.deleveraging import Deleverager
 from model.ledger import OUTSIDE, Flow
+from model.losses import Losses
+from model.rounds import Liquidator
+from model.walked import Walked
 from tests.validation.handmade import Handmade, handmade
 
 WRITE_DOWN = {"type": "write_down"}
@@ -73,6 +78,19 @@ def test_a_speed_limit_lets_through_so_much_a_minute_and_the_rest_carries_on() -
     one.walk(np.array([[np.log(0.94), 0.0]]), np.array([1 / 120, 1 / 120]))
     assert one.held(FIRST - 1) == pytest.approx([10.0 - 300.0 / 94.0], rel=2e-3)
     assert one.venue.tally.unfinished == 2
+
+
+def test_what_rounding_leaves_of_a_speed_limit_is_nothing_and_no_debt() -> None:
+    # 769 - (769 / 4,462) x 4,462 is -1e-13 in floating point: less than the nothing that is wanted of the market in the next round.
+    one = handmade([100.0])
+    walked = Walked(one.venue, np.array([FIRST - 1]))
+    losses = Losses(walked)
+    engine = Liquidator(walked, losses, Deleverager(walked, losses))
+    one.venue.allowance = np.array([769.0])
+    for wanted, part in ((4_462.0, 769.0 / 4_462.0), (0.0, 1.0)):
+        cut = engine._within_speed(Slices(np.ones((1, 1)), np.ones(1)), np.array([[wanted]]))
+        assert cut.fraction[0] == pytest.approx([part])
+        assert one.venue.allowance.tolist() == [0.0]
 
 
 @pytest.mark.parametrize(
