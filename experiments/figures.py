@@ -53,6 +53,7 @@ LAYERS: Final[dict[str, Look]] = {
     "defaulter_contribution": (GREY, "////"),
     "fund": (BLUE, ""),
     "exchange_capital": (ORANGE, "////"),
+    "vault": (AQUA, "...."),
     "stakers": (GREY, "...."),
     "deleveraging": (PLUM, "...."),
     "members_fund": (BLUE, "...."),

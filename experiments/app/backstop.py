@@ -22,6 +22,7 @@ FAR: Final = 3.0
 NAMES: Final = {
     "fund": "Backstop fund",
     "exchange_capital": "Exchange’s own capital",
+    "vault": "Backstop vault’s depositors",
     "stakers": "Stakers of the venue’s token",
     "deleveraging": "Winners, by deleveraging",
     "socialised_loss": "All holders, by socialised loss",
@@ -39,6 +40,7 @@ NAMES: Final = {
 SAYS: Final = {
     "fund": "pays out of what fees and levies have filled it with",
     "exchange_capital": "skin in the game: a part of what the exchange owns",
+    "vault": "depositors’ money takes over what the book does not, and loses first",
     "stakers": "staked tokens are slashed and sold into their own falling market",
     "deleveraging": "profitable positions are closed at the loser’s bankruptcy price",
     "socialised_loss": "everybody is charged in proportion",

@@ -35,6 +35,7 @@ ROWS: Final = {
     "Losses beyond margin (deficits)": ("deficits", "sum", "USD"),
     "Residual loss: beyond the fund": ("residual_loss", "sum", "USD"),
     "… borne by the exchange": ("absorbed_exchange_capital", "sum", "USD"),
+    "… by the backstop vault": ("absorbed_vault", "sum", "USD"),
     "… by stakers, slashed": ("absorbed_stakers", "sum", "USD"),
     "… by winners, deleveraged": ("absorbed_deleveraging", "sum", "USD"),
     "… by all account holders": ("absorbed_socialised_loss", "sum", "USD"),
@@ -49,8 +50,8 @@ ROWS: Final = {
 """What is compared: output, how it aggregates over the run, unit."""
 LEVIES: Final = (Flow.TRADING_FEE, Flow.OPEN_INTEREST_LEVY, Flow.VOLUME_LEVY, Flow.FUNDING_SHARE)
 """What those who trade pay into the fund in calm."""
-ASIDE: Final = ("absorbed_stakers", "absorbed_withdrawal_factor", "absorbed_clawback", "outstanding")
-"""Outputs that are told only where they are not zero, for few scenarios defer losses or slash tokens."""
+ASIDE: Final = ("absorbed_vault", "absorbed_stakers", "absorbed_withdrawal_factor", "absorbed_clawback", "outstanding")
+"""Outputs that are told only where they are not zero, for few scenarios defer losses have a vault or slash tokens."""
 
 
 @dataclass(frozen=True, slots=True)

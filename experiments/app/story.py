@@ -23,6 +23,7 @@ OWNERS: Final = (Flow.INJECTION, Flow.RECAPITALISATION)
 """What the exchange and its owners pay into it."""
 PAYERS: Final = {
     "exchange_capital": "the exchange itself {usd}",
+    "vault": "the backstop vault's depositors {usd}",
     "stakers": "stakers of its token {usd}",
     "deleveraging": "winning traders {usd}, by deleveraging",
     "socialised_loss": "all account holders {usd}, by socialised loss",

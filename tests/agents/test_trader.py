@@ -111,7 +111,7 @@ def test_a_haircut_of_ten_percent_drives_four_in_ten_away() -> None:
         (lambda: TraderGroup.model_validate({"strategies": [{"type": "noise", "weight": 0}]}), "expected at least one weight above 0"),
         (
             lambda: TraderGroup.model_validate({"strategies": [{"type": "astrologer"}]}),
-            "expected one of chartist, fundamentalist, hedger, noise",
+            "expected one of call_buyer, chartist, fundamentalist, hedger, noise, protected, volatility_seller",
         ),
         (lambda: TraderGroup(name="Big Fish"), "pattern"),
         (lambda: TraderParameters(groups=(TraderGroup(), TraderGroup())), "expected every group's name once"),

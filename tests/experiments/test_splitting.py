@@ -78,11 +78,11 @@ def test_a_branch_has_the_same_state_and_draws_of_its_own():
     world = Ecosystem(calm(), rng=3)
     world.run_for(2)
     same, other, third = world.branched(3), world.branched(8), world.branched(8)
-    assert other.observation == world.observation
+    np.testing.assert_equal(other.observation, world.observation)
     for each in (world, same, other, third):
         each.step()
-    assert same.observation == world.observation
-    assert other.observation == third.observation
+    np.testing.assert_equal(same.observation, world.observation)
+    np.testing.assert_equal(other.observation, third.observation)
     assert other.observation["index_BTC"] != world.observation["index_BTC"]
 
 
