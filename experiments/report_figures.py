@@ -32,6 +32,8 @@ COLUMNS: Final = 3
 """Panels side by side."""
 PANELS: Final = 9
 """Panels of one figure at most; what does not fit is drawn against each factor instead."""
+ROOM: Final = 40
+"""Letters that fit below an axis side by side; more are slanted."""
 COLOURS: Final = tuple(colour for colour in PALETTE if colour != GREY)
 
 
@@ -169,7 +171,9 @@ def _from_zero(axis: Axes, columns: pd.DataFrame, binary: bool) -> None:
 def _across(axis: Axes, factor: Factor, values: "pd.Series[Any]") -> None:
     """The horizontal axis of a factor: its scale, ticks that a person reads, its name and unit."""
     if factor.scale == "choice":
-        axis.set_xticks(range(len(factor.labels)), [_short(label) for label in factor.labels])
+        labels = [_short(label) for label in factor.labels]
+        slant: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if sum(map(len, labels)) > ROOM else {}
+        axis.set_xticks(range(len(labels)), labels, **slant)
         axis.set_xlim(-0.5, len(factor.labels) - 0.5)
         axis.set_xlabel(d.words(factor.name).capitalize())
         return
