@@ -603,7 +603,7 @@ MUTATIONS: Final = (
         "stranded_by_a_termination",
         "Who loses its last contracts with those of a defaulter elsewhere stays below zero.",
         "model/clearing.py",
-        "    losses.cover(below, -ledger.cash[below], venue.interest[:, None], Flow.DRAW_EXECUTION)\n",
+        "    losses.cover_overdrawn(venue.interest[:, None], Flow.DRAW_EXECUTION, but=rows)\n",
         "",
         ("tests/model/test_clearing.py",),
     ),

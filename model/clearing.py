@@ -192,12 +192,7 @@ class Walk:
 
     def settle_flat(self) -> None:
         """Accounts that have closed their last contract at a loss beyond their equity: the waterfall pays."""
-        ledger = self.walked.ledger
-        below = ledger.cash < -DUST
-        below[: ledger.house] = False
-        rows = np.flatnonzero(below)
-        rows = rows[~ledger.exposure[:, rows].any(axis=0)]
-        self.losses.cover(rows, -ledger.cash[rows], self.venue.interest[:, None], Flow.DRAW_EXECUTION)
+        self.losses.cover_overdrawn(self.venue.interest[:, None], Flow.DRAW_EXECUTION)
 
     def _breached(self) -> tuple[Flags, Floats, Floats]:
         """Flags (n,), equity (n,) and maintenance margin by market (M, n) of the walked accounts."""
@@ -213,20 +208,15 @@ class Walk:
 
     def _call(self, breached: Flags, equity: Floats, margin: Floats) -> bool:
         """Margin calls: those who hold spot sell of it what restores maintenance twice over; the sale moves the index. True if any did."""
-        part, market = self.walked.ledger, self.venue.market
+        part = self.walked.ledger
         rows = np.flatnonzero(breached & (part.spot > 0.0).any(axis=0) & (part.status == Status.ACTIVE))
         if not rows.size:
             return False
-        index = market.underlying
-        value = part.spot[:, rows] * index[:, None]
+        value = part.spot[:, rows] * self.venue.market.underlying[:, None]
         counted = self.venue.lent(part, rows)  # what coins count for is not there to be restored
         needed = np.maximum(2.0 * margin[:, rows].sum(axis=0) - (equity[rows] - counted), 0.0)
         share = np.minimum(needed / value.sum(axis=0), 1.0)
-        for asset in range(part.assets):
-            sold = part.spot[asset, rows] * share
-            if sold.any():
-                part.trade_spot(asset, rows, -sold, float(index[asset]))
-                self.venue.sells_coins(asset, float(sold.sum()) * float(index[asset]))
+        self.venue.trade_coins(part, rows, -part.spot[:, rows] * share, moves=self.venue.channels.price_impact)
         self.venue.tally.margin_calls += rows.size
         self.venue.events.add("margin_call", self.venue.name, account=self.walked.rows[rows], amount=share * value.sum(axis=0))
         return True
@@ -260,6 +250,4 @@ def terminate(venue: Venue, rows: Rows) -> None:
     ledger = walked.ledger
     losses = Losses(walked)
     losses.cover(rows, np.maximum(-ledger.cash[rows], 0.0), shares, Flow.DRAW_CLOSE_OUT)
-    below = np.flatnonzero(ledger.cash < -DUST)
-    below = np.setdiff1d(below[(below >= ledger.house) & ~ledger.exposure[:, below].any(axis=0)], rows)
-    losses.cover(below, -ledger.cash[below], venue.interest[:, None], Flow.DRAW_EXECUTION)
+    losses.cover_overdrawn(venue.interest[:, None], Flow.DRAW_EXECUTION, but=rows)

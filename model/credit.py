@@ -165,7 +165,7 @@ class Credit:
         debt = loans.sum(axis=1)
         equity = ledger.equity(self.rows)
         active = ledger.status[self.rows] == Status.ACTIVE
-        margin = venue.requirement(ledger.position[:, self.rows], ledger.exposure[:, self.rows], ledger.marks)
+        margin = venue.margin_of(ledger, self.rows)
         free = np.maximum(equity - margin.initial, 0.0) * active
         interest = np.minimum(debt * np.expm1(p.rate * hours / HOURS_PER_YEAR), free)
         change = reconsider(p, LenderView(equity - debt, debt, self.opening, stress, hours)) * active
@@ -199,7 +199,7 @@ class Credit:
         """Loans of lenders that have withdrawn are not rolled over: what matures is repaid as far as free margin and cash go."""
         ledger, lenders = venue.ledger, self.lenders
         due = self.owed[:-1, :lenders] * (-np.expm1(-hours / self.parameters.term) * self.withdrawn)
-        margin = venue.requirement(ledger.position[:, self.rows], ledger.exposure[:, self.rows], ledger.marks).initial
+        margin = venue.margin_of(ledger, self.rows).initial
         free = np.maximum(ledger.equity(self.rows) - margin, 0.0) * (ledger.status[self.rows] == Status.ACTIVE)
         total = due.sum(axis=1)
         able = np.concatenate((np.maximum(self.cash, 0.0), free))
@@ -310,7 +310,7 @@ class Credit:
         terminate(venue, self.rows[borrowers])
         reserve = self._fall_back(clearing.reserve[:-1] * fails, settles[lenders:].sum(axis=1), ledger)
         settles[lenders:] *= self._payable(settles[lenders:].sum(axis=1), venue)[:, None]
-        self._pay_from_accounts(settles[lenders:], borrowers, ledger)
+        self._pay_from_accounts(settles[lenders:], borrowers, venue)
         self._release(fails[:lenders])
         self.cash -= settles[:lenders].sum(axis=1)
         self._receive(settles, fails, step, waiting(venue) or 0.0)
@@ -385,13 +385,13 @@ class Credit:
         part = np.minimum(np.divide(held, due, out=np.ones_like(due), where=due > 0.0), 1.0)
         return part * venue.within_custody(float((part * due).sum()))
 
-    def _pay_from_accounts(self, settles: Floats, failed: NDArray[np.bool_], ledger: Ledger) -> None:
-        due = settles.sum(axis=1)
+    def _pay_from_accounts(self, settles: Floats, failed: NDArray[np.bool_], venue: Venue) -> None:
+        ledger, due = venue.ledger, settles.sum(axis=1)
         if due.any():
             ledger.transfer(Flow.ESTATE, self.rows, OUTSIDE, due)
         rows = self.rows[failed]
         rest = ledger.equity(rows)
         if (rest > 0.0).any():
             rest = np.maximum(rest, 0.0)
-            ledger.transfer(Flow.WITHDRAWAL, rows, OUTSIDE, rest * min(1.0, max(ledger.custody, 0.0) / float(rest.sum())))
+            ledger.transfer(Flow.WITHDRAWAL, rows, OUTSIDE, rest * venue.within_custody(float(rest.sum())))
         ledger.status[rows] = Status.BANKRUPT

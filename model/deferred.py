@@ -3,7 +3,7 @@
 import numpy as np
 
 from agents.clearinghouse.deferral import Clawback, clawback_rate
-from model.ledger import SETTLEMENT, Flow, Role
+from model.ledger import SETTLEMENT, Flow
 from model.losses import Losses
 from model.venue import DUST, TIE, Venue
 from model.walked import Walked
@@ -39,9 +39,8 @@ def _claw_back(venue: Venue) -> None:
     ledger, owed = venue.ledger, venue.outstanding
     if owed <= DUST:
         return
-    equity = np.maximum(ledger.equity(), 0.0)
+    equity = ledger.claims()
     profit = np.clip(equity - ledger.paid_in, 0.0, equity)
-    profit[ledger.role == Role.HOUSE] = 0.0
     charged = clawback_rate(venue.outstanding, 0.0, float(profit.sum())) * profit
     rows = np.flatnonzero(charged)
     losses = Losses(Walked(venue, rows))

@@ -150,7 +150,7 @@ class Deleverager:
         profit = position[rows] * (part.marks[market] - entry)
         endowment = np.maximum(np.minimum(profit, equity), 0.0) if self.venue.deleverages.price == "bankruptcy" else np.maximum(equity, 0.0)
         room = np.minimum(size, endowment / haircut) if haircut > 0.0 else size
-        maintenance = self.venue.requirement(part.position[:, rows], part.exposure[:, rows], part.marks).by_market.sum(axis=0)
+        maintenance = self.venue.margin_of(part, rows).by_market.sum(axis=0)
         view = DeleveragingView(wanted, room, size, profit, equity, maintenance, float(part.marks[market]), entry, not selling)
         return view, rows
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from model.ledger import Flow
-from model.losses import Losses
-from model.venue import DUST, Venue
+from model.losses import Losses, overdrawn
+from model.venue import Venue
 from model.walked import Walked
 
 
@@ -27,11 +27,8 @@ def settle_expired(venue: Venue) -> None:
         ledger.settle(at, float(prices[at]))
     market.list_anew(expired)
     ledger.mark(market.marks, venue.fix())
-    below = np.flatnonzero(ledger.cash < -DUST)
-    below = below[(below >= ledger.house) & ~ledger.exposure[:, below].any(axis=0)]
+    below = overdrawn(ledger)
     if below.size:
         walked = Walked(venue, below)
-        losses = Losses(walked)
-        at_fault = np.searchsorted(walked.rows, below)
-        losses.cover(at_fault, -walked.ledger.cash[at_fault], expired[:, None].astype(float), Flow.DRAW_CLOSE_OUT)
+        Losses(walked).cover_overdrawn(expired[:, None].astype(float), Flow.DRAW_CLOSE_OUT)
         walked.write_back()

@@ -18,7 +18,7 @@ def open_estate(venue: Venue) -> None:
     p, ledger = venue.parameters.failure, venue.ledger
     if p.recovery == 1.0 and p.seniority == "pari_passu":
         return
-    held = np.where(ledger.role != Role.HOUSE, np.maximum(ledger.equity(), 0.0), 0.0)
+    held = ledger.claims()
     written = np.zeros(ledger.rows) if venue.written_down is None else venue.written_down
     estate = p.recovery * float(held.sum())
     if p.seniority == "pari_passu":
@@ -34,12 +34,9 @@ def open_estate(venue: Venue) -> None:
 
 
 def pay_estate(venue: Venue) -> None:
-    """Once the delay is over, account holders get what is theirs; traders are gone with it."""
-    wait = waiting(venue)
-    if wait is None or wait > 0.0:
-        return
+    """The delay is over: account holders get what is theirs, and traders are gone with it."""
     ledger = venue.ledger
-    rows = np.flatnonzero((ledger.role != Role.HOUSE) & (ledger.equity() > 0.0))
+    rows = np.flatnonzero(ledger.claims())
     if rows.size:
         due = ledger.equity(rows)
         ledger.transfer(Flow.WITHDRAWAL, rows, OUTSIDE, due * venue.within_custody(float(due.sum())))

@@ -5,11 +5,9 @@ from numpy.typing import NDArray
 
 from agents.trader import LostHedgeParameters
 from model.ledger import Ledger, Rows, Status
+from model.venue import CRUMB
 
 type Floats = NDArray[np.float64]
-
-CRUMB = 1_000.0
-"""USD: naked spot worth less is sold whole."""
 
 
 class NakedSpot:

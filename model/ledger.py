@@ -232,6 +232,10 @@ class Ledger:
         held: Floats = self.cash[rows] + self.marks @ self.position[:, rows]
         return held
 
+    def claims(self) -> Floats:
+        """Shape (R,), USD: what account holders are owed: equity above zero, of everybody but the house."""
+        return np.where(self.role != Role.HOUSE, np.maximum(self.equity(), 0.0), 0.0)
+
     def fund_of(self, market: int) -> int:
         """The row of the pool that pays for a market."""
         return int(self._fund_of_market[market])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from agents.clearinghouse.value import Stake
 from agents.clearinghouse.vault import may_lose
 from agents.clearinghouse.waterfall import Charge, Layer, LayerView
-from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, Status
+from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Rows, Status
 from model.venue import DUST, TIE
 from model.walked import Walked
 
@@ -53,17 +53,20 @@ class Losses:
 
         They sell at the index, which the sale moves.
         """
-        market = self.venue.market
-        if not self.venue.parameters.coin_haircuts or not rows.size or not part.spot[:, rows].any():
+        venue = self.venue
+        if not venue.parameters.coin_haircuts or not rows.size or not part.spot[:, rows].any():
             return 0.0
-        index = market.underlying
-        value = index @ part.spot[:, rows]
+        value = venue.market.underlying @ part.spot[:, rows]
         share = np.where(value > 0.0, np.clip(short / np.where(value > 0.0, value, 1.0), 0.0, 1.0), 0.0)
-        for asset, sold in enumerate(part.spot[:, rows] * share):
-            part.trade_spot(asset, rows, -sold, float(index[asset]))
-            self.venue.sells_coins(asset, float(sold.sum()) * float(index[asset]))
+        venue.trade_coins(part, rows, -part.spot[:, rows] * share, moves=venue.channels.price_impact)
         brought: Floats = share * value
         return brought
+
+    def cover_overdrawn(self, weights: Floats, kind: Flow, *, but: Rows | None = None) -> None:
+        """Covers accounts below zero that have no contracts left, `but` some; `weights`, (M, 1), and `kind` as in `cover`."""
+        rows = overdrawn(self.walked.ledger)
+        rows = rows if but is None else np.setdiff1d(rows, but)
+        self.cover(rows, -self.walked.ledger.cash[rows], weights, kind)
 
     def bankrupt(self, rows: Rows) -> None:
         """Accounts among `rows` without contracts are bankrupt from now on."""
@@ -164,7 +167,8 @@ class Losses:
             sold = min(max(lacks, 0.0) / price, float(part.spot[asset, row])) if price > 0.0 else 0.0
             if sold > 0.0:
                 part.trade_spot(asset, part.funds[part.funds == row], np.array([-sold]), price)
-                self.venue.sells_coins(asset, sold * price)
+                if self.venue.channels.price_impact:
+                    self.venue.market.trade_spot(asset, -sold * price)
         self.venue.value.sell(part, usd - max(float(part.cash[row] + part.marks @ part.position[:, row]), 0.0))
 
     def _stake(self) -> Stake | None:
@@ -215,8 +219,7 @@ class Losses:
         if not everybody:
             nobody = (np.zeros(0), np.zeros(0), np.zeros(0))
             return LayerView(loss, fund, treasury, *nobody, members=members, stake=self._stake(), vault=self.vault_may_lose())
-        equity = np.maximum(part.equity(), 0.0)
-        equity[part.role == Role.HOUSE] = 0.0
+        equity = part.claims()
         gains = np.maximum(part.position * (part.marks[:, None] - part.entry), 0.0).sum(axis=0)
         notional = part.units @ part.exposure
         notional[: part.house] = 0.0
@@ -353,6 +356,13 @@ class Losses:
             mine = mine if mine.any() else np.ones_like(mine)  # a shared pool is nobody's in particular
             losses = short * (mine / mine.sum())
             self.absorb(losses, np.zeros_like(losses), Flow.DRAW_CLOSE_OUT, skip=frozenset({"fund"}))
+
+
+def overdrawn(ledger: Ledger) -> Rows:
+    """Rows of account holders below zero that have no contracts left."""
+    below = np.flatnonzero(ledger.cash < -DUST)
+    rows: Rows = below[(below >= ledger.house) & ~ledger.exposure[:, below].any(axis=0)]
+    return rows
 
 
 def asked_of_others(charge: Charge) -> float:

@@ -69,7 +69,7 @@ class Members:
         missing = self.required - self.held
         if not (missing > 0.0).any():
             return
-        margin = venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks).initial
+        margin = venue.margin_of(ledger, rows).initial
         free = np.where(ledger.status[rows] == Status.ACTIVE, np.maximum(ledger.equity(rows) - margin, 0.0), 0.0)
         paid = np.minimum(np.minimum(missing, self.required * (hours / self.parameters.restore_hours)), free)
         ledger.transfer(Flow.CONTRIBUTION, rows, self.row, paid)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     type Floats = NDArray[np.float64]
 
 type Aggregate = Literal["last", "sum", "mean", "max"]
+type Table = tuple[tuple[str, str, str, Aggregate], ...]
+"""Name, unit, definition and aggregate of some outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Observable:
     aggregate: Aggregate
 
 
-_PER_MARKET: Final = (
+_PER_MARKET: Final[Table] = (
     ("index", "USD", "index price", "last"),
     ("mark", "USD", "mark price", "last"),
     ("premium", "1", "averaged premium of the book over the index, or over a dated contract's fair price, share of the index", "mean"),
@@ -65,7 +67,7 @@ LAYERS: Final = (
 )
 """The layers of the waterfall that ship, in their usual order."""
 
-_TOTALS: Final = (
+_TOTALS: Final[Table] = (
     ("open_interest", "USD", "open interest of all markets, one side", "last"),
     ("volume", "USD", "notional traded by orders", "sum"),
     ("fees", "USD", "trading fees charged, rebates deducted", "sum"),
@@ -128,7 +130,7 @@ _TOTALS: Final = (
 )
 
 
-_PER_POOL: Final = (
+_PER_POOL: Final[Table] = (
     ("fund_pool", "USD", "one pool of the backstop fund, its inventory at mark", "last"),
     ("fund_target_pool", "USD", "what the sizing rule asks for in the pool", "last"),
     ("adequacy_pool", "1", "the pool over its target; not a number where the target is 0", "last"),
@@ -136,7 +138,7 @@ _PER_POOL: Final = (
 )
 
 
-_RESCUES: Final = (
+_RESCUES: Final[Table] = (
     ("rescued", "USD", "paid by the outside in place of others, because channels of contagion are closed", "sum"),
     *((f"rescued_{channel}", "USD", f"the part of it that is due to channel `{channel}`", "sum") for channel in PAID_FOR),
     ("absorbed_rescue", "USD", "deficits borne by the outside because channels are closed", "sum"),
@@ -144,7 +146,7 @@ _RESCUES: Final = (
 )
 
 
-_ACTIONS: Final = (
+_ACTIONS: Final[Table] = (
     ("levy_factor", "1", "factor on levies because the fund is short of its target", "mean"),
     ("margin_factor", "1", "factor on initial margin because the fund is short of its target", "mean"),
     ("recapitalised", "USD", "paid into the fund by the exchange's owners because it is short of its target", "sum"),
@@ -153,7 +155,7 @@ _ACTIONS: Final = (
 )
 
 
-_TOKEN: Final = (
+_TOKEN: Final[Table] = (
     ("token_price", "USD", "price of the venue's token", "last"),
     ("stake", "USD", "what staked tokens are worth", "last"),
     ("slashed", "USD", "what slashed tokens were worth before they were sold", "sum"),
@@ -162,9 +164,12 @@ _TOKEN: Final = (
 )
 
 
+_IMPLIED: Final[Table] = (("implied_volatility", "annualised", "implied volatility at the money, at thirty days", "mean"),)
+
+
 _KINDS: Final = {"lender": "lenders", "market_maker": "market makers", "liquidator": "liquidators", "exchange": "exchanges"}
 
-_SPREAD: Final = (
+_SPREAD: Final[Table] = (
     *((f"initial_defaults_{kind}", "institutions", f"{who} newly in default that fail alone", "sum") for kind, who in _KINDS.items()),
     *((f"contagious_defaults_{kind}", "institutions", f"{who} that others bring down", "sum") for kind, who in _KINDS.items()),
     ("amplification", "1", "what creditors of defaulters lost over what those lacked that failed first; not a number without", "mean"),
@@ -189,31 +194,28 @@ def observables(
 
     Args:
         assets: names of markets; pools: of pools; acts: whether there are adequacy rules; quoted: underlyings of which there are options;
-            token: whether the venue has a token.
-            closes: whether a channel of contagion is closed.
+            token: whether the venue has a token; closes: whether a channel of contagion is closed.
     """
-    markets = [Observable(f"{base}_{asset}", unit, text, how) for base, unit, text, how in _PER_MARKET for asset in assets]  # type: ignore[arg-type]
-    totals = [Observable(name, unit, text, how) for name, unit, text, how in _TOTALS]  # type: ignore[arg-type]
-    spread = [Observable(name, unit, text, how) for name, unit, text, how in _SPREAD]  # type: ignore[arg-type]
-    ringed = [Observable(f"{base}_{pool}", unit, text, how) for base, unit, text, how in _PER_POOL for pool in pools if len(pools) > 1]  # type: ignore[arg-type]
-    actions = [Observable(name, unit, text, how) for name, unit, text, how in _ACTIONS if acts]  # type: ignore[arg-type]
-    implied = [
-        Observable(f"implied_volatility_{asset}", "annualised", "implied volatility at the money, at thirty days", "mean")
-        for asset in quoted
-    ]
-    tokens = [Observable(name, unit, text, how) for name, unit, text, how in _TOKEN if token]  # type: ignore[arg-type]
-    rescues = [Observable(name, unit, text, how) for name, unit, text, how in _RESCUES if closes]  # type: ignore[arg-type]
     return [
         Observable("hours", "h", "hours since the start", "last"),
-        *markets,
-        *totals,
-        *spread,
-        *ringed,
-        *actions,
-        *implied,
-        *tokens,
-        *rescues,
+        *_each(_PER_MARKET, assets),
+        *_all(_TOTALS),
+        *_all(_SPREAD),
+        *(_each(_PER_POOL, pools) if len(pools) > 1 else ()),
+        *(_all(_ACTIONS) if acts else ()),
+        *_each(_IMPLIED, quoted),
+        *(_all(_TOKEN) if token else ()),
+        *(_all(_RESCUES) if closes else ()),
     ]
+
+
+def _all(table: Table) -> list[Observable]:
+    return [Observable(*row) for row in table]
+
+
+def _each(table: Table, names: Sequence[str]) -> list[Observable]:
+    """Every output of a table for each of `names`."""
+    return [Observable(f"{base}_{name}", unit, text, how) for base, unit, text, how in table for name in names]
 
 
 def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:

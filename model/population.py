@@ -306,41 +306,31 @@ class Population:
 
     def balance_spot(self, rows: Rows, hours: float) -> None:
         """Hedgers among `rows` hold spot against shorts and puts, as far as free cash goes; lost hedges are sold; both move the index."""
-        ledger, market = self.venue.ledger, self.venue.market
+        venue, ledger, market = self.venue, self.venue.ledger, self.venue.market
         hedgers = [np.intersect1d(rows, group.rows, assume_unique=True) for group in self.groups if group.hedges]
         rows = np.concatenate(hedgers) if hedgers else np.empty(0, dtype=np.intp)
         rows = rows[(ledger.status[rows] == Status.ACTIVE) & ~self.naked.sells(rows)]
         sellers, sold = self.naked.sale(ledger, market.underlying, hours)
         if sellers.size:
-            self.venue.tally.lost_hedges += float(market.underlying @ sold.sum(axis=1))
-            if self.venue.channels.lost_hedges:
-                self._trade_spot(np.concatenate((rows, sellers)), np.concatenate((self._rehedging(rows), -sold), axis=1))
+            venue.tally.lost_hedges += float(market.underlying @ sold.sum(axis=1))
+            if venue.channels.lost_hedges:
+                venue.trade_coins(ledger, np.concatenate((rows, sellers)), np.concatenate((self._rehedging(rows), -sold), axis=1))
                 return
-            self._trade_spot(sellers, -sold, moves=False)
+            venue.trade_coins(ledger, sellers, -sold, moves=False)
         if rows.size:
-            self._trade_spot(rows, self._rehedging(rows))
+            venue.trade_coins(ledger, rows, self._rehedging(rows))
 
     def _rehedging(self, rows: Rows) -> Floats:
         """Units, (A, n), that hedgers buy or sell so as to hold spot against shorts and puts, as far as free cash goes."""
         ledger, index = self.venue.ledger, self.venue.market.underlying
         change = self._matched(rows) - ledger.spot[:, rows]
-        held = self.venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks).initial
+        held = self.venue.margin_of(ledger, rows).initial
         free = np.maximum(ledger.equity(rows) - 2.0 * held, 0.0)
         cost = (np.maximum(change, 0.0) * index[:, None]).sum(axis=0)
         affordable = np.where(cost > 0.0, np.minimum(free / np.where(cost > 0.0, cost, 1.0), 1.0), 1.0)
         within = self.venue.within_custody(float((cost * affordable).sum()))
         rehedged: Floats = np.where(change > 0.0, change * affordable * within, change)
         return rehedged
-
-    def _trade_spot(self, rows: Rows, change: Floats, *, moves: bool = True) -> None:
-        """Units, (A, n), change hands at the index, which then moves, unless the outside keeps it up."""
-        ledger, market = self.venue.ledger, self.venue.market
-        index = market.underlying
-        for asset in range(ledger.assets):
-            if change[asset].any():
-                ledger.trade_spot(asset, rows, change[asset], float(index[asset]))
-                if moves:
-                    market.trade_spot(asset, float(change[asset].sum()) * float(index[asset]))
 
     def settle_cash(self, step: int, hours: float) -> None:
         """Entries, exits, deposits, withdrawals and runs, all against the outside world."""
@@ -378,7 +368,7 @@ class Population:
         if self.run_fear <= 0.0:
             return
         rows = np.flatnonzero((ledger.role == Role.TRADER) & (ledger.status == Status.ACTIVE))
-        margin = venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks).initial
+        margin = venue.margin_of(ledger, rows).initial
         wanted = np.maximum(ledger.equity(rows) - margin, 0.0) * -np.expm1(-p.rate * self.run_fear * hours)
         before = ledger.custody
         venue.pay_out(Flow.WITHDRAWAL, rows, wanted)
@@ -418,7 +408,7 @@ class Population:
         chance = -np.expm1(-group.parameters.exit_rate * hours / HOURS_PER_YEAR) / max(acts, 1e-12)
         group.leaving[who] |= active & (luck[:, 1] < chance)
         equity = ledger.equity(rows)
-        margin = self.venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks)
+        margin = self.venue.margin_of(ledger, rows)
         wealth = equity + ledger.marks[: ledger.assets] @ ledger.spot[:, rows] if group.hedges else equity
         moved = pay_in_or_out(group.parameters, CashView(wealth, equity - margin.initial, group.stake[who], luck[:, 0]), self.confidence)
         moved = np.where(active & ~group.leaving[who], moved, 0.0)

@@ -42,7 +42,7 @@ type Floats = NDArray[np.float64]
 TIE = 1e-9
 """Relative tolerance of every threshold: an account is breached when its equity is below maintenance by more than this share of it."""
 CRUMB = 1_000.0
-"""USD: taken-over positions smaller than this are sold whole."""
+"""USD: what is sold off little by little, positions taken over or naked spot, is sold whole once it is worth less."""
 LEAST_VEGA = 0.02
 """Of the index, for a relative change of volatility: what is less sensitive does not say what volatility it implies (our choice)."""
 DUST = 1e-6
@@ -546,8 +546,7 @@ class Venue:
         """Part of withdrawals that is kept now, while losses are outstanding under that rule."""
         if self.outstanding <= DUST or not isinstance(self.deferral, WithdrawalFactor):
             return 0.0
-        claims = np.where(self.ledger.role != Role.HOUSE, np.maximum(self.ledger.equity(), 0.0), 0.0)
-        return withdrawal_factor(self.outstanding, self.ledger.fund, float(claims.sum()))
+        return withdrawal_factor(self.outstanding, self.ledger.fund, float(self.ledger.claims().sum()))
 
     def note_deleveraged(self, market: int, rows: Rows, contracts: Floats) -> None:
         """Remembers contracts, (n,), unsigned, of accounts that were closed against bankrupt ones."""
@@ -643,10 +642,17 @@ class Venue:
         for row, usd in zip(ledger.funds[1:].tolist(), (shares[1:] * ledger.fund).tolist(), strict=True):
             ledger.transfer(Flow.DEPOSIT, int(ledger.funds[0]), row, usd)
 
-    def sells_coins(self, asset: int, usd: float) -> None:
-        """A forced sale of coins worth USD has been booked at the index: unless the outside keeps it up, it moves the index."""
-        if self.channels.price_impact:
-            self.market.trade_spot(asset, -usd)
+    def trade_coins(self, ledger: Ledger, rows: Rows, units: Floats, *, moves: bool = True) -> None:
+        """Coins, (A, n) units, change hands with the outside at the index, which then moves, unless the outside keeps it up."""
+        index = self.market.underlying
+        for asset in np.flatnonzero(units.any(axis=1)).tolist():
+            ledger.trade_spot(asset, rows, units[asset], float(index[asset]))
+            if moves:
+                self.market.trade_spot(asset, float(units[asset].sum()) * float(index[asset]))
+
+    def margin_of(self, ledger: Ledger, rows: RowsLike) -> Margin:
+        """Margin of accounts, (n,), as they stand."""
+        return self.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks)
 
     def balance_coins(self) -> None:
         """A fund that is held in coins buys them with its dollars, and sells what its debts in dollars need; both move the index."""
