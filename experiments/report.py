@@ -4,6 +4,7 @@ The page holds no script and refers to nothing outside itself; its policy for br
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def rendered(study: "Study", summary: pd.DataFrame, manifest: Mapping[str, Any],
         design=", ".join(f"{name} {_plain(value)}" for name, value in study.design.model_dump(mode="json").items() if name != "type"),
         outputs=[(d.words(o.name), o.of, o.over, m.unit, DISCLOSURES.get(o.of)) for o, m in zip(study.outputs, given, strict=True)],
         shown=shown,
-        tables=[(name, TITLES.get(name, d.words(name)), *_page_table(table, given, study)) for name, table in done.tables.items()],
+        tables=[(name, titled(name), *_page_table(table, given, study)) for name, table in done.tables.items()],
         refused=done.refused,
         failed=bad.head(FAILED).to_dict("records"),
         more_failed=max(0, len(bad) - FAILED),
@@ -145,17 +146,23 @@ def rendered(study: "Study", summary: pd.DataFrame, manifest: Mapping[str, Any],
     )
 
 
+def titled(name: str) -> str:
+    """What a table is called on the page and in its caption; a composition by its own name."""
+    return TITLES.get(name, d.words(name.removeprefix("composition_")).capitalize())
+
+
 def write_tables(table: pd.DataFrame, folder: Path, name: str, given: "Sequence[Measure]", study: "Study") -> None:
     """A table for a paper: LaTeX with the digits shown, and CSV with all."""
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-    styled = shown_table(table, given, study).style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+    shown = shown_table(table, given, study)
+    styled = shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
     styled.to_latex(
         folder / f"{name}.tex",
         hrules=True,
-        caption=_latex(f"{study.name}: {TITLES.get(name, d.words(name)).lower()}"),
+        caption=_latex(f"{study.name}: {titled(name).lower()}"),
         label=f"tab:{study.name}-{name}",
-        environment="longtable" if len(table) > ROWS else None,
+        environment="longtable" if len(shown) > ROWS else None,
         encoding="utf-8",
     )
     _plain_minus(folder / f"{name}.tex")
@@ -168,6 +175,8 @@ def _plain_minus(path: Path) -> None:
 
 def shown_table(table: pd.DataFrame, given: "Sequence[Measure]", study: "Study") -> pd.DataFrame:
     """A tidy table as people read it: estimate and interval in one cell, money in units, few digits, no columns that repeat themselves."""
+    if "share" in table:
+        return _side_by_side(table, study)
     units = {measure.name: measure.unit for measure in given}
     factors = {factor.name: factor for factor in study.factors}
     estimate = next((name for name in _ESTIMATES if name in table), None)
@@ -190,14 +199,31 @@ def shown_table(table: pd.DataFrame, given: "Sequence[Measure]", study: "Study")
     return pd.DataFrame(columns)
 
 
+def _side_by_side(table: pd.DataFrame, study: "Study") -> pd.DataFrame:
+    """A composition: a row a point and arm, a column a part that is anywhere, and last the whole with its interval."""
+    order = [name for name in dict.fromkeys(table["output"]) if table.loc[table["output"] == name, "mean"].ne(0.0).any()]
+    whole = str(table["output"].iloc[-1])
+    rows = []
+    for (_, arm), cell in table.groupby(["point", "arm"], sort=False):
+        told = {str(row["output"]): row for row in cell.to_dict("records")}
+        named = {d.words(f.name): _cell(cell[f.name].iloc[0], f.unit if f.scale != "choice" else "") for f in study.factors}
+        parts = {d.words(name): _cell(told[name]["mean"], told[name]["unit"]) for name in order if name != whole}
+        end = told[whole]
+        total = _cell(end["mean"], end["unit"])
+        if math.isfinite(end["low"]):
+            total += f" ({_cell(end['low'], end['unit'])} to {_cell(end['high'], end['unit'])})"
+        rows.append({**named, "arm": str(arm), "n": str(end["n"]), **parts, f"{d.words(whole)} (95 % interval)": total})
+    return pd.DataFrame(rows)
+
+
 _ESTIMATES: Final = ("difference", "expected_shortfall", "mu_star", "index", "mean")
 _IN_UNITS: Final = {"mean", "difference", "sd", "half_width", "quantile", "expected_shortfall", "mu", "mu_star", "sigma", "low", "high"}
 
 
 def _page_table(table: pd.DataFrame, given: "Sequence[Measure]", study: "Study") -> tuple[list[str], list[list[str]], int]:
     """Heads, the first rows and how many are left."""
-    told = shown_table(table.head(ROWS), given, study)
-    return list(told.columns), told.to_numpy().tolist(), max(0, len(table) - ROWS)
+    told = shown_table(table, given, study)
+    return list(told.columns), told.head(ROWS).to_numpy().tolist(), max(0, len(told) - ROWS)
 
 
 def _cell(value: Any, unit: str) -> str:

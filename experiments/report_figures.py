@@ -20,8 +20,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 from experiments import drawing as d
 from experiments.analysis.blocks import Measure
 from experiments.analysis.indices import DUMMY
-from experiments.drawing import BLACK, BLUE, DASHES, GREY, MARKERS, ORANGE, PALETTE, Drawing, Floats
-from experiments.study import Factor, Factorial
+from experiments.drawing import BLACK, BLUE, DASHES, GREY, MARKERS, ORANGE, PALETTE, Drawing, Floats, Look
+from experiments.figures import LAYERS
+from experiments.study import REST, Composition, Factor, Factorial
 
 if TYPE_CHECKING:
     from experiments.attribution import Attribution
@@ -34,6 +35,8 @@ PANELS: Final = 9
 """Panels of one figure at most; what does not fit is drawn against each factor instead."""
 ROOM: Final = 40
 """Letters that fit below an axis side by side; more are slanted."""
+HATCHES: Final = ("", "////", "....", "xxxx", "\\\\\\\\")
+"""Of parts that have no look of their own, so that no two of thirty look alike."""
 COLOURS: Final = tuple(colour for colour in PALETTE if colour != GREY)
 
 
@@ -45,6 +48,7 @@ def figures(study: "Study", measures: Sequence[Measure], tables: Mapping[str, pd
             found = of[measure.name].get(name)
             if found is not None and found[column].notna().any():
                 yield f"{name}_{measure.name}", _caption(name, found, measure), varied(study, measure, found, column)
+    yield from _compositions(study, tables)
     for name in ("sobol", "morris", "pawn", "rbd_fast"):
         if name in tables and tables[name][_ESTIMATE[name]].notna().any():
             yield name, _DRIVERS[name], drivers(study, measures, name, tables[name])
@@ -200,6 +204,78 @@ def _brief(usd: float) -> str:
     """Money on a tick: two digits, no zeros that say nothing."""
     divisor, unit = d.scale(np.array([usd]))
     return f"${float(f'{usd / divisor:.2g}'):g}{unit[1:]}"
+
+
+# -- what a whole is made of ------------------------------------------------------------------------------------------------------------
+
+
+def composition(study: "Study", analysis: Composition, table: pd.DataFrame) -> Drawing:
+    """Stacked bars of the parts, one an arm, and what they come to with its interval; a panel a point, all on one scale."""
+    arms, cells = list(dict.fromkeys(table["arm"])), list(table.groupby("point", sort=False))
+    looks = _part_looks(study, analysis, table)
+    whole = table[table["output"] == analysis.whole]
+    scaled = _Money.of(str(whole["unit"].iloc[0]), whole[["mean"]])
+    largest = float(whole["mean"].max()) / scaled.divisor or 1.0
+    title = f"{study.name}: {d.words(analysis.name)}"
+    figure, axes = _grid(title, len(cells), height=0.75 + 0.21 * len(arms), columns=2, share=True)
+    for axis, (_, cell) in zip(axes, cells, strict=True):
+        if len(cells) > 1:
+            axis.set_title(", ".join(f"{d.words(factor.name)} {_value(factor, cell[factor.name].iloc[0])}" for factor in study.factors))
+        _draw_parts(axis, cell, arms, analysis.whole, looks, scaled)
+        axis.set_xlabel(f"{d.words(analysis.whole).capitalize()} ({scaled.unit})")
+        axis.set_xlim(0.0, 1.55 * largest)  # room for what is written beside the longest bar
+        axis.set_xticks([tick for tick in axis.get_xticks() if tick <= 1.05 * largest])
+    axes[0].set_yticks(range(len(arms)), [d.words(arm) for arm in arms])
+    axes[0].set_ylim(len(arms) - 0.4, -0.6)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=6)
+    return figure, {"": table}
+
+
+def _compositions(study: "Study", tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, Drawing]]:
+    """The figure of each composition with its name and caption, where there is anything to draw."""
+    for analysis in (analysis for analysis in study.analyses if isinstance(analysis, Composition)):
+        name = f"composition_{analysis.name}"
+        if name in tables and tables[name]["mean"].notna().any():
+            yield name, _composition_caption(analysis, tables[name]), composition(study, analysis, tables[name])
+
+
+def _part_looks(study: "Study", analysis: Composition, table: pd.DataFrame) -> dict[str, Look]:
+    """Colour and hatch of each part that is above zero anywhere: a waterfall's layers look as in the figures of a run, no two alike."""
+    of = {output.name: output.of.removeprefix("absorbed_") for output in study.outputs}
+    there = set(table.loc[table["mean"] > 0.0, "output"])
+    parts = [name for name in (*analysis.parts, REST) if name in there]
+    known = {name: LAYERS[of[name]] for name in parts if of.get(name) in LAYERS} | {REST: (GREY, "")}
+    free = ((colour, hatch) for hatch in HATCHES for colour in COLOURS if (colour, hatch) not in known.values())
+    return {name: known[name] if name in known else next(free) for name in parts}
+
+
+def _draw_parts(axis: Axes, cell: pd.DataFrame, arms: Sequence[str], whole: str, looks: Mapping[str, Look], scaled: "_Money") -> None:
+    """The bars of one point, what they come to written beside them; a gap where runs are missing."""
+    means = cell.pivot_table(index="arm", columns="output", values="mean", dropna=False).reindex(list(arms)).fillna(0.0) / scaled.divisor
+    places, foot = np.arange(len(arms)), np.zeros(len(arms))
+    for name, (colour, hatch) in looks.items():
+        width = means[name].to_numpy(dtype=float)
+        axis.barh(places, width, 0.7, foot, color=colour, hatch=hatch, edgecolor="white", linewidth=0.2, label=d.words(name))
+        foot += width
+    total = cell[cell["output"] == whole].set_index("arm").reindex(list(arms))
+    told = total[["mean", "low", "high"]].to_numpy(dtype=float) / scaled.divisor
+    for place, (end, values) in enumerate(zip(foot.tolist(), told, strict=True)):
+        mean, low, high = (f"{value:.3g}".replace("-", "−") for value in values.tolist())
+        interval = f" [{low}, {high}]" if np.isfinite(values[1:]).all() else ""
+        axis.text(
+            end, place, "  runs missing" if math.isnan(values[0]) else f"  {mean}{interval}", ha="left", va="center", fontsize="small"
+        )
+    axis.tick_params(axis="y", length=0)
+
+
+def _composition_caption(analysis: Composition, table: pd.DataFrame) -> str:
+    counts = sorted({int(n) for n in table["n"]})
+    said = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    whole = table[table["output"] == analysis.whole]
+    kinds = ", ".join(sorted({str(kind) for kind in whole["interval"] if not str(kind).startswith("none")}))
+    interval = f", in brackets its 95 % interval ({kinds})" if kinds else ""
+    return f"What {d.words(analysis.whole)} are made of, means over {said} replications; beside each bar the whole{interval}."
 
 
 # -- convergence and opening ------------------------------------------------------------------------------------------------------------

@@ -35,6 +35,9 @@ FOLDER: Final = shipped.FOLDER.parent / "studies"
 DUMMY: Final = "dummy"
 """A factor that sets nothing: what a sensitivity index of nothing looks like."""
 
+REST: Final = "rest"
+"""What the parts of a composition leave of its whole."""
+
 type Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 type Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 type Power = Annotated[int, Field(ge=2, le=2**20)]
@@ -232,6 +235,18 @@ class Convergence(Parameters):
     type: Literal["convergence"]
 
 
+class Composition(Parameters):
+    """What a whole is made of at each point and arm, such as deficits by who paid them: stacked bars and one table."""
+
+    type: Literal["composition"]
+    name: Annotated[Name, Field(description="what to call it, in the figure's title and in names of files: who_paid")]
+    whole: Annotated[str, Field(description="an output of the study: what the parts make up")]
+    parts: Annotated[
+        tuple[str, ...],
+        Field(min_length=2, description="outputs of the study in the order of the bars; what they leave of the whole is told as `rest`"),
+    ]
+
+
 class Opening(Parameters):
     """Whether the answer hangs on the opening: by burn-in where full series are kept, and by a factor that sets an opening value."""
 
@@ -272,7 +287,7 @@ class Prim(Parameters):
 
 
 type Analysis = Annotated[
-    Means | Paired | Convergence | Opening | SobolIndices | MorrisEffects | Pawn | RbdFast | Prim,
+    Means | Paired | Convergence | Composition | Opening | SobolIndices | MorrisEffects | Pawn | RbdFast | Prim,
     Field(discriminator="type"),
 ]
 

@@ -16,7 +16,9 @@ from experiments.designs import table
 from experiments.provenance import scenario_files
 from experiments.study import (
     DUMMY,
+    REST,
     Analysis,
+    Composition,
     Design,
     Factor,
     Factorial,
@@ -41,6 +43,8 @@ RESERVED: Final = ("run_id", "point", "arm", "replication", "seed", "status", "e
 """Columns that plan and summary have anyway."""
 CORNERS: Final = 512
 """More combinations of extremes than these are not all tried; the plan tries every point in any case."""
+ADDING: Final = ("sum", "mean", "last")
+"""Ways to take outputs over steps in which parts add up to their whole."""
 WANTS: Final = {"sobol": Saltelli, "morris": Morris}
 """Analyses that need a design of their own."""
 
@@ -188,10 +192,32 @@ def _analysis(place: Place, analysis: Any, parts: _Parts) -> Iterator[Finding]:
         known = [factor.name for factor in parts.factors.values()]
         if analysis.lever not in known:
             yield Finding((*place, "lever"), repr(analysis.lever), _one_of(analysis.lever, known, "a factor"))
+    if isinstance(analysis, Composition) and "outputs" in parts.whole:
+        yield from _composition(place, analysis, parts)
     if isinstance(analysis, Prim) and "outputs" in parts.whole:
         known = [output.name for output in parts.outputs.values()]
         if analysis.output not in known:
             yield Finding((*place, "output"), repr(analysis.output), _one_of(analysis.output, known, "an output"))
+
+
+def _composition(place: Place, analysis: Composition, parts: _Parts) -> Iterator[Finding]:
+    """Parts add up to a whole if each is told once, and taken over the steps in a way that adds up."""
+    outputs = {output.name: output for output in parts.outputs.values()}
+    told: set[str] = set()
+    named = {(*place, "whole"): analysis.whole, **{(*place, "parts", at): name for at, name in enumerate(analysis.parts)}}
+    for where, name in named.items():
+        if name not in outputs:
+            yield Finding(where, repr(name), _one_of(name, list(outputs), "an output"))
+        elif name in told:
+            yield Finding(where, f"{name} again", "the whole and each part once")
+        elif name == REST:
+            yield Finding(where, repr(name), f"an output of another name ({REST} is what the parts leave of the whole)")
+        elif outputs[name].over not in ADDING:
+            yield Finding(where, f"{name} over {outputs[name].over}", f"an output over {', '.join(ADDING)}: others do not add up")
+        told.add(name)
+    others = [other for at, other in parts.analyses.items() if ("analyses", at) < place and isinstance(other, Composition)]
+    if analysis.name in {other.name for other in others}:
+        yield Finding((*place, "name"), f"{analysis.name} again", "another name for each composition")
 
 
 def _one_of(name: str, known: Sequence[str], what: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from experiments.analysis import discovery, indices, opening, replications
+from experiments.analysis import composition, discovery, indices, opening, replications
 from experiments.analysis.blocks import Floats, Incomplete, Measure, require_complete
 from experiments.study import DUMMY, Morris, Saltelli
 from model.observables import observables
@@ -80,6 +80,9 @@ def _made(
             yield "convergence", lambda: replications.convergence(summary, given, names, study.seed)
         case "paired":
             yield "paired", lambda: replications.paired(summary, given, names, asked.against, study.seed)
+        case "composition":
+            whole, *parts = (next(measure for measure in given if measure.name == name) for name in (asked.whole, *asked.parts))
+            yield f"composition_{asked.name}", lambda: composition.composed(summary, whole, parts, names, study.seed)
         case "opening":
             yield from _openings(asked, study, summary, given, series)
         case _:

@@ -48,6 +48,8 @@ def faults(load: Load, **changes: Any) -> list[str]:
 
 FUND = {"name": "fund", "path": "venues.0.clearinghouse.fund", "scale": "log", "low": 1e5, "high": 1e8}
 OUTPUT = {"name": "volume", "of": "volume", "over": "sum"}
+SUMS = [OUTPUT, {"name": "fees", "of": "fees", "over": "sum"}, {"name": "most", "of": "volume", "over": "max"}]
+WHO = {"type": "composition", "name": "who", "whole": "volume", "parts": ["fees", "most"]}
 
 # -- sound ------------------------------------------------------------------------------------------------------------------------------
 
@@ -165,6 +167,18 @@ def test_the_committed_schema_is_current_and_accepts_what_ships() -> None:
         ({"series": "some"}, "6: series: found 'some', expected 'summary' or 'full'"),
         ({"analyses": [{"type": "sobol"}]}, "6: analyses.0.type: found sobol with design factorial, expected design saltelli"),
         ({"analyses": [{"type": "paired", "against": "flt"}], "arms": {"flat": {}, "up": {}}}, "6: analyses.0.against: found 'flt', expe"),
+        (
+            {"analyses": [{**WHO, "whole": "fee", "parts": ["volume", "fees"]}], "outputs": SUMS},
+            "6: analyses.0.whole: found 'fee', expected an output: volume, fees, most; did you mean fees?",
+        ),
+        (
+            {"analyses": [{**WHO, "parts": ["fees", "fees"]}], "outputs": SUMS},
+            "6: analyses.0.parts.1: found fees again, expected the whole and each part once",
+        ),
+        (
+            {"analyses": [{**WHO, "parts": ["fees", "most"]}], "outputs": SUMS},
+            "6: analyses.0.parts.1: found most over max, expected an output over sum, mean, last: others do not add up",
+        ),
         ({"analyses": [{"type": "prim", "output": "volum", "threshold": 1}]}, "6: analyses.0.output: found 'volum', expected an output: v"),
         ({"seed": "1"}, "6: seed: found '1', expected a whole number"),
         ({"replicates": 3}, "6: replicates: found an unknown setting, expected a known one; did you mean replications?"),
