@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import solara
+import solara.lab
 
 from experiments import shipped
 from experiments.app.controls import Setting, resolved
@@ -32,6 +33,7 @@ class Desk:
         setting: levers that have been moved.
         open: what the open model was built from.
         fall: the size of the next shock, per cent.
+        dark: whether the browser's page is.
         refused: why the last reset did not open what was set; empty if it did.
         gate, player, frames: see `experiments.app.gate`.
     """
@@ -42,6 +44,7 @@ class Desk:
         self.open = solara.reactive(Opened("baseline", base, base, {}))
         self.fall = solara.reactive(30)
         self.refused = solara.reactive("")
+        self.dark = solara.reactive(bool(solara.lab.theme.dark_effective))
         self.gate = Gate()
         self.player: threading.Thread | None = None
         self.frames = 0

@@ -34,16 +34,25 @@ MOODS: Final = {"calm": theme.BLUE, "stress": theme.ORANGE, "empty": theme.RED, 
 
 
 class Frame(ipyvuetify.VuetifyTemplate):
-    """Tells which frame the browser has drawn. It stands last on the page, so that what is above it has been drawn before."""
+    """Tells which frame the browser has drawn, and whether the page is dark. It stands last: what is above it has been drawn before.
+
+    Solara knows a theme that the reader has chosen, and not one that the page takes from the reader's desktop.
+    """
 
     template_file = (__file__, "frame.vue")
     frame = traitlets.Int(0).tag(sync=True)
     on_drawn = traitlets.Callable(None, allow_none=True)
+    on_look = traitlets.Callable(None, allow_none=True)
 
     def vue_drawn(self, frame: int) -> None:
         """From the browser."""
         if self.on_drawn is not None:
             self.on_drawn(frame)
+
+    def vue_look(self, dark: bool) -> None:
+        """From the browser."""
+        if self.on_look is not None:
+            self.on_look(dark)
 
 
 @solara.component
@@ -83,7 +92,7 @@ def Stage(desk: Desk, model: Watched) -> None:
     update_counter.get()
     seen = model.snapshot
     desk.gate.send(seen.frame)
-    dark = bool(solara.lab.use_dark_effective())
+    dark = desk.dark.value
     page, set_page = solara.use_state(0)
     with solara.Div(classes=["stage"]):
         Story(desk, model, seen, dark)
@@ -101,7 +110,7 @@ def Stage(desk: Desk, model: Watched) -> None:
             NetworkPage(seen, dark, id(model))
         else:
             ComparePage(seen, dark, desk.open.value.setting)
-        Frame.element(frame=seen.frame, on_drawn=desk.gate.drawn)
+        Frame.element(frame=seen.frame, on_drawn=desk.gate.drawn, on_look=desk.dark.set)
 
 
 @solara.component

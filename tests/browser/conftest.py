@@ -105,9 +105,10 @@ def new_tab(chrome: Any, server: str) -> Iterator[Any]:
     """Opens tabs; none may have complained at the end."""
     contexts, tabs = [], []
 
-    def opened(*, dark: bool = False, address: str = server) -> Tab:
-        context = chrome.new_context(viewport=SIZE, accept_downloads=True)
-        if dark:
+    def opened(*, look: str = "light", address: str = server) -> Tab:
+        """`look`: light; dark, as chosen on the page; or night, a desktop that is dark."""
+        context = chrome.new_context(viewport=SIZE, accept_downloads=True, color_scheme="dark" if look == "night" else "light")
+        if look == "dark":
             context.add_init_script("localStorage.setItem(':solara:theme.variant', JSON.stringify('dark'))")
         contexts.append(context)
         tabs.append(Tab(context.new_page(), address))

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from experiments.app import theme
 from experiments.app.picture import served
 from experiments.runner import run
 
@@ -14,10 +15,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]  # one wo
 PAGES = ("Backstop", "Market", "Network", "Compare")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_crash_is_told_from_the_opening_to_the_defaults(new_tab: Any, shoot: Any, dark: bool) -> None:
-    tab = new_tab(dark=dark)
-    look = "dark" if dark else "light"
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_the_crash_is_told_from_the_opening_to_the_defaults(new_tab: Any, shoot: Any, look: str) -> None:
+    tab = new_tab(look=look)
     assert "opens with $10.0m in its backstop fund" in tab.headline
     shoot(tab, f"{look}-opening")
     tab.take(2)
@@ -34,6 +34,16 @@ def test_the_crash_is_told_from_the_opening_to_the_defaults(new_tab: Any, shoot:
         shoot(tab, f"{look}-{name.lower()}")
     # Nothing of the page stands outside a window of 1280 x 720 to the right.
     assert tab.page.evaluate("() => document.documentElement.scrollWidth") <= 1280
+
+
+def test_charts_can_be_read_on_a_dark_desktop_and_follow_it_when_it_grows_light(new_tab: Any, shoot: Any) -> None:
+    tab = new_tab(look="night")
+    ink = """() => requirejs(`${solara.cdn}/echarts@5.4.0/dist/echarts.js`)
+        .getInstanceByDom(document.querySelector("[role=img]")).getOption().textStyle.color"""
+    tab.until(f"() => ({ink})() === '{theme.text(dark=True)}'")
+    shoot(tab, "night-opening")
+    tab.page.emulate_media(color_scheme="light")
+    tab.until(f"() => ({ink})() === '{theme.text(dark=False)}'")
 
 
 def test_a_node_is_clicked_for_its_balance_sheet(tab: Any) -> None:
