@@ -10,27 +10,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agents.clearinghouse.pools import Pools
-from agents.clock import HOURS_PER_YEAR
 from agents.participants import Accounts, Clearinghouse, Lender, Liquidator, MarketMaker, Trader
-from agents.trader import TraderView
 from model.clearing import Walk, walk
-from model.credit import Credit, Outcome, by_rank
+from model.credit import Credit, Outcome
 from model.deferred import settle_outstanding
-from model.errors import LawViolation
 from model.events import Events
 from model.expiry import settle_expired
 from model.failure import open_estate, pay_estate, waiting
-from model.instruments import Instruments
-from model.ledger import FUND, OUTSIDE, TREASURY, Flow
-from model.market import Market
+from model.ledger import TREASURY
+from model.marketplace import Marketplace
 from model.news import NewsSource
-from model.observables import observables, observe
+from model.observables import observe
 from model.path import Path
 from model.payments import Payments
 from model.population import Orders, Population
 from model.randomness import SeedLike, Streams, seed_from
-from model.recovery import Recovery
 from model.scenario import Scenario
 from model.sheets import balance_sheets, exposures
 from model.shocks import PriceMove, Shock, ShockView, shock_rules
@@ -41,13 +35,6 @@ if TYPE_CHECKING:
     import networkx as nx
 
 type Floats = NDArray[np.float64]
-
-TREND_HOURS = 24.0
-"""Chartists look at a day."""
-FUNDING_HOURS = 72.0
-"""Basis traders look at funding over three days."""
-VOLATILITY_HOURS = 168.0
-"""The exchange's volatility estimate remembers a week."""
 
 
 class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
@@ -88,81 +75,29 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.tick = 0
         self.assets = tuple(asset.name for asset in self.world.assets)
         self.names = self.world.markets
-        options = {one.asset for one in self.world.venues[0].instruments if one.type in {"call", "put"}}
-        self.quoted = tuple(asset for asset in self.assets if asset in options)
-        pools = Pools.of(self.world.venues[0].clearinghouse.pools, self.names)
-        house, closes = self.world.venues[0].clearinghouse, bool(self.world.channels.closed())
-        acts, token = bool(house.adequacy), house.token is not None
-        declared = observables(self.names, pools.names, acts=acts, quoted=self.quoted, token=token, closes=closes)
-        self.outputs = [output.name for output in declared]
         self._streams = Streams(self.seed)
         self.news = NewsSource(self.world.news, self.world.assets, self._streams, self.hours_per_step)
         self.shocks: list[Shock] = [shock_rules.build(p) for p in self.world.shocks]
-        self.events = Events(record_events, self.names)
-        self._open_venue()
+        self.places = [Marketplace(self.world, at, self.news, self._streams, record_events) for at in range(len(self.world.venues))]
         self._open_credit()
-        self.venue.announce_levies(self.hours_per_step)  # traders look at what a position costs before they open it
-        self.population = Population(
-            self.world.traders, self.venue, self._streams, self.assets, self.world.spread(self.world.traders.markets)
-        )
-        self.defaults = Outcome()
-        self._trend: Floats = np.zeros(len(self.assets))
-        self._funding_trend: Floats = np.zeros(len(self.assets))
-        self._value: Floats = self.news.log_value.copy()
-        self._log_index: Floats = self.venue.market.log_index.copy()
+        for place in self.places:
+            place.populate()
         self._create_agents(0)
-        self.venue.ledger.begin_step()
-        if self.venue.members is not None:
-            self.venue.members.join(self.venue)
-        opening = self.population.opening()
-        self.venue.open_positions(opening.rows, opening.contracts, self.population.weights)
-        self.venue.divide_fund()
-        self.venue.balance_coins()
-        self.venue.requote(self.venue.ledger)
-        self.venue.size_and_levy(self.hours_per_step)
-        self.venue.value.open(self.venue)
-        self.venue.ledger.begin_step()
-        self.statement = Statement(self.venue.pools.names, self.venue.ledger.pools)
-        self.fund_recovery, self.depth_recovery = Recovery(self.venue.ledger.fund), Recovery(float(self.venue.market.depth.sum()))
-        self.observation: dict[str, float] = observe(self)
+        for place in self.places:
+            place.open()
+        self.outputs = self.places[0].outputs
+        self.observation: dict[str, float] = observe(self.places[0], self.tick)
         self.datacollector = mesa.DataCollector(model_reporters={name: partial(_output, name) for name in self.outputs})
         self.datacollector.collect(self)
 
     # -- opening --------------------------------------------------------------------------------------------------------------------
 
-    def _open_venue(self) -> None:
-        block, world = self.world.venues[0], self.world
-        depth = world.spread(block.market_makers.depth)
-        prices = np.exp(self.news.log_value)
-        if world.news.type == "replay":
-            block = block.model_copy(update={"market": block.market.model_copy(update={"pass_through": 0.0})})
-        volatility, listed = self.news.volatility, None
-        if block.instruments:
-            listed = Instruments(block.contracts(self.assets), self.assets, block.surface)
-            listed.list_series(~np.isinf(listed.settlement_hours) & (np.arange(len(self.names)) >= len(self.assets)), 0.0, prices)
-            prices, volatility = prices[listed.asset], volatility[listed.asset]
-            depth = depth[listed.asset] * np.array([one.depth if one.type != "perpetual" else 1.0 for one in listed.terms])
-        market = Market(block.market, prices, depth, volatility, listed)
-        self.venue = Venue(
-            block.name, block.clearinghouse, block.market_makers, block.liquidators, market, self.events, self.names, world.channels
-        )
-        ledger = self.venue.ledger
-        ledger.transfer(Flow.DEPOSIT, OUTSIDE, FUND, block.clearinghouse.fund)
-        ledger.transfer(Flow.DEPOSIT, OUTSIDE, TREASURY, block.clearinghouse.capital)
-        self._own = np.concatenate(
-            (by_rank(block.market_makers.capital, self.venue.makers.size), by_rank(block.liquidators.capital, self.venue.liquidators.size))
-        )
-        ledger.transfer(Flow.DEPOSIT, OUTSIDE, np.concatenate((self.venue.makers, self.venue.liquidators)), self._own)
-        if block.clearinghouse.vault is not None:
-            ledger.transfer(Flow.DEPOSIT, OUTSIDE, self.venue.vault, np.array([block.clearinghouse.vault.capital]))
-
     def _open_credit(self) -> None:
-        world = self.world
+        world, place = self.world, self.places[0]
         rng = self._streams.generator("network")
         costs, in_full = (world.recovery, world.interbank_recovery), not world.channels.credit_loss
         payments = Payments(world.payments, costs, self.hours_per_step, in_full=in_full)
-        self.credit = Credit.opened(world.lenders, world.network, self.venue, self._own, rng, payments)
-        self.venue.maker_capital = self.venue.ledger.equity(self.venue.makers)
+        place.credit = Credit.opened(world.lenders, world.network, place.venue, place.own, rng, payments)
 
     def _create_agents(self, first: int) -> None:
         """Handles for rows from `first` on."""
@@ -183,128 +118,100 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
 
     def step(self) -> None:
         """One step: open, walk, close."""
-        path = self._begin()
-        if not self.venue.insolvent:
-            orders = self._decide()
-            self._trade(orders if not self.venue.halts.orders_stop(self.hours, self.hours_per_step) else self.population.nothing())
-        walk([Walk(self.venue, path)])
-        if not self.venue.insolvent:
-            settle_expired(self.venue)
-        if not self.venue.insolvent:
-            self._fund()
-            settle_outstanding(self.venue, self.hours_per_step)
-        if not self.venue.insolvent:
-            self._restore()
-            self._levy()
-            self.venue.balance_coins()
-            self.venue.size_and_levy(self.hours_per_step)
-            self.credit.serve(self.venue, self.hours_per_step)
-        self._open_estate()
+        paths = self._begin()
+        for place in self._trading():
+            orders = self._decide(place)
+            stops = place.venue.halts.orders_stop(self.hours, self.hours_per_step)
+            self._trade(place, place.population.nothing() if stops else orders)
+        walk([Walk(place.venue, path) for place, path in zip(self.places, paths, strict=True)])
+        for place in self._trading():
+            settle_expired(place.venue)
+        for place in self._trading():
+            self._fund(place)
+            settle_outstanding(place.venue, self.hours_per_step)
+        for place in self._trading():
+            self._restore(place)
+            self._levy(place)
+            place.venue.balance_coins()
+            place.venue.size_and_levy(self.hours_per_step)
+            place.credit.serve(place.venue, self.hours_per_step)
+        self._open_estates()
         self._spread_defaults()
-        self._pay_estate()
-        if not self.venue.insolvent:
-            self._come_and_go()
-            self._distribute()
+        self._pay_estates()
+        for place in self._trading():
+            self._come_and_go(place)
+            self._distribute(place)
         self._record()
+
+    def _trading(self) -> list[Marketplace]:
+        """Where trading goes on."""
+        return [place for place in self.places if place.venue.is_open()]
 
     # -- open -----------------------------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> Path:
-        """News and shocks: the step's path."""
-        self.events.step = self.tick + 1
-        self.venue.begin_step(self._streams.generator("venue", self.tick), self.hours)
+    def _begin(self) -> list[Path]:
+        """News and shocks: the step's path at each exchange."""
         path = self.news.next(self.tick)
-        self._value = self.news.log_value
-        self._log_index = self.venue.market.log_index.copy()
-        venue, count, asset = self.venue, len(self.assets), self.venue.market.asset
-        venue.depth_multiplier, venue.market.mispricing = np.ones(len(self.names)), np.zeros(len(self.names))
-        venue.halts.windows = []
-        view = ShockView(self.hours, (self.tick + 1) * self.hours_per_step, count)
-        for shock in self.shocks:
-            effect, _ = shock.rule(view, None, None)
-            venue.depth_multiplier = venue.depth_multiplier * np.broadcast_to(effect.depth, count)[asset]
-            venue.market.mispricing = venue.market.mispricing + np.broadcast_to(effect.mispricing, count)[asset]
-            venue.market.level = venue.market.level * effect.level
-            venue.halts.windows.extend(effect.outages)
-            path = path.with_shock(effect.drift, effect.jump)
-        return path if venue.market.listed is None else Path(path.dlog[asset], path.hours)
+        view = ShockView(self.hours, (self.tick + 1) * self.hours_per_step, len(self.assets))
+        effects = [shock.rule(view, None, None)[0] for shock in self.shocks]
+        return [place.begin(self.tick, self.hours, path, effects) for place in self.places]
 
-    def _decide(self) -> Orders:
+    def _decide(self, place: Marketplace) -> Orders:
         """Traders decide; institutions add what they want to get rid of."""
-        venue, market, first = self.venue, self.venue.market, slice(len(self.assets))
-        daily = market.volatility[first] * np.sqrt(24.0 / HOURS_PER_YEAR)
-        misalignment = np.log(np.maximum(market.marks[first], 1e-300)) - market.mispricing[first] - self._value
-        funding = self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step)
-        contracts = venue.traded(funding)
-        funding = funding if contracts is None else contracts.best_carry(len(self.assets))
-        view = TraderView(misalignment, self._trend, funding, daily, np.empty((len(self.assets), 0)), contracts)
-        orders = self.population.decide(self.tick, self.hours_per_step, view)
-        unwinding, quantity = venue.unwinding(self.hours_per_step)
-        venue.requote(venue.ledger)
-        rows = np.concatenate((orders.rows, unwinding))
-        return Orders(rows, venue.permitted(rows, np.concatenate((orders.contracts, quantity), axis=1)))
+        return place.decide(self.tick, self.news.log_value)
 
-    def _trade(self, orders: Orders) -> None:
+    def _trade(self, place: Marketplace, orders: Orders) -> None:
         """The auction clears orders against the market makers; hedgers bring their spot into line."""
-        self.venue.trade(orders.rows, orders.contracts, self.hours_per_step)
-        self.population.balance_spot(orders.rows, self.hours_per_step)
+        place.trade(orders)
 
     # -- close ----------------------------------------------------------------------------------------------------------------------
 
-    def _fund(self) -> None:
+    def _fund(self, place: Marketplace) -> None:
         """Funding between longs and shorts."""
-        self.venue.exchange_funding(self.hours_per_step)
+        place.venue.exchange_funding(self.hours_per_step)
 
-    def _restore(self) -> None:
+    def _restore(self, place: Marketplace) -> None:
         """Clearing members pay in again what has been used of their contributions."""
-        if self.venue.members is not None:
-            self.venue.members.restore(self.venue, self.hours_per_step)
+        if place.venue.members is not None:
+            place.venue.members.restore(place.venue, self.hours_per_step)
 
-    def _levy(self) -> None:
+    def _levy(self, place: Marketplace) -> None:
         """The open-interest levy, from every open position to the fund."""
-        self.venue.levy_open_interest(self.hours_per_step)
+        place.venue.levy_open_interest(self.hours_per_step)
 
-    def _open_estate(self) -> None:
-        """An exchange that has failed is divided among its creditors."""
-        open_estate(self.venue)
+    def _open_estates(self) -> None:
+        """Exchanges that have failed are divided among their creditors."""
+        for place in self.places:
+            open_estate(place.venue)
 
-    def _pay_estate(self) -> None:
-        """Its estate pays what it owes, borrowers their lenders first."""
-        if waiting(self.venue) == 0.0:
-            self.credit.redeem(self.venue)
-            pay_estate(self.venue)
+    def _pay_estates(self) -> None:
+        """Their estates pay what they owe, borrowers their lenders first."""
+        for place in self.places:
+            if waiting(place.venue) == 0.0:
+                place.credit.redeem(place.venue)
+                pay_estate(place.venue)
 
     def _spread_defaults(self) -> None:
         """Defaults spread through the network of loans and claims."""
-        self.defaults = self.credit.clear(self.venue, self.tick + 1, self.events)
+        for place in self.places:
+            place.defaults = place.credit.clear(place.venue, self.tick + 1, place.events)
 
-    def _come_and_go(self) -> None:
+    def _come_and_go(self, place: Marketplace) -> None:
         """Entries, exits, deposits, withdrawals, runs."""
-        before = self.venue.ledger.rows
-        self.population.settle_cash(self.tick, self.hours_per_step)
+        before = place.venue.ledger.rows
+        place.population.settle_cash(self.tick, self.hours_per_step)
         self._create_agents(before)
 
-    def _distribute(self) -> None:
+    def _distribute(self, place: Marketplace) -> None:
         """The exchange pays out what it has earned beyond its opening capital."""
-        self.venue.distribute()
+        place.venue.distribute()
 
     def _record(self) -> None:
         """Signals for the next step, the statement, the outputs, the laws."""
-        market = self.venue.market
-        moved = market.log_index - self._log_index
-        first = slice(len(self.assets))
-        self._trend += moved[first] - (1.0 - np.exp(-self.hours_per_step / TREND_HOURS)) * self._trend
-        self._funding_trend += (1.0 - np.exp(-self.hours_per_step / FUNDING_HOURS)) * (self.venue.funding[first] - self._funding_trend)
-        fresh = moved**2 * (HOURS_PER_YEAR / self.hours_per_step)
-        weight = 1.0 - float(np.exp(-self.hours_per_step / VOLATILITY_HOURS))
-        market.volatility = np.sqrt((1.0 - weight) * market.volatility**2 + weight * fresh)
-        self.venue.learn(moved, self.hours_per_step)
-        market.learn(self.hours_per_step, self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step))
+        for place in self.places:
+            place.learn()
         self.tick += 1
-        self.statement.add(self.venue.ledger.statements, self.venue.ledger.pools)
-        self.fund_recovery.observe(self.venue.ledger.fund, self.hours_per_step)
-        self.depth_recovery.observe(float(market.depth.sum()), self.hours_per_step)
-        self.observation = observe(self)
+        self.observation = observe(self.places[0], self.tick)
         self.datacollector.collect(self)
         if self.check_laws:
             self.assert_laws()
@@ -328,6 +235,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         """A copy of the world as it stands, whose later draws are those of another seed: what else might have come of it."""
         other = copy.deepcopy(self)
         other._streams.reseed(seed)  # noqa: SLF001 - its own kind
+        for place in other.places:
+            place.streams.reseed(seed)
         other.seed = seed
         return other
 
@@ -339,25 +248,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         Raises:
             LawViolation: with the step, the law and the rows.
         """
-        ledger, tally = self.venue.ledger, self.venue.tally
-        ledger.check(self.tick, outstanding=self.venue.outstanding)
-        gross = float(np.abs(ledger.cash).sum()) + 1.0
-        absorbed = sum(tally.absorbed.values())
-        later = self.venue.outstanding - self.venue.brought_forward
-        if abs(tally.deficits - absorbed - later) > 1e-9 * (gross + tally.deficits):
-            raise LawViolation(
-                self.tick, f"losses are conserved (deficits {tally.deficits:g} USD, absorbed {absorbed:g}, more outstanding {later:g})", []
-            )
-        for row, name, off in zip(ledger.funds.tolist(), self.venue.pools.names, self.statement.discrepancies(), strict=True):
-            if abs(off) > 1e-9 * gross:
-                raise LawViolation(self.tick, f"the fund reconciles (pool {name} off by {off:g} USD)", [row])
-        token = self.venue.value.token
-        if token is not None and min(token.holdings(ledger.tokens)) < -1e-9 * token.supply:
-            raise LawViolation(self.tick, "tokens are closed: nobody holds fewer than none", [])
-        if ledger.custody < -1e-9 * gross:
-            raise LawViolation(self.tick, f"withdrawals stay within custody ({ledger.custody:g} USD)", [OUTSIDE])
-        if ledger.treasury < -1e-9 * gross:
-            raise LawViolation(self.tick, "a layer never absorbs more than it holds", [TREASURY])
+        for place in self.places:
+            place.assert_laws(self.tick)
 
     # -- what others see ------------------------------------------------------------------------------------------------------------
 
@@ -365,6 +257,41 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
     def hours(self) -> float:
         """Hours since the start."""
         return self.tick * self.hours_per_step
+
+    @property
+    def venue(self) -> Venue:
+        """The exchange; of several, the first."""
+        return self.places[0].venue
+
+    @property
+    def population(self) -> Population:
+        """Its traders."""
+        return self.places[0].population
+
+    @property
+    def credit(self) -> Credit:
+        """Who lends to its market makers and liquidators."""
+        return self.places[0].credit
+
+    @property
+    def defaults(self) -> Outcome:
+        """What became of these loans in the last step."""
+        return self.places[0].defaults
+
+    @property
+    def events(self) -> Events:
+        """What has happened there."""
+        return self.places[0].events
+
+    @property
+    def statement(self) -> Statement:
+        """The fund's itemised flows."""
+        return self.places[0].statement
+
+    def restate(self) -> None:
+        """Begins the funds' statements anew, from where they are."""
+        for place in self.places:
+            place.statement = place.statement.continued()
 
     @property
     def accounts(self) -> Accounts:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from agents.clearinghouse.pools import Pools
 from agents.clock import HOURS_PER_YEAR
 from model.channels import PAID_FOR
 from model.contagion.measures import amplification
@@ -15,7 +16,8 @@ from model.ledger import DRAWS, LEVIES, Flow, Status
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from model.ecosystem import Ecosystem
+    from model.marketplace import Marketplace
+    from model.scenario import Scenario
     from model.venue import Venue
 
     type Floats = NDArray[np.float64]
@@ -209,6 +211,21 @@ def observables(
     ]
 
 
+def declared(world: "Scenario", at: int = 0) -> list[Observable]:
+    """All outputs of a scenario's exchange number `at`, in order."""
+    block = world.venues[at]
+    house, names = block.clearinghouse, world.markets_of(at)
+    options = {one.asset for one in block.instruments if one.type in {"call", "put"}}
+    return observables(
+        names,
+        Pools.of(house.pools, names).names,
+        acts=bool(house.adequacy),
+        quoted=[asset.name for asset in world.assets if asset.name in options],
+        token=house.token is not None,
+        closes=bool(world.channels.closed()),
+    )
+
+
 def _all(table: Table) -> list[Observable]:
     return [Observable(*row) for row in table]
 
@@ -264,23 +281,23 @@ def _rescues(venue: "Venue") -> list[float]:
     return [sum(rescued), *rescued, venue.tally.absorbed.get("rescue", 0.0), venue.ledger.flows.get(Flow.OUTSIDE_RESULT, 0.0)]
 
 
-def _spread(eco: "Ecosystem") -> list[float]:
+def _spread(place: "Marketplace", step: int) -> list[float]:
     """The outputs in the order of `_SPREAD`."""
-    credit, tally = eco.credit, eco.venue.tally
-    sizes = (credit.lenders, eco.venue.makers.size, eco.venue.liquidators.size, 1)
+    credit, tally = place.credit, place.venue.tally
+    sizes = (credit.lenders, place.venue.makers.size, place.venue.liquidators.size, 1)
     kind = np.repeat(np.arange(len(sizes)), sizes)
-    fresh = (credit.defaulted_at == eco.tick) & (eco.tick > 0)
+    fresh = (credit.defaulted_at == step) & (step > 0)
     first, later = (np.bincount(kind[fresh & among], minlength=len(sizes)) for among in (credit.wave == 1, credit.wave > 1))
     spread = tally.liquidated_accounts - tally.liquidated_alone
     return [
         *first.tolist(),
         *later.tolist(),
-        amplification(eco.defaults.loss, eco.defaults.initial),
+        amplification(place.defaults.loss, place.defaults.initial),
         tally.liquidated_accounts,
         tally.liquidated_alone,
         spread / tally.liquidated_accounts if tally.liquidated_accounts else float("nan"),
-        eco.fund_recovery.hours,
-        eco.depth_recovery.hours,
+        place.fund_recovery.hours,
+        place.depth_recovery.hours,
     ]
 
 
@@ -291,9 +308,9 @@ def _residual(venue: "Venue") -> float:
     return sum(usd for layer, usd in venue.tally.absorbed.items() if layer not in ahead) + venue.tally.deferred - venue.tally.settled
 
 
-def observe(eco: "Ecosystem") -> dict[str, float]:
-    """The step's outputs by name, Python floats."""
-    venue, credit = eco.venue, eco.credit
+def observe(place: "Marketplace", step: int) -> dict[str, float]:
+    """A marketplace's outputs of step `step` by name, Python floats."""
+    venue, credit = place.venue, place.credit
     ledger, tally = venue.ledger, venue.tally
     gross = ledger.exposure.sum(axis=1) * ledger.units
     interest = 0.5 * gross
@@ -336,31 +353,31 @@ def observe(eco: "Ecosystem") -> dict[str, float]:
         tally.lost_hedges,
         tally.bankruptcies,
         tally.margin_calls,
-        eco.defaults.defaults,
-        eco.defaults.contagious,
-        eco.defaults.waves,
-        eco.defaults.loss,
-        eco.defaults.reserve,
-        eco.defaults.margin,
-        tally.deficits - tally.absorbed.get("rescue", 0.0) + eco.defaults.loss,
+        place.defaults.defaults,
+        place.defaults.contagious,
+        place.defaults.waves,
+        place.defaults.loss,
+        place.defaults.reserve,
+        place.defaults.margin,
+        tally.deficits - tally.absorbed.get("rescue", 0.0) + place.defaults.loss,
         float(credit.pending.sum()),
         float(credit.debt().sum()),
         int(credit.withdrawn.sum()),
         int((ledger.status[first:] == Status.ACTIVE).sum()),
         flows.get(Flow.DEPOSIT, 0.0),
         flows.get(Flow.WITHDRAWAL, 0.0),
-        eco.population.confidence,
-        eco.population.demand.activity,
-        eco.population.appetite,
+        place.population.confidence,
+        place.population.demand.activity,
+        place.population.appetite,
         tally.rounds,
         tally.unfinished,
         tally.halted,
         int(venue.insolvent),
         tally.bankruptcy_costs,
         tally.run,
-        0.0 if venue.insolvent else eco.population.run_fear,
+        0.0 if venue.insolvent else place.population.run_fear,
     )
-    implied = [float(venue.market.level[eco.assets.index(asset)]) for asset in eco.quoted]
-    further = [*_spread(eco), *_by_pool(venue), *_actions(venue), *implied, *_token(venue), *_rescues(venue)]
-    values = [eco.hours, *_by_market(venue, interest, eco.hours_per_step), *totals, *further]
-    return dict(zip(eco.outputs, (float(v) for v in values), strict=True))
+    implied = [float(venue.market.level[place.assets.index(asset)]) for asset in place.quoted]
+    further = [*_spread(place, step), *_by_pool(venue), *_actions(venue), *implied, *_token(venue), *_rescues(venue)]
+    values = [step * place.hours_per_step, *_by_market(venue, interest, place.hours_per_step), *totals, *further]
+    return dict(zip(place.outputs, (float(v) for v in values), strict=True))

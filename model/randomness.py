@@ -20,17 +20,24 @@ class Streams:
 
     Args:
         seed: not negative.
+        place: what every component's name begins with.
 
     Raises:
         ValueError: a negative seed.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, place: str = "") -> None:
         if seed < 0:
             raise ValueError(f"seed: found {seed}, expected 0 or more")
-        self.seed = seed
+        self.seed, self.place = seed, place
         self._streams: dict[str, _Stream] = {}
         self._names: dict[int, str] = {}
+
+    def within(self, place: str) -> "Streams":
+        """Streams of a part of the run, its components' names under `place`; none of them is wound when the run's own are."""
+        part = Streams(self.seed, f"{place}/" if place else "")
+        part._names = self._names
+        return part
 
     def generator(self, name: str, step: int = 0) -> np.random.Generator:
         """The generator of component `name` at the start of its draws for `step` (0 or more).
@@ -52,7 +59,8 @@ class Streams:
         self.seed = seed
         self._streams.clear()
 
-    def _open(self, name: str) -> "_Stream":
+    def _open(self, component: str) -> "_Stream":
+        name = self.place + component
         key = crc32(name.encode())
         if self._names.setdefault(key, name) != name:
             raise ValueError(f"stream names {self._names[key]!r} and {name!r} share a key, expected different ones")

@@ -35,6 +35,14 @@ class VenueParameters(Parameters):
         Field(description="what is traded beside each asset's perpetual: dated futures, European calls and puts"),
     ] = ()
     surface: Annotated[SurfaceParameters, Field(description="implied volatility of its options")] = SurfaceParameters()
+    traders: Annotated[TraderParameters | None, Field(description="who trades there; those of the scenario if it does not say")] = None
+    stream: Annotated[
+        str | None,
+        Field(
+            description="what the names of its random streams begin with: exchanges of one name are dealt the same luck; if not given, "
+            "nothing for the first exchange, and an exchange's own name for any other"
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _tradable(self) -> "VenueParameters":
@@ -115,8 +123,12 @@ class Scenario(Parameters):
 
     @property
     def markets(self) -> tuple[str, ...]:
-        """Names of its markets: perpetuals by their assets, then what else is listed."""
-        return tuple(one.name for one in self.venues[0].contracts(tuple(asset.name for asset in self.assets)))
+        """Names of its markets, of the first venue if there are several: perpetuals by their assets, then what else is listed."""
+        return self.markets_of(0)
+
+    def markets_of(self, venue: int) -> tuple[str, ...]:
+        """Names of the markets of one of its venues."""
+        return tuple(one.name for one in self.venues[venue].contracts(tuple(asset.name for asset in self.assets)))
 
     def spread(self, values: tuple[float, ...]) -> "np.ndarray[Any, np.dtype[np.float64]]":
         """A per-market setting as a column, (M,): its last value serves any further market."""

@@ -101,7 +101,7 @@ class Arm:
 
     def step(self) -> None:
         """One step, and its row."""
-        self.eco.statement = self.eco.statement.continued()
+        self.eco.restate()
         advance(self.eco.step, self.eco.tick + 1)
         self.history.append(snapshot.row(self.eco, self.eco.statement))
 

@@ -157,7 +157,7 @@ class Watched(Ecosystem):
             self._history.append(snapshot.row(self, self.statement))
             self._stress = snapshot.stressed(self._stress, self)
             self._whole = snapshot.stressed(self._whole, self, lull=math.inf)
-            self.statement = self.statement.continued()
+            self.restate()
             for values in self.datacollector.model_vars.values():
                 del values[:-1]
         institutions = snapshot.institutions(self, self._opening)

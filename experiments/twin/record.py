@@ -15,6 +15,7 @@ from experiments.twin.exchange import Exchange
 from experiments.twin.inputs import Inputs, Opening, Quoting, Visits
 from model.ecosystem import Ecosystem
 from model.ledger import FUND, Flow, Role
+from model.marketplace import Marketplace
 from model.path import Path
 from model.population import Orders
 from model.randomness import Streams
@@ -159,11 +160,12 @@ class RecordedEcosystem(Ecosystem):
 
     # -- what goes in ---------------------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> Path:
+    def _begin(self) -> list[Path]:
         self.core = None
         levied, token = self.venue.levied, self.venue.value.token
         volatility = self.venue.market.volatility.tolist()
-        path = super()._begin()
+        paths = super()._begin()
+        path = paths[0]
         increments = list(zip(path.dlog.T.tolist(), path.hours.tolist(), strict=True))
         self.inputs = Inputs(
             [],
@@ -180,12 +182,12 @@ class RecordedEcosystem(Ecosystem):
             Streams(self.seed).generator("venue", self.tick).random,
             self.venue.market.carry[self.venue.market.asset].tolist(),
         )
-        return path
+        return paths
 
-    def _trade(self, orders: Orders) -> None:
+    def _trade(self, place: Marketplace, orders: Orders) -> None:
         spot = self.venue.ledger.spot.copy()
         closing = orders.contracts == -self.venue.ledger.position[:, orders.rows]
-        super()._trade(orders)
+        super()._trade(place, orders)
         bought = self.venue.ledger.spot - spot
         bought[:, : self.venue.ledger.house] = 0.0
         self.inputs.orders = list(zip(orders.rows.tolist(), orders.contracts.T.tolist(), strict=True))
@@ -194,14 +196,14 @@ class RecordedEcosystem(Ecosystem):
 
     # -- what comes out -------------------------------------------------------------------------------------------------------------
 
-    def _levy(self) -> None:
-        super()._levy()
+    def _levy(self, place: Marketplace) -> None:
+        super()._levy(place)
         self.core = self.state()
 
-    def _open_estate(self) -> None:
+    def _open_estates(self) -> None:
         if self.core is None:
             self.core = self.state()
-        super()._open_estate()
+        super()._open_estates()
 
     def _spread_defaults(self) -> None:
         self.served = self.state()
