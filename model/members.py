@@ -58,11 +58,15 @@ class Members:
         return self.use(ledger, target, self.held * min(wanted / total, 1.0)) if total > 0.0 and wanted > 0.0 else 0.0
 
     def restore(self, venue: "Venue", hours: float) -> None:
-        """Close of a step: members pay in what free margin and time allow of what is missing; those who have left get theirs back."""
+        """Close of a step: members pay in what free margin and time allow of what is missing; those who have left get theirs back.
+
+        Like every withdrawal that is as much as custody pays for; the rest stays in the fund until then.
+        """
         ledger, rows = venue.ledger, self.rows
         gone = ledger.status[rows] == Status.GONE
         back = np.where(gone, self.held, 0.0)
         if back.any():
+            back = back * venue.within_custody(float(back.sum()))
             ledger.transfer(Flow.CONTRIBUTION, self.row, OUTSIDE, float(back.sum()))
         self.required = np.where(gone, 0.0, self.required)
         self.held = self.held - back

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from experiments.twin import deleveraging
+from experiments.twin import coins, deleveraging
 from experiments.twin.accounts import Account
+from experiments.twin.market import clamp
 
 if TYPE_CHECKING:
     from experiments.twin.exchange import Exchange
@@ -50,11 +51,13 @@ def call(exchange: "Exchange", layer: Any, loss: float, mine: list[tuple[Member,
 
 
 def restore(exchange: "Exchange", hours: float) -> None:
-    """Members pay in what free margin and time allow of what is missing; who has left has nothing in the fund."""
+    """Members pay in what free margin and time allow of what is missing; who has left gets back what custody pays for."""
+    leaving = sum(member.held for member in exchange.members if member.account.status == "gone")
+    returned = clamp(coins.custody(exchange) / leaving, 0.0, 1.0) if leaving > 0.0 else 0.0
     for member in exchange.members:
         account = member.account
         if account.status == "gone":
-            member.held = member.required = 0.0
+            member.held, member.required = (1.0 - returned) * member.held, 0.0
         free = max(account.cash - account.initial(exchange.margin), 0.0) if account.status == "active" else 0.0
         paid = min(max(member.required - member.held, 0.0), member.required * hours / exchange.rules.members.restore_hours, free)  # type: ignore[union-attr]
         account.cash -= paid

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from model.ecosystem import Ecosystem
-from model.ledger import Flow, Role, Status
+from model.ledger import OUTSIDE, Flow, Role, Status
 from model.scenario import Scenario
+from tests.validation.handmade import handmade
 
 CCP = [
     {"type": "defaulter_contribution"},
@@ -73,3 +74,25 @@ def test_a_calm_house_moves_nothing_but_the_first_contributions() -> None:
     assert eco.venue.members is not None
     assert Flow.MEMBERS_FUND not in eco.venue.ledger.flows
     assert eco.observation["members_fund"] == pytest.approx(float(eco.venue.members.required.sum()))
+
+
+def test_who_leaves_gets_its_contribution_back_as_far_as_custody_goes() -> None:
+    # Half of the first trader's 100 is in the fund. The second is short 3 against the third at 100; at 50 it has 250, the third owes 50.
+    venue = handmade([100.0, 100.0, 100.0], maker=0.0, members={"market_makers": False, "traders": 1, "share": 0.5}).venue
+    ledger, members = venue.ledger, venue.members
+    assert members is not None
+    first, second, third = range(venue.institutions, venue.institutions + 3)
+    members.join(venue)
+    ledger.trade(0, np.array([second]), np.array([-3.0]), 100.0, np.array([third]), np.array([3.0]), 100.0)
+    ledger.mark(np.array([50.0]))
+    assert ledger.equity(np.array([first, second, third])).tolist() == [50.0, 250.0, -50.0]
+    # The first takes its balance and goes, the second takes 220 of its 250: 30 are left of the 300 that were paid in.
+    venue.pay_out(Flow.WITHDRAWAL, np.array([first, second]), np.array([50.0, 220.0]))
+    ledger.status[first] = Status.GONE
+    members.restore(venue, 1.0)
+    assert (ledger.custody, ledger.cash[members.row], members.held.tolist()) == (0.0, 20.0, [20.0])
+    members.restore(venue, 1.0)
+    assert (ledger.custody, members.held.tolist()) == (0.0, [20.0])
+    ledger.transfer(Flow.DEPOSIT, OUTSIDE, third, 500.0)
+    members.restore(venue, 1.0)
+    assert (ledger.custody, ledger.cash[members.row], members.held.tolist()) == (480.0, 0.0, [0.0])
