@@ -291,7 +291,8 @@ class Credit:
         if venue.failed_at is not None and venue.parameters.failure.seniority != "pari_passu":
             others = written_others = 0.0  # its estate is divided between classes of creditors before anybody here gets anything
         assets[-1] = float(claims.sum()) - float(written.sum()) + others + max(ledger.fund + ledger.treasury, 0.0)
-        outside = np.concatenate((self.deposits, -below, [others + written_others]))
+        owed_others = max(others + written_others, 0.0)  # a difference, where institutions alone have claims
+        outside = np.concatenate((self.deposits, -below, [owed_others]))
         return self.payments.clear(liabilities, assets, outside, self.payments.parameters.margin * self.owed)
 
     def _book(self, clearing: Clearing, failed: NDArray[np.bool_], venue: Venue, events: Events, step: int) -> Outcome:

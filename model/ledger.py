@@ -289,6 +289,9 @@ class Ledger:
         statement = self.statements[pool]
         statement[kind] = statement.get(kind, 0.0) + usd
 
+    def _earned_outside(self, usd: float) -> None:
+        self.flows[Flow.OUTSIDE_RESULT] = self.flows.get(Flow.OUTSIDE_RESULT, 0.0) + usd
+
     def transfer(self, kind: Flow, source: RowsLike, target: RowsLike, amount: float | Floats) -> float:
         """Moves USD from `source` to `target`; at least one of them is a single row. Returns the total moved."""
         total = float(amount) if isinstance(amount, float | int) else float(amount.sum())
@@ -376,7 +379,7 @@ class Ledger:
                 self._itemise(pool, Flow.INVENTORY_RESULT, float((marks - self.marks) @ held))
         rescued = self.position[:, OUTSIDE]
         if rescued.any():
-            self.flows[Flow.OUTSIDE_RESULT] = self.flows.get(Flow.OUTSIDE_RESULT, 0.0) + float((marks - self.marks) @ rescued)
+            self._earned_outside(float((marks - self.marks) @ rescued))
         self.marks, self.units = marks, marks if units is None else units
 
     def revalue(self, index: Floats) -> None:
@@ -393,6 +396,8 @@ class Ledger:
         for row, pool in self._pool_of_row.items():
             if held[row]:
                 self._itemise(pool, Flow.INVENTORY_RESULT, float((price - self.marks[market]) * held[row]))
+        if held[OUTSIDE]:
+            self._earned_outside(float((price - self.marks[market]) * held[OUTSIDE]))
         self.cash += price * held
         for column in (self.position, self.exposure, self.entry):
             column[market] = 0.0

@@ -204,11 +204,21 @@ class Losses:
             part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, own)
         if drawn > 0.0:
             self._draw(part, kind, None, drawn)
-        given = self.venue.members.give(part, SETTLEMENT, loss - own - drawn) if self.venue.members is not None else 0.0
+        given = self._members_give(part, loss - own - drawn)
         for layer, paid in (("exchange_capital", own), ("fund", drawn), ("members_fund", given)):
             if paid > 0.0:
                 self.venue.tally.absorb(layer, paid)
                 self.venue.events.add("absorbed", self.venue.name, account=SETTLEMENT, amount=paid, layer=layer)
+
+    def _members_give(self, part: Ledger, wanted: float) -> float:
+        """What members' contributions pay of USD; the outside does in their place if losses are not socialised."""
+        members = self.venue.members
+        if members is None:
+            return 0.0
+        if self.venue.channels.socialised_loss:
+            return members.give(part, SETTLEMENT, wanted)
+        self._spare(part, "socialised_loss", min(wanted, float(members.held.sum())))
+        return 0.0
 
     def _layer_view(self, loss: float, pool: int | None, part: Ledger, everybody: bool, defaulters: Defaulters | None) -> LayerView:
         venue = self.venue

@@ -480,7 +480,7 @@ class Venue:
         due[ledger.funds] = 0.0
         owed = [float(due.sum())]
         if pools.own > 1:
-            by_market = charge * ledger.exposure[:, ledger.house :].sum(axis=1)
+            by_market = charge * (ledger.exposure[:, ledger.house :].sum(axis=1) + ledger.exposure[:, OUTSIDE])
             owed = [float(by_market[pools.market == pool].sum()) for pool in range(pools.own)]
         for pool, usd in enumerate(owed):
             due[ledger.funds[pool]] = -(1.0 - pools.shared) * usd

@@ -235,5 +235,33 @@ class Vault(Account):
         return max(p.appetite * self.cash - self.notional, 0.0) if self.may_lose(p) > 0.0 else 0.0
 
 
+class Outside(Account):
+    """The outside world where channels of contagion are closed: it takes contracts at mark, and pays, in place of others.
+
+    Attributes:
+        earned: USD from mark to mark in the step; rescued: USD paid in the step by the channel because of which it was.
+    """
+
+    def __init__(self, model: Any, marks: list[float]) -> None:
+        nothing = [0.0] * len(marks)
+        super().__init__(model, 0, marks, Balance(0.0, nothing, nothing, nothing))
+        self.begin_step()
+
+    def begin_step(self) -> None:
+        """Clears what is counted by step."""
+        self.earned, self.rescued = 0.0, dict[str, float]()
+
+    def settle(self, marks: list[float]) -> None:
+        """Variation margin, counted."""
+        before = self.cash
+        super().settle(marks)
+        self.earned += self.cash - before
+
+    def pay(self, channel: str, usd: float) -> None:
+        """Pays in place of those whom a closed channel spares."""
+        self.cash -= usd
+        self.rescued[channel] = self.rescued.get(channel, 0.0) + usd
+
+
 class Trader(Account):
     """A trader. It decides outside the clearing core; see `world`."""

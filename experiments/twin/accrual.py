@@ -77,13 +77,13 @@ def pay_funding(exchange: "Exchange", hours: float) -> None:
     rates = exchange.funding = [market.funding_rate(hours) for market in exchange.markets]
     a_contract = [rate * mark for rate, mark in zip(rates, exchange.marks, strict=True)]
     due: dict[Account, float] = {}
-    for account in (*exchange.funds, *exchange.accounts.values()):
+    for account in exchange.holders():
         usd = sum(map(mul, a_contract, account.position))
         if usd:
             due[account] = usd
     share = collect(exchange, "funding", due)
     for account, usd in due.items():
-        if usd >= 0.0 or account in exchange.funds:
+        if usd >= 0.0 or account in exchange.funds or account is exchange.outside:
             continue
         legs = [max(-rate * held, 0.0) for rate, held in zip(a_contract, account.position, strict=True)]
         for pool, part in enumerate(exchange.pools.by_pool(legs)):
@@ -98,7 +98,7 @@ def charge_open_interest(exchange: "Exchange", hours: float) -> None:
     a_contract = [exchange.levies[pools.of[at]].open_interest * hours * mark for at, mark in enumerate(exchange.marks)]
     due: dict[Account, float] = {}
     owed = [0.0] * pools.own
-    for account in exchange.accounts.values():
+    for account in (exchange.outside, *exchange.accounts.values()):
         usd = list(map(mul, a_contract, map(abs, account.position)))
         if any(usd):
             due[account] = sum(usd)
@@ -112,9 +112,13 @@ def charge_open_interest(exchange: "Exchange", hours: float) -> None:
 
 
 def collect(exchange: "Exchange", kind: str, due: dict[Account, float]) -> float:
-    """Charges (> 0) and credits (< 0), USD: nobody pays more than it has, receivers share what was paid. Returns that share."""
+    """Charges (> 0) and credits (< 0), USD: nobody pays more than it has, receivers share what was paid. Returns that share.
+
+    The outside has all that it is asked for.
+    """
     share = 1.0
     has = {account: account.worth if isinstance(account, Fund) else coins.means(exchange, account) for account in due}
+    has[exchange.outside] = float("inf")
     short = [(account, max(has[account], 0.0)) for account, usd in due.items() if usd > 0.0 and usd > has[account]]
     if short:
         due.update(short)
@@ -179,7 +183,7 @@ def add_levies(exchange: "Exchange", total: Levies, rule: Any, pool: Pool, facto
 def open_interest(exchange: "Exchange") -> list[float]:
     """USD by market, one side."""
     contracts = [0.0] * len(exchange.markets)
-    for account in (*exchange.funds, *exchange.accounts.values()):
+    for account in exchange.holders():
         for market, held in enumerate(account.position):
             contracts[market] += abs(held)
     return [0.5 * total * mark for total, mark in zip(contracts, exchange.marks, strict=True)]

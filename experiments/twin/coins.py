@@ -44,7 +44,12 @@ def convert(exchange: "Exchange", short: list[tuple[Account, float]]) -> None:
         value = sum(units * market.index for units, market in zip(account.spot, exchange.markets, strict=True))
         if value > 0.0 and usd > 0.0:
             orders += [(asset, account.number, -units * min(usd / value, 1.0)) for asset, units in enumerate(account.spot)]
-    exchange.trade_spot(orders)
+    force(exchange, orders)
+
+
+def force(exchange: "Exchange", orders: list[tuple[int, int, float]]) -> None:
+    """Sales that somebody is forced to: asset, number, units. The outside keeps the index where it is if prices know no impact."""
+    exchange.trade_spot(orders, silent=() if exchange.channels.price_impact else {number for _, number, _ in orders})
 
 
 def draw(exchange: "Exchange", fund: Fund, kind: str, usd: float) -> None:
@@ -58,14 +63,16 @@ def sell_for(exchange: "Exchange", fund: Fund, usd: float) -> None:
     for asset, units in enumerate(fund.spot):
         price = fund.indices[asset]
         if units and price > 0.0:
-            trade(exchange, fund, asset, -min(max(usd - max(fund.cash, 0.0), 0.0) / price, units))
+            sold = min(max(usd - max(fund.cash, 0.0), 0.0) / price, units)
+            trade(exchange, fund, asset, -sold, moves=exchange.channels.price_impact)
 
 
-def trade(exchange: "Exchange", fund: Fund, asset: int, units: float) -> None:
+def trade(exchange: "Exchange", fund: Fund, asset: int, units: float, *, moves: bool = True) -> None:
     """Buys (> 0) or sells coins at the price at which they are valued; the index moves."""
     if units:
         fund.trade_spot(asset, units, fund.indices[asset])
-        exchange.markets[asset].trade_spot(units * fund.indices[asset])
+        if moves:
+            exchange.markets[asset].trade_spot(units * fund.indices[asset])
 
 
 def balance(exchange: "Exchange") -> None:
@@ -84,7 +91,11 @@ def balance(exchange: "Exchange") -> None:
 
 
 def custody(exchange: "Exchange") -> float:
-    """USD that back all balances: what contracts have gained for some they have cost others."""
+    """USD that back all balances: what contracts have gained for some they have cost others.
+
+    What the outside has gained on contracts is in custody until they are closed; what it has lost is there already.
+    """
     balances = sum(account.cash for account in (*exchange.funds, *exchange.accounts.values()))
     contributions = sum(member.held for member in exchange.members)
-    return balances + exchange.treasury + contributions - exchange.outstanding
+    gained = sum(exchange.outside.profit(market) for market in range(len(exchange.markets)))
+    return balances + max(gained, 0.0) + exchange.treasury + contributions - exchange.outstanding

@@ -64,15 +64,17 @@ def settle_expired(exchange: "Exchange") -> None:
     if not ended:
         return
     everyone = exchange.everyone()
+    before = exchange.outside.cash
     for at in ended:
         market = exchange.markets[at]
         assert market.series is not None
         price = market.series.average(market.index)
-        for account in (*exchange.funds, *everyone):
+        for account in exchange.holders():
             if account.position[at]:
                 account.trade(at, -account.position[at], price)
         market.series.expiry = market.series.clock + market.series.life
         market.pressure = market.skew = market.basis = market.flow = 0.0
+    exchange.outside.earned += exchange.outside.cash - before
     exchange.marks = [market.mark for market in exchange.markets]
     exchange.settle()
     weights = [1.0 if at in ended else 0.0 for at in range(len(exchange.markets))]

@@ -11,14 +11,12 @@ if TYPE_CHECKING:
 LATER: Final = ("withdrawal_factor", "clawback")
 
 
-def defer(exchange: "Exchange", loss: float) -> float:
-    """What of a loss becomes outstanding: as much as claims can bear; nothing once they have been written down."""
+def bearable(exchange: "Exchange", loss: float) -> float:
+    """What of a loss may become outstanding: as much as claims can bear; nothing once they have been written down."""
     if exchange.insolvent:
         return 0.0
     claims = sum(max(account.cash, 0.0) for account in exchange.everyone())
-    deferred = min(loss, max(claims - exchange.outstanding, 0.0))
-    exchange.outstanding += deferred
-    return deferred
+    return min(loss, max(claims - exchange.outstanding, 0.0))
 
 
 def settle(exchange: "Exchange", hours: float) -> None:

@@ -36,12 +36,11 @@ def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Accou
     markets = range(len(exchange.markets))
     layer: Any = waterfall.deleveraging_layer(exchange)
     left = [[case.shares[market] * -case.account.cash for market in markets] for case in bankrupt]
-    asked = [1.0] * len(exchange.pools.pool_of)
-    if layer.price == "bankruptcy":
-        losses = waterfall.by_claimant(exchange, [(-case.account.cash, case.shares) for case in bankrupt])
-        paid = waterfall.house_pays(exchange, losses)
-        covered = [min(usd / loss, 1.0) if loss > 0.0 else 1.0 for usd, loss in zip(paid, losses, strict=True)]
-        asked = [layer.severity * (1.0 - part) for part in covered]
+    asked = asked_of_winners(exchange, bankrupt)
+    if not exchange.channels.socialised_loss:
+        if layer.price == "bankruptcy":
+            spare(exchange, bankrupt, left, asked)
+        asked = [0.0] * len(asked)
     accounts, gross = [case.account for case in bankrupt], {id(case): case.account.notional for case in bankrupt}
     owed = [list(mine) for mine in left]
     for market in markets:
@@ -61,6 +60,28 @@ def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Accou
         solvent = layer.price == "index" and case.account.cash > TIE * gross[id(case)] + CENT
         if case.account.flat and not solvent:
             case.account.status = "bankrupt"  # also where winners have borne all of its deficit
+
+
+def asked_of_winners(exchange: "Exchange", bankrupt: list["Case"]) -> list[float]:
+    """By claimant, the part of bankrupt contracts that winners are to close: all, at bankruptcy price what the house cannot pay for."""
+    layer: Any = waterfall.deleveraging_layer(exchange)
+    if layer.price != "bankruptcy":
+        return [1.0] * len(exchange.pools.pool_of)
+    losses = waterfall.by_claimant(exchange, [(-case.account.cash, case.shares) for case in bankrupt])
+    paid = waterfall.house_pays(exchange, losses)
+    covered = [min(usd / loss, 1.0) if loss > 0.0 else 1.0 for usd, loss in zip(paid, losses, strict=True)]
+    return [layer.severity * (1.0 - part) for part in covered]
+
+
+def spare(exchange: "Exchange", bankrupt: list["Case"], left: list[list[float]], asked: list[float]) -> None:
+    """The outside pays what winners would be asked for, `asked` by claimant of what is `left` by account and market, USD."""
+    for case, mine in zip(bankrupt, left, strict=True):
+        for market, usd in enumerate(mine):
+            paid = asked[exchange.pools.claimant[market]] * usd
+            mine[market] -= paid
+            case.account.cash += paid
+            exchange.deficits += paid
+            waterfall.rescue(exchange, "socialised_loss", paid)
 
 
 def against_winners(
@@ -214,16 +235,21 @@ def fill_pro_rata(weights: list[float], rooms: list[float], quantity: float) -> 
 
 
 def close_at_mark(exchange: "Exchange", accounts: list[Account]) -> None:
-    """Ends contracts of `accounts` at mark against everybody on the other side, the fund included, in proportion to size."""
-    everyone: list[Account] = [*exchange.funds, *exchange.everyone()]
+    """Ends contracts of `accounts` at mark against everybody on the other side, the fund included, in proportion to size.
+
+    The outside takes them all if losses are not socialised.
+    """
+    exchange.everyone()
     for market, mark in enumerate(exchange.marks):
         for sign in (1.0, -1.0):
             mine = [account for account in accounts if account.position[market] * sign > 0.0]
             wanted = sum(abs(account.position[market]) for account in mine)
             if wanted <= 0.0:
                 continue
-            others = [account for account in everyone if account.position[market] * sign < 0.0]
+            others = [account for account in exchange.holders() if account.position[market] * sign < 0.0]
             sizes = [abs(account.position[market]) for account in others]
+            if not exchange.channels.socialised_loss:
+                others, sizes = [exchange.outside], [wanted]
             contracts = fill_pro_rata(sizes, sizes, wanted)
             filled = sum(contracts) / wanted
             filled = 1.0 if filled >= FULL else filled

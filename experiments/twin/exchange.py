@@ -7,7 +7,7 @@ import mesa
 
 from agents.clock import HOURS_PER_YEAR
 from experiments.twin import accrual, coins, dated, deferral, deleveraging, liquidation, members, waterfall
-from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Trader, Vault
+from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Outside, Trader, Vault
 from experiments.twin.accrual import Levies
 from experiments.twin.inputs import Inputs, Opening, Visits, fund_number
 from experiments.twin.margin import PORTFOLIO, Margin
@@ -16,7 +16,7 @@ from experiments.twin.pools import Pools
 from experiments.twin.token import Token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from model.scenario import Scenario
 
@@ -36,6 +36,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         closed: log index of each market at the last close.
         haircuts: share of equity that accounts lost in the step to deleveraging and socialised loss; given: USD, to deleveraging alone.
         openings: hour and fund, USD, at which each step's walk began; opened: the hour of the latest; clock: of the next.
+        channels: of contagion, which may be closed; outside: who then takes the other side or pays.
         vault: backstop vault, if there is one; now: hour at the end of the increment; sliced: hour of accounts' latest partial liquidation.
         allowance: USD by market that may still be liquidated in the increment; empty without a speed limit.
         luck: the exchange's draws, uniform on 0 to 1.
@@ -59,25 +60,12 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     def __init__(self, scenario: "Scenario", opening: Opening, *, rng: Any = None) -> None:
         super().__init__(rng=rng)
-        self.world = scenario
+        self.world, self.channels = scenario, scenario.channels
         venue = scenario.venues[0]
         self.rules, self.maker_rules, self.liquidator_rules = venue.clearinghouse, venue.market_makers, venue.liquidators
-        replayed = scenario.news.type == "replay"
-        assets = [asset.name for asset in scenario.assets]
-        self.markets = [Market(venue.market, m.index, m.depth, m.volatility, replayed=replayed) for m in opening.markets[: len(assets)]]
-        self.counted, self.homes = [[at] for at in range(len(opening.markets))], list(range(len(assets)))
-        for terms, m in zip(venue.instruments, opening.markets[len(assets) :], strict=True):
-            if terms.type != "future" or self.rules.margin.type in PORTFOLIO:
-                raise NotImplementedError("beside perpetuals the twin has dated futures only, margined market by market")
-            home = assets.index(terms.asset)
-            self.counted[home].append(len(self.markets))
-            self.homes.append(home)
-            series, perpetual = dated.Series(terms), self.markets[home]
-            self.markets.append(Market(venue.market, m.index, m.depth, m.volatility, replayed=replayed, series=series, perpetual=perpetual))
-        for market, quoting in zip(self.markets, opening.markets, strict=True):
-            market.basis, market.pressure = quoting.basis, quoting.pressure
-            market.momentum, market.average_premium = quoting.momentum, quoting.average_premium
+        self._open_markets(opening)
         self.marks = [market.mark for market in opening.markets]
+        self.outside = Outside(self, self.marks)
         self.margin = Margin(self.rules.margin, [market.volatility for market in opening.markets])
         self.accounts: dict[int, Account] = {}
         self.makers: list[MarketMaker] = []
@@ -107,6 +95,25 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.luck: Callable[[], float] = self.rng.random
         self.begin()
 
+    def _open_markets(self, opening: Opening) -> None:
+        """Perpetuals, then futures, as they open."""
+        scenario, venue = self.world, self.world.venues[0]
+        replayed = scenario.news.type == "replay"
+        assets = [asset.name for asset in scenario.assets]
+        self.markets = [Market(venue.market, m.index, m.depth, m.volatility, replayed=replayed) for m in opening.markets[: len(assets)]]
+        self.counted, self.homes = [[at] for at in range(len(opening.markets))], list(range(len(assets)))
+        for terms, m in zip(venue.instruments, opening.markets[len(assets) :], strict=True):
+            if terms.type != "future" or self.rules.margin.type in PORTFOLIO:
+                raise NotImplementedError("beside perpetuals the twin has dated futures only, margined market by market")
+            home = assets.index(terms.asset)
+            self.counted[home].append(len(self.markets))
+            self.homes.append(home)
+            series, perpetual = dated.Series(terms), self.markets[home]
+            self.markets.append(Market(venue.market, m.index, m.depth, m.volatility, replayed=replayed, series=series, perpetual=perpetual))
+        for market, quoting in zip(self.markets, opening.markets, strict=True):
+            market.basis, market.pressure = quoting.basis, quoting.pressure
+            market.momentum, market.average_premium = quoting.momentum, quoting.average_premium
+
     @property
     def fund(self) -> float:
         """USD: all pools."""
@@ -135,7 +142,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         if not self.insolvent:
             self.requote()
             self.auction(self.ordered(inputs), inputs.hours)
-            self.trade_spot(self.spot_orders(inputs))
+            self.trade_spot(self.spot_orders(inputs), silent=inputs.silent)
         self.walk(inputs.path, inputs.outages)
         if not self.insolvent:
             dated.settle_expired(self)
@@ -151,6 +158,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.interest = accrual.open_interest(self)
         for fund in self.funds:
             fund.statement.flows.clear()
+        self.outside.begin_step()
         self.deficits = self.write_down = self.fees = self.liquidated = 0.0
         self.absorbed: dict[str, float] = {}
         self.haircuts: dict[Account, float] = {}
@@ -213,7 +221,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         """The close of a step: the margin rule sees how far indices have moved since the last one, and open interest."""
         moved = [market.log_index - before for market, before in zip(self.markets, self.closed, strict=True)]
         self.closed = [market.log_index for market in self.markets]
-        self.margin.observe(moved, self.world.hours_per_step, accrual.open_interest(self))
+        if self.channels.margin_spiral:
+            self.margin.observe(moved, self.world.hours_per_step, accrual.open_interest(self))
 
     # -- open -----------------------------------------------------------------------------------------------------------------------
 
@@ -282,13 +291,13 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         """What holders of spot trade after the auction."""
         return inputs.spot_orders
 
-    def trade_spot(self, orders: list[tuple[int, int, float]]) -> None:
-        """Holders of spot trade at the index, which moves asset by asset with the sum of what they did."""
+    def trade_spot(self, orders: list[tuple[int, int, float]], *, silent: "Collection[int]" = ()) -> None:
+        """Holders of spot trade at the index, which moves asset by asset with the sum of what they did, `silent` numbers left out."""
         indices = [market.index for market in self.markets]
         totals = [0.0] * len(self.markets)
         for asset, number, units in orders:
             self.accounts[number].trade_spot(asset, units, indices[asset])
-            totals[asset] += units * indices[asset]
+            totals[asset] += units * indices[asset] if number not in silent else 0.0
         for market, usd in zip(self.markets, totals, strict=True):
             market.trade_spot(usd)
 
@@ -336,10 +345,12 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     def settle(self) -> None:
         """Variation margin at a new mark."""
-        for fund in self.funds:
-            fund.settle(self.marks)
-        for account in self.watched:
+        for account in (*self.funds, self.outside, *self.watched):
             account.settle(self.marks)
+
+    def holders(self) -> list[Account]:
+        """All who may hold contracts: the fund's pools and the outside world too."""
+        return [*self.funds, self.outside, *self.accounts.values()]
 
     def everyone(self) -> list[Account]:
         """All accounts, settled to the mark; all are watched from here on."""

@@ -47,6 +47,7 @@ class Inputs:
     Attributes:
         orders: number of an account (or of a pool of the fund) and contracts wanted by market, buy > 0.
         spot_orders: asset, number, units, bought (> 0) or sold after the auction at the index.
+        silent: numbers whose spot orders leave the index alone.
         path: log index return of each market and hours, by increment.
         hours: length of the step.
         volatility: annualised by market, as the exchange measures it.
@@ -75,6 +76,7 @@ class Inputs:
     luck: Callable[[], float] | None = None
     carry: list[float] = field(default_factory=list)
     closing: set[tuple[int, int]] = field(default_factory=set)
+    silent: set[int] = field(default_factory=set)
 
 
 @dataclass

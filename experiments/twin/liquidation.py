@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from experiments.twin import accrual, deleveraging, fees, slices, waterfall
+from experiments.twin import accrual, coins, deleveraging, fees, slices, waterfall
 from experiments.twin.accounts import CENT, TIE, Account
 from experiments.twin.market import FULL
 
@@ -73,7 +73,7 @@ def call_margin(exchange: "Exchange", breached: list[Account]) -> bool:
         needed = max(2.0 * sum(account.maintenance(exchange.margin)) - account.cash, 0.0)
         share = min(needed / value, 1.0)
         orders += [(asset, account.number, -units * share) for asset, units in enumerate(account.spot)]
-    exchange.trade_spot(orders)
+    coins.force(exchange, orders)
     return bool(orders)
 
 
@@ -177,7 +177,12 @@ def route(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> li
 def ask(
     exchange: "Exchange", side: Side, stages: tuple[str, ...], capacity: dict[Account, float], vault_room: list[float], rooms: list[float]
 ) -> None:
-    """Asks stage after stage to take a side, until it is filled; what has room for it then has less."""
+    """Asks stage after stage to take a side, until it is filled; what has room for it then has less.
+
+    The outside takes it all if liquidations have no impact on prices.
+    """
+    if not exchange.channels.price_impact:
+        side.fills.append((exchange.outside, side.wanted, exchange.marks[side.market]))
     for stage in stages:
         left = side.wanted - side.filled
         if left <= side.wanted * (1.0 - FULL):

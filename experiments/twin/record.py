@@ -29,6 +29,8 @@ FLOOR = 1e3
 NUDGE = 1e-13
 """Relative: what a step starts from is moved by so much to see what the market makes of it; some hundred times the last bit."""
 STATUS: tuple[Status, ...] = ("active", "bankrupt", "gone", "closing")
+PAID_IN_CLEARING = ("socialised_loss", "exchange_failure")
+"""Closed channels because of which the outside pays within the clearing."""
 ROLES: dict[int, Holder] = {1: "market_maker", 2: "liquidator", 3: "trader", 4: "vault"}
 
 
@@ -118,6 +120,8 @@ class RecordedEcosystem(Ecosystem):
                 "trading fees": tally.fees,
                 "liquidated": float(tally.liquidated.sum()),
                 "claims written down": self.venue.write_down,
+                **{f"rescued from {channel}": tally.rescued.get(channel, 0.0) for channel in PAID_IN_CLEARING},
+                "what the outside earned": ledger.flows.get(Flow.OUTSIDE_RESULT, 0.0),
             },
             dict(tally.absorbed),
             {int(row): float(haircuts.given[row]) for row in np.flatnonzero(haircuts.given)} if haircuts is not None else {},
@@ -186,6 +190,8 @@ class RecordedEcosystem(Ecosystem):
 
     def _trade(self, place: Marketplace, orders: Orders) -> None:
         spot = self.venue.ledger.spot.copy()
+        if not self.venue.channels.lost_hedges:
+            self.inputs.silent = set(self.population.naked.rows.tolist())
         closing = orders.contracts == -self.venue.ledger.position[:, orders.rows]
         super()._trade(place, orders)
         bought = self.venue.ledger.spot - spot
@@ -290,9 +296,11 @@ def _numbers(exchange: Exchange, state: State, largest: Largest, tolerance: floa
 
 def _accounts(exchange: Exchange, state: State, gross: Floats, held: Floats, tolerance: float) -> Iterator[tuple[str, float, float, float]]:
     """What each account has: name, what the engine says, what the twin says, how far apart they may be."""
-    for number, account in [*((fund.number, fund) for fund in exchange.funds), *exchange.accounts.items()]:
+    for account in exchange.holders():
+        number = account.number
         within = tolerance * float(gross[number])
-        yield f"equity of account {number}", float(state.equity[number]), account.cash, within
+        if account is not exchange.outside:  # what the outside has, others have paid
+            yield f"equity of account {number}", float(state.equity[number]), account.cash, within
         # A share of equity: rounding of what is left, against what is left.
         haircut, left = exchange.haircuts.get(account, 0.0), max(float(state.equity[number]), 1e-300)
         yield f"haircut of account {number}", float(state.haircut[number]), haircut, min(within / left, 1.0)
@@ -303,7 +311,8 @@ def _accounts(exchange: Exchange, state: State, gross: Floats, held: Floats, tol
             yield f"position {where}", position, account.position[at], tolerance * (float(held[at, number]) + least)
             if abs(position) > tolerance * least:
                 yield f"entry {where}", entry, account.entry[at], tolerance * entry
-            yield f"spot {where}", float(state.spot[at, number]), account.spot[at], tolerance * (float(state.spot[at, number]) + least)
+            if account is not exchange.outside:
+                yield f"spot {where}", float(state.spot[at, number]), account.spot[at], tolerance * (float(state.spot[at, number]) + least)
 
 
 def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> Iterator[tuple[str, float, float, float]]:
@@ -373,12 +382,14 @@ def _counted(exchange: Exchange) -> dict[str, float]:
         "trading fees": exchange.fees,
         "liquidated": exchange.liquidated,
         "claims written down": exchange.write_down,
+        **{f"rescued from {channel}": exchange.outside.rescued.get(channel, 0.0) for channel in PAID_IN_CLEARING},
+        "what the outside earned": exchange.outside.earned,
     }
 
 
 def _state_of(exchange: Exchange, like: State) -> State:
     """The twin's accounts as the array engine would keep them; rounding is measured as in `like`."""
-    everyone = {**{fund.number: fund for fund in exchange.funds}, **exchange.accounts}
+    everyone = {account.number: account for account in exchange.holders()}
     (equity, haircut), (position, entry, spot) = np.zeros((2, like.equity.size)), np.zeros((3, *like.position.shape))
     for number, account in everyone.items():
         equity[number], haircut[number] = account.cash, exchange.haircuts.get(account, 0.0)

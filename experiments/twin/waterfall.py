@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 type Caused = dict[Account, float]
 
+ON_OTHERS = ("members_fund", "assessment", "socialised_loss", "tear_up")
+"""Layers that take from account holders and clearing members, beside those that let them bear it later."""
+
 
 def deleveraging_layer(exchange: "Exchange") -> Any:
     """The scenario's deleveraging layer; None if the exchange does not deleverage."""
@@ -147,11 +150,11 @@ def absorb(
             break
         if layer.type == "deleveraging" or layer.type in skip:
             continue
-        if layer.type in deferral.LATER:
-            _share(paid := [0.0] * len(left), left, deferral.defer(exchange, sum(left)))
+        paid = [0.0] * len(left)
+        if layer.type in deferral.LATER or spared_by(exchange, layer) is not None:
+            _share(paid, left, defer_or_rescue(exchange, layer, sum(left), caused or {}))
             left = [loss - usd for loss, usd in zip(left, paid, strict=True)]
             continue
-        paid = [0.0] * len(left)
         if layer.type in ("fund", "shared_fund"):
             draw(exchange, layer, left, paid, by_takeover, kind)
         elif layer.type in members.LAYERS:
@@ -169,6 +172,39 @@ def absorb(
         fail(exchange)
 
 
+def spared_by(exchange: "Exchange", layer: Any) -> str | None:
+    """The closed channel because of which the outside pays what a layer would take; None if the layer takes it."""
+    if layer.type == "write_down":
+        return None if exchange.channels.exchange_failure else "exchange_failure"
+    if layer.type not in (*ON_OTHERS, *deferral.LATER):
+        return None
+    return None if exchange.channels.socialised_loss else "socialised_loss"
+
+
+def defer_or_rescue(exchange: "Exchange", layer: Any, loss: float, caused: Caused) -> float:
+    """What of a loss, USD, account holders are to bear later, or the outside bears in place of those whom a layer would ask."""
+    channel = spared_by(exchange, layer)
+    if channel == "exchange_failure":
+        usd = loss
+    elif layer.type in deferral.LATER:
+        usd = deferral.bearable(exchange, loss)
+    elif layer.type in members.LAYERS:
+        usd = sum(part for _, part in members.charge(exchange, layer, loss, caused))
+    else:
+        usd = sum(part for _, part in asked_of_holders(exchange, layer, loss))
+    if channel is None:
+        exchange.outstanding += usd
+    else:
+        rescue(exchange, channel, usd)
+    return usd
+
+
+def rescue(exchange: "Exchange", channel: str, usd: float) -> None:
+    """The outside pays of a loss."""
+    exchange.outside.pay(channel, usd)
+    exchange.absorbed["rescue"] = exchange.absorbed.get("rescue", 0.0) + usd
+
+
 def pay_with_everything(exchange: "Exchange", loss: float, kind: str) -> None:
     """What claims cannot bear is borne by what is still there, whatever the waterfall keeps back: capital, fund, contributions."""
     held = [max(fund.worth, 0.0) for fund in exchange.funds]
@@ -179,6 +215,9 @@ def pay_with_everything(exchange: "Exchange", loss: float, kind: str) -> None:
         coins.draw(exchange, fund, kind, drawn * usd / sum(held) if usd > 0.0 else 0.0)
     contributions = sum(member.held for member in exchange.members)
     given = min(max(loss - own - drawn, 0.0), contributions)
+    if not exchange.channels.socialised_loss:
+        rescue(exchange, "socialised_loss", given)
+        given = 0.0
     for member in exchange.members:
         member.held -= given * member.held / contributions if contributions > 0.0 else 0.0
     for layer, paid in (("exchange_capital", own), ("fund", drawn), ("members_fund", given)):
@@ -234,16 +273,22 @@ def charge(exchange: "Exchange", layer: Any, loss: float) -> float:
         paid: float = min(loss, layer.share * max(exchange.treasury, 0.0))
         exchange.treasury -= paid
         return paid
+    charges = asked_of_holders(exchange, layer, loss)
+    for account, usd in charges:
+        if usd > 0.0:
+            take(exchange, account, usd)
+    total = sum(usd for _, usd in charges)
+    if layer.type == "write_down":
+        exchange.write_down += total
+    return total
+
+
+def asked_of_holders(exchange: "Exchange", layer: Any, loss: float) -> list[tuple[Account, float]]:
+    """What a layer asks of account holders, USD."""
     holders = [account for account in exchange.everyone() if account.cash > 0.0]
     open_positions = sum(account.notional for account in exchange.everyone())
     asked = _charges(layer, holders, open_positions, loss)
-    charges = [min(usd, account.cash) for account, usd in zip(holders, asked, strict=True)]
-    for account, usd in zip(holders, charges, strict=True):
-        if usd > 0.0:
-            take(exchange, account, usd)
-    if layer.type == "write_down":
-        exchange.write_down += sum(charges)
-    return sum(charges)
+    return [(account, min(usd, account.cash)) for account, usd in zip(holders, asked, strict=True)]
 
 
 def stake(exchange: "Exchange", layer: Any) -> float:
@@ -295,7 +340,7 @@ def end_contracts(exchange: "Exchange") -> None:
     everyone: list[Account] = [*exchange.funds, *exchange.everyone()]
     deficit = max(-exchange.treasury, 0.0)
     exchange.treasury += deficit
-    for account in everyone:
+    for account in exchange.holders():
         account.tear_up()
     coins.convert(exchange, [(account, -account.cash) for account in everyone if account.cash < -CENT and not isinstance(account, Fund)])
     for account in everyone:

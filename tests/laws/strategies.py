@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from agents.clearinghouse.margin import PRESETS
 from agents.clearinghouse.margin_portfolio import TABLES
+from model.channels import CHANNELS
 from model.network import topologies
 from model.scenario import Scenario
 
@@ -486,6 +487,10 @@ transmission = st.builds(
 )
 
 
+masks = st.fixed_dictionaries({name: st.booleans() for name in CHANNELS})
+"""Channels of contagion, open or closed."""
+
+
 @st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
     """A world that nobody tuned."""
@@ -507,6 +512,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "lenders": draw(lenders),
         "network": {"type": draw(st.sampled_from(sorted(set(topologies.members) - {"edge_list"})))},  # which needs a file
         **draw(st.one_of(bankruptcy_costs, transmission)),
+        "channels": draw(st.one_of(st.just({}), st.just({}), masks)),
     }
     return Scenario.model_validate(world)
 

@@ -99,3 +99,26 @@ def test_an_exchange_is_worth_its_fund_and_its_capital_less_what_it_has_written_
     venue.write_down = 7.0
     assert venue.ledger.fund > 0.0
     assert eco.credit.worths(venue)[-1] == pytest.approx(venue.ledger.fund + venue.ledger.treasury - 7.0)
+
+
+def test_what_lenders_have_left_they_have_given_to_borrowers_and_the_rest_stands_outside(eco: Ecosystem) -> None:
+    # 10,000 and deposits, less a loan of 600: in cash; the outside's side of it is its negative, and stays that as loans are served.
+    credit = eco.credit
+    assert credit.cash.tolist() == [pytest.approx(10_000.0 * (1.0 + credit.parameters.deposits) - 600.0)]
+    assert credit.outside == -float(credit.cash[0])
+    for _ in range(3):
+        eco.step()
+    assert credit.cash[0] > 10_000.0 * (1.0 + credit.parameters.deposits) - 600.0
+    assert credit.outside == pytest.approx(-float(credit.cash[0]))
+
+
+def test_a_failed_exchange_that_owes_institutions_alone_owes_others_nothing_whatever_sums_round_to() -> None:
+    # Claims of 0.1, 0.2 and 0.3 were written down, 0.6 in all; in floating point the three sum to more.
+    makers = {"market_makers": {"count": 3, "capital": 6.0}, "liquidators": {"count": 0}}
+    eco = Ecosystem(Scenario.model_validate({"schema": 1, "traders": {"groups": []}, "venues": [makers]}), rng=1)
+    venue, written = eco.venue, np.array([0.1, 0.2, 0.3])
+    assert float(written.sum()) > 0.6
+    venue.insolvent, venue.write_down, venue.written_down = True, 0.6, np.zeros(venue.ledger.rows)
+    venue.written_down[venue.makers] = written
+    assert eco.credit.clear(venue, 1, eco.events).defaults >= 1
+    assert eco.credit.wave[-1] == 1

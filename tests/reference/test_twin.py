@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 import experiments.twin
 from experiments.twin.accrual import open_interest, set_levies
 from experiments.twin.record import RecordedEcosystem, amplified, run_both
+from model.channels import CHANNELS
 from model.ecosystem import Ecosystem
 from model.ledger import FUND as LEDGER_FUND
 from model.ledger import OUTSIDE, Flow
 from model.scenario import Scenario
+from tests.laws.strategies import masks
 
 FUND, CAPITAL, WRITE_DOWN = {"type": "fund"}, {"type": "exchange_capital"}, {"type": "write_down"}
 SCORES = ("bitmex", "binance", "hyperliquid", "profit_leverage")
@@ -46,6 +48,7 @@ def world(
     lasts: float = 0.0,
     house: dict[str, Any] | None = None,
     venue: dict[str, dict[str, Any]] | None = None,
+    traders_too: dict[str, Any] | None = None,
     **other: Any,
 ) -> Scenario:
     """A small exchange whose prices move by `move` within `lasts` hours from hour 6 on (0: at once)."""
@@ -67,7 +70,7 @@ def world(
     return Scenario.model_validate(
         {
             **base,
-            "traders": {**base["traders"], "groups": groups},
+            "traders": {**base["traders"], "groups": groups, **(traders_too or {})},
             "venues": [{**block, **{name: {**block[name], **change} for name, change in sizes.items()}}],
             "shocks": shocks,
             **other,
@@ -258,6 +261,42 @@ def test_a_central_counterpartys_layers_agree(move: tuple[float, ...]) -> None:
     members = {"traders": 5, "share": 0.1, "restore_hours": 24.0}
     borne = losses(world(move=move, house={"fund": 0.0, "members": members, "waterfall": CCP}), steps=20)
     assert borne["members_fund"] > 0.0
+
+
+FUTURES = [
+    {"type": "future", "asset": "BTC", "days": 0.3, "settlement_hours": 0.5},
+    {"type": "future", "asset": "ETH", "days": 0.5, "settlement_hours": 3.0, "depth": 1.0},
+    {"type": "future", "asset": "BTC", "days": 2.0},
+]
+
+
+ALL_CLOSED = dict.fromkeys(CHANNELS, False)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [CCP, [FUND, deleveraging("queue", "bitmex"), WRITE_DOWN], [FUND, {"type": "withdrawal_factor"}, WRITE_DOWN]],
+    ids=["central counterparty", "deleveraging", "when they withdraw"],
+)
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_every_closed_channel_agrees(channel: str, layers: list[dict[str, Any]]) -> None:
+    house = {"fund": 1e5, "rounds": 3, "members": {"traders": 5, "share": 0.1}, "waterfall": layers}
+    hedges = {"lost_hedges": {"share": 0.8, "rate": 0.5}}
+    borne = losses(world(move=(-0.5, -0.5, -0.7), house=house, traders_too=hedges, channels={channel: False}))
+    assert ("rescue" in borne) >= (channel == "socialised_loss")
+    assert ("rescue" in borne) <= (channel in ("socialised_loss", "exchange_failure"))
+    assert sum(borne.values()) > 0.0
+
+
+@pytest.mark.parametrize("move", [(-0.3, -0.4, -0.5), (-0.5, -0.5, -0.7), (0.5, 0.6, 0.8)])
+@pytest.mark.parametrize("layers", [CCP, [FUND, WRITE_DOWN]], ids=["central counterparty", "claims"])
+def test_a_world_without_contagion_agrees(layers: list[dict[str, Any]], move: tuple[float, ...]) -> None:
+    # Coins are collateral and the fund is held in them, futures expire while the outside has them, and hedgers sell what they cannot hold.
+    house = {"fund": 1e5, "coin_haircuts": [0.1], "members": {"traders": 5, "share": 0.1}, "waterfall": layers}
+    house |= {"pools": {"currency": "underlying"}, "liquidation": {"type": "partial_then_full", "small": 1e4}}
+    block = world(move=move, lasts=2.0, house=house, traders_too={"lost_hedges": {}}, channels=ALL_CLOSED).model_dump(by_alias=True)
+    block["venues"][0]["instruments"] = FUTURES
+    losses(Scenario.model_validate(block), steps=20)
 
 
 @pytest.mark.parametrize(
@@ -551,6 +590,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         assets=assets,
         hours_per_step=draw(st.sampled_from([0.25, 1.0, 8.0])),
         lenders={"count": draw(st.integers(0, 2)), "capital": draw(st.sampled_from([1e6, 1e8]))},
+        traders_too={"lost_hedges": draw(st.sampled_from([None, {"share": 0.8, "rate": 0.5}]))},
+        channels=draw(st.one_of(st.just({}), masks)),
     )
 
 
@@ -568,13 +609,6 @@ def test_drawn_scenarios_agree(scenario: Scenario, seed: int) -> None:
 @given(scenarios(), st.integers(0, 1000))
 def test_many_drawn_scenarios_agree(scenario: Scenario, seed: int) -> None:
     losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
-
-
-FUTURES = [
-    {"type": "future", "asset": "BTC", "days": 0.3, "settlement_hours": 0.5},
-    {"type": "future", "asset": "ETH", "days": 0.5, "settlement_hours": 3.0, "depth": 1.0},
-    {"type": "future", "asset": "BTC", "days": 2.0},
-]
 
 
 @pytest.mark.parametrize(
