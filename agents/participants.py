@@ -20,6 +20,8 @@ class Accounts(Protocol):
     spot: NDArray[np.float64]
     status: NDArray[np.int8]
 
+    def equity(self, rows: int) -> NDArray[np.float64]: ...
+
 
 class World(Protocol):
     """What a participant needs of the model."""
@@ -56,8 +58,7 @@ class Participant(mesa.Agent[Any]):
     @property
     def equity(self) -> float:
         """USD: cash and open contracts at mark."""
-        accounts = self._world.accounts
-        return float(accounts.cash[self.row] + accounts.marks @ accounts.position[:, self.row])
+        return float(self._world.accounts.equity(self.row))
 
     @property
     def cash(self) -> float:

@@ -326,6 +326,13 @@ class TraderGroup(Parameters):
             "has in one book never backs another. false: cross margin, one account for all markets"
         ),
     ] = False
+    margin: Annotated[
+        Literal["usd", "coin"],
+        Field(
+            description="what they deposit, and what their margin is in. coin: rows are accounts in one coin each, drawn by `markets`, "
+            "that trade what is settled in it, as on BitMEX and in Bybit's inverse and Binance's COIN-M accounts"
+        ),
+    ] = "usd"
     activity: Annotated[float, Field(ge=0, description="rate at which a trader reconsiders", json_schema_extra={"unit": "per hour"})] = (
         1 / 48
     )
@@ -391,6 +398,10 @@ class TraderGroup(Parameters):
     def _weighted(self) -> "TraderGroup":
         if sum(s.weight for s in self.strategies) <= 0:  # type: ignore[attr-defined]
             raise ValueError("strategies without weight: expected at least one weight above 0")
+        if self.margin == "coin":
+            for s in self.strategies:
+                if strategy_rules.find(s.type).chooses:  # type: ignore[attr-defined]
+                    raise ValueError(f"found `{s.type}` with margin in coin: expected a strategy that trades no options")
         return self
 
 

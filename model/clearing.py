@@ -30,23 +30,26 @@ class Alone:
     """Accounts as the step found them, and the marks that news alone would have made.
 
     Attributes:
-        rows, cash, position: (n,), (n,) and (M, n), of those at risk.
-        marks: (M, K), from the first breach on.
+        rows, cash, position, coins: (n,), (n,), (M, n) and (A, n), of those at risk.
+        marks, rates: (M, K) and (A, K), from the first breach on.
     """
 
     rows: Rows
     cash: Floats
     position: Floats
+    coins: Floats
     marks: Floats
+    rates: Floats
 
     def breached(self, venue: Venue, who: Rows) -> int:
         """How many of `who`, rows, these marks alone bring below maintenance margin."""
         mine = np.isin(self.rows, who)
         cash, position, kept = self.cash[mine], self.position[:, mine], venue.states["margin"]
-        found = np.zeros(cash.size, dtype=bool)
-        for marks in self.marks.T:
+        found, coins = np.zeros(cash.size, dtype=bool), self.coins[:, mine]
+        for marks, rates in zip(self.marks.T, self.rates.T, strict=True):
             required = venue.requirement(position, np.abs(position), marks).by_market.sum(axis=0)
-            found |= is_breached(cash + marks @ position, required)
+            balance = cash + rates @ coins if rates.size else cash
+            found |= is_breached(balance + marks @ position, required)
         venue.states["margin"] = kept
         return int(found.sum())
 
@@ -70,23 +73,29 @@ class Walk:
         venue.drawdown.observe(venue.ledger.fund, hours)
         venue.hours += hours
         marks, self._undisturbed = venue.market.project(path.dlog, path.hours)
-        self.low = np.minimum(marks.min(axis=1), venue.ledger.marks) * (1.0 - BOX)
-        self.high = np.maximum(marks.max(axis=1), venue.ledger.marks) * (1.0 + BOX)
+        rates = venue.market.rates_along(self._undisturbed.path)
+        seen = self._priced(marks, rates)
+        self.low, self.high = widened(seen.min(axis=1), seen.max(axis=1), self._priced(venue.ledger.marks, venue.ledger.rates), BOX)
         rows = venue.at_risk(self.low, self.high)
-        self.first = self._first_breach(rows, marks)
+        self.first = self._first_breach(rows, marks, rates)
         if self.first < path.hours.size:
             self.walked = Walked(venue, rows)
             self.losses = Losses(self.walked)
             self.liquidator = Liquidator(self.walked, self.losses, Deleverager(self.walked, self.losses))
-            self._alone = Alone(rows, venue.ledger.cash[rows], venue.ledger.position[:, rows], marks[:, self.first :])
+            held = (venue.ledger.cash[rows], venue.ledger.position[:, rows], venue.ledger.coins[:, rows])
+            self._alone = Alone(rows, *held, marks[:, self.first :], rates[:, self.first :])
             self._liquidated: list[Rows] = []
 
     # -- who is walked --------------------------------------------------------------------------------------------------------------
 
-    def _first_breach(self, rows: Rows, marks: Floats) -> int:
+    def _priced(self, marks: Floats, rates: Floats) -> Floats:
+        """Marks, (M, ...), and where there are settlement coins their rates, (A, ...), one below the other."""
+        return np.concatenate((marks, rates)) if self.venue.ledger.currencies else marks
+
+    def _first_breach(self, rows: Rows, marks: Floats, rates: Floats) -> int:
         """The first increment, K if none, at which one of `rows` is breached or the fund below zero while nobody is liquidated.
 
-        Up to there nothing happens but that marks, (M, K), move.
+        Up to there nothing happens but that marks, (M, K), and rates, (A, K), move.
         """
         venue, ledger = self.venue, self.venue.ledger
         increments = self.path.hours.size
@@ -97,24 +106,37 @@ class Walk:
         if venue.fixing is not None:  # what options need must be asked where they stand
             return 0
         cash, position, exposure, status = ledger.cash[rows], ledger.position[:, rows], ledger.exposure[:, rows], ledger.status[rows]
-        if ((cash < -DUST) & ~exposure.any(axis=0)).any() or (status == Status.CLOSING).any():
+        # Without contracts an account is overdrawn or not; with settlement coins that depends on their rates.
+        overdrawn = (cash < -DUST) | (ledger.currencies > 0)
+        if (overdrawn & ~exposure.any(axis=0)).any() or (status == Status.CLOSING).any():
             return 0
-        below = (ledger.cash[funds][:, None] + ledger.position[:, funds].T @ marks < 0.0).any(axis=0)
+        equity = self._along(rows, marks, rates)
+        below = (self._along(funds, marks, rates) < 0.0).any(axis=0)
         most = venue.ceiling(position, exposure, marks.max(axis=1))
-        if not below.any() and not is_breached((cash[:, None] + position.T @ marks).min(axis=1), most).any():
+        if not below.any() and not is_breached(equity.min(axis=1), most).any():
             return increments
         for k in range(increments):
             required = venue.requirement(position, exposure, marks[:, k]).by_market.sum(axis=0)
-            if below[k] or is_breached(cash + marks[:, k] @ position, required).any():
+            balance = cash + rates[:, k] @ ledger.coins[:, rows] if ledger.currencies else cash
+            if below[k] or is_breached(balance + marks[:, k] @ position, required).any():
                 return k
         return increments
 
+    def _along(self, rows: Rows, marks: Floats, rates: Floats) -> Floats:
+        """Shape (n, K), USD: equity of rows at marks, (M, K), and rates, (A, K)."""
+        ledger = self.venue.ledger
+        equity: Floats = ledger.cash[rows][:, None] + ledger.position[:, rows].T @ marks
+        return equity + ledger.coins[:, rows].T @ rates if ledger.currencies else equity
+
     def _rescreen(self, marks: Floats) -> None:
         """Marks have left the screened box: widen the box and screen again."""
-        if self.walked.whole or not ((marks < self.low).any() or (marks > self.high).any()):
+        if self.walked.whole:
             return
-        self.low = np.minimum(self.low, marks * (1.0 - 5 * BOX))
-        self.high = np.maximum(self.high, marks * (1.0 + 5 * BOX))
+        seen = self._priced(marks, self.walked.ledger.rates)
+        if not ((seen < self.low).any() or (seen > self.high).any()):
+            return
+        low, high = widened(seen, seen, seen, 5 * BOX)
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
         self.walked.write_back()
         fresh = np.setdiff1d(self.venue.at_risk(self.low, self.high), self.walked.rows)
         if fresh.size:
@@ -130,7 +152,7 @@ class Walk:
         marks = venue.market.advance(self.path.dlog[:, k], float(self.path.hours[k]))
         if k < self.first or not venue.is_open():
             return
-        self.walked.ledger.mark(marks, venue.fix())
+        venue.mark(self.walked.ledger, marks)
         venue.revalue(self.walked.ledger)
         self._rescreen(marks)
         if self.stopped[k]:
@@ -179,7 +201,7 @@ class Walk:
         else:
             self.walked.write_back()
             self._count_spread()
-        venue.ledger.mark(venue.market.marks, venue.fix())
+        venue.mark(venue.ledger, venue.market.marks)
         venue.revalue(venue.ledger)
         venue.events.increment = venue.events.round = -1
 
@@ -222,6 +244,12 @@ class Walk:
         return True
 
 
+def widened(low: Floats, high: Floats, now: Floats, by: float) -> tuple[Floats, Floats]:
+    """The box that holds `low`, `high` and what stands `now`, (M,) each, a part `by` of each wider; inverse contracts are below zero."""
+    low, high = np.minimum(low, now), np.maximum(high, now)
+    return low * np.where(low < 0.0, 1.0 + by, 1.0 - by), high * np.where(high < 0.0, 1.0 - by, 1.0 + by)
+
+
 def is_breached(equity: Floats, required: Floats) -> Flags:
     """Whether equity, (n,), is below maintenance margin, (n,), by more than a tie."""
     breached: Flags = equity < required - TIE * np.abs(required) - DUST
@@ -249,5 +277,5 @@ def terminate(venue: Venue, rows: Rows) -> None:
     walked.close_at_mark(rows)
     ledger = walked.ledger
     losses = Losses(walked)
-    losses.cover(rows, np.maximum(-ledger.cash[rows], 0.0), shares, Flow.DRAW_CLOSE_OUT)
+    losses.cover(rows, np.maximum(-ledger.balance(rows), 0.0), shares, Flow.DRAW_CLOSE_OUT)
     losses.cover_overdrawn(venue.interest[:, None], Flow.DRAW_EXECUTION, but=rows)

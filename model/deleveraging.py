@@ -71,7 +71,9 @@ class Deleverager:
     def _above_mark(self, market: int, price: str, rows: Rows) -> Floats:
         """Shape (n,): USD by which a market's positions are worth more at `price`, mark or index, than at mark."""
         part = self.walked.ledger
-        gap = float(self.venue.market.index[market] * self.venue.market.fair_of(market) - part.marks[market]) if price == "index" else 0.0
+        book = self.venue.market
+        fair = book.worth_of(market, float(book.index[market]) * book.fair_of(market), part.rates)
+        gap = fair - float(part.marks[market]) if price == "index" else 0.0
         above: Floats = gap * part.position[market, rows]
         return above
 
@@ -129,7 +131,7 @@ class Deleverager:
             market=market,
             counterparty="bankrupt",
             quantity=sign * contracts[took],
-            price=mark + sign * haircut,
+            price=part.quoted(market, mark + sign * haircut),
             amount=contracts[took] * haircut,
             layer="deleveraging",
         )
@@ -146,12 +148,13 @@ class Deleverager:
         other &= ~breached
         other[: part.house] = False
         rows: Rows = np.flatnonzero(other)
-        equity, entry, size = part.equity(rows), part.entry[market, rows], part.exposure[market, rows]
+        equity, entry, size = part.equity(rows), part.scale[market] * part.entry[market, rows], part.exposure[market, rows]
         profit = position[rows] * (part.marks[market] - entry)
         endowment = np.maximum(np.minimum(profit, equity), 0.0) if self.venue.deleverages.price == "bankruptcy" else np.maximum(equity, 0.0)
         room = np.minimum(size, endowment / haircut) if haircut > 0.0 else size
         maintenance = self.venue.margin_of(part, rows).by_market.sum(axis=0)
-        view = DeleveragingView(wanted, room, size, profit, equity, maintenance, float(part.marks[market]), entry, not selling)
+        mark, inverse = float(part.marks[market]), bool(part.settled[market] >= 0)
+        view = DeleveragingView(wanted, room, size, profit, equity, maintenance, abs(mark), np.abs(entry), not selling, inverse)
         return view, rows
 
     def close_stranded(self, bankrupt: Rows) -> None:

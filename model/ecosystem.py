@@ -132,6 +132,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         for place in self._trading():
             self._restore(place)
             self._levy(place)
+            place.venue.settle_currencies()
             place.venue.balance_coins()
             place.venue.size_and_levy(self.hours_per_step)
             place.credit.serve(place.venue, self.hours_per_step)

@@ -26,7 +26,7 @@ def settle_expired(venue: Venue) -> None:
         venue.events.add("expiry", venue.name, account=rows, market=at, quantity=-ledger.position[at, rows], price=prices[at], layer="")
         ledger.settle(at, float(prices[at]))
     market.list_anew(expired)
-    ledger.mark(market.marks, venue.fix())
+    venue.mark(ledger, market.marks)
     below = overdrawn(ledger)
     if below.size:
         walked = Walked(venue, below)

@@ -133,7 +133,7 @@ class Instruments:
         names: how tables call them.
         kind: `Kind` of each; asset: index of its underlying.
         expiry: hours of model time, infinite for perpetuals; strike: USD, 0 where there is none.
-        coin_settled: whether cash legs are in the underlying; linear: whether worth is mark price and unit alike (perpetual, future).
+        coin_settled: whether they are settled in the underlying; linear: whether worth is mark price and unit alike (perpetual, future).
     """
 
     def __init__(self, terms: tuple[InstrumentParameters, ...], assets: tuple[str, ...], surface: SurfaceParameters) -> None:
@@ -236,15 +236,17 @@ class Instruments:
     def revalue(self, moment: Moment, premium: Floats, spot: Floats, vol: Floats) -> Floats:
         """Shape (S, M), USD: change of one contract's worth when indices move by `spot` and levels by `vol`, simple and relative, (S, A).
 
-        Accounts' profits under all scenarios are (S, M) @ (M, n), and (S, A) @ (A, n) for their coins, revalued at index x spot.
+        Accounts' profits under all scenarios are (S, M) @ (M, n), and (S, A) @ (A, n) for the spot that they hold. An inverse contract
+        gains what it gains in coin, at today's index: see `coin_gains`.
         """
         index = moment.index[:, None] * (1.0 + spot.T)
         level = np.clip(moment.level[:, None] * (1.0 + vol.T), self.surface.floor, self.surface.ceiling)
         there = self.worth(
             Moment(index, level, moment.hours, moment.carry), np.broadcast_to(premium[:, None], (premium.size, spot.shape[0]))
         )
-        changed: Floats = (there - self.worth(moment, premium)[:, None]).T
-        return changed
+        here = self.worth(moment, premium)
+        changed: Floats = (there - here[:, None]).T
+        return coin_gains(changed, here, spot[:, self.asset], self.coin_settled) if self.coin_settled.any() else changed
 
     def deltas(self, moment: Moment, premium: Floats, bump: float = 1e-4) -> Floats:
         """Shape (M,): USD change of one contract for a relative change of its index, over its unit; coin balances apart.
@@ -263,9 +265,30 @@ class Instruments:
         vega: Floats = (change[0] - change[1]) / (2.0 * bump)
         return vega
 
+    def settled_in(self) -> Integers:
+        """Shape (M,): the underlying in which each market is settled, -1 for dollars."""
+        return np.where(self.coin_settled, self.asset, -1)
+
     def levels_along(self, level: Floats, moved: Floats) -> Floats:
         """Shape (A, K): volatility levels along a path of cumulative log moves, (A, K), from `level`, (A,)."""
         return along_path(self.surface, level[:, None], moved)
+
+
+def coin_gains(gains: Floats, worth: Floats, returns: Floats, coin_settled: NDArray[np.bool_]) -> Floats:
+    """Gains of one contract, (S, M) USD, with those of inverse contracts put in: what they gain in coin, at today's index.
+
+    One dollar bought at price p gains 1 / p - 1 / (p (1 + r)) = r / (p (1 + r)) coins if the index returns r, so that a long position
+    loses the more in coin the further the price falls. For an account whose margin is coin, covering that loss and staying above zero
+    come to the same (Deribit, portfolio margin: profit and loss in coin).
+
+    Args:
+        gains: those of the others.
+        worth: shape (M,), USD, of one contract.
+        returns: shape (S, M), simple returns of the underlyings.
+        coin_settled: shape (M,).
+    """
+    in_coin: Floats = np.where(coin_settled, -worth * (returns / np.maximum(1.0 + returns, 1e-12)), gains)
+    return in_coin
 
 
 def _across(flags: NDArray[np.bool_], like: Floats) -> NDArray[np.bool_]:

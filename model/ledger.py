@@ -6,6 +6,13 @@ Futures are carried at cost: a trade of `q` contracts at price `p` takes `q * p`
 
 holds at every mark. Variation margin is thereby settled at every mark without a pass over the accounts, entry prices survive it, and
 cash over all rows, the outside world's included, sums to zero as long as every movement has two ends.
+
+There is a cash column for each settlement currency. A contract that is settled in coin is carried at cost in coins: who buys `q` contracts
+of one dollar at price `p` has `q / p` coins more and contracts that are worth -`q / p` coins at that price, so that
+
+    equity = cash + rates @ coins + marks @ position
+
+and what it gains is q (1 / entry - 1 / mark) coins (BitMEX, Bybit and Deribit: inverse contracts). Coins sum to zero as cash does.
 """
 
 from enum import IntEnum, StrEnum
@@ -123,6 +130,7 @@ class Ledger:
         supply: shape (A,), units of each underlying in existence, held by the outside world at first; none, a market each, if not given.
         pool: shape (M,), the fund's pool that pays for each market; one for all of them if not given.
         pools: how many there are.
+        settled: shape (M,), the underlying in which each market is settled, -1 for dollars; all in dollars if not given.
 
     Attributes:
         marks: shape (M,), USD, what one contract adds to its holder's equity.
@@ -132,8 +140,12 @@ class Ledger:
         cash: shape (R,), USD, contracts carried at cost.
         position: shape (M, R), contracts of one unit of the underlying, long > 0.
         exposure: shape (M, R), the position's absolute value.
-        entry: shape (M, R), USD, average price of the open contracts.
+        entry: shape (M, R), average price of the open contracts, in what they are settled in: USD, or coins for each contract.
         spot: shape (A, R), units of the underlying held.
+        coins: shape (A, R), settlement balances in coin, contracts carried at cost; (0, R) where everything is settled in dollars.
+        rates: shape (A,), USD a coin by the exchange's index, at which settlement balances count.
+        scale: shape (M,), worth of a contract over its price in what it is settled in: 1, or minus the rate.
+        currency: shape (R,), int8, in what a row's margin is: 0 for dollars, else 1 + the underlying.
         paid_in: shape (R,), USD, equity when profits were last settled, with what has been paid in since and less what was taken out:
             equity beyond it is net profit since then.
         assets: number of underlyings, A, whose perpetuals are the first markets.
@@ -144,23 +156,33 @@ class Ledger:
         statements: by pool, USD by kind that changed it in the step; the total is the change of its equity.
     """
 
-    _COLUMNS = (("cash", 0), ("position", 1), ("exposure", 1), ("entry", 1), ("spot", 2), ("paid_in", 0))
+    _COLUMNS = (("cash", 0), ("position", 1), ("exposure", 1), ("entry", 1), ("spot", 2), ("coins", 3), ("paid_in", 0))
 
     cash: Floats
     position: Floats
     exposure: Floats
     entry: Floats
     spot: Floats
+    coins: Floats
     paid_in: Floats
+    currency: NDArray[np.int8]
     role: NDArray[np.int8]
     status: NDArray[np.int8]
 
-    def __init__(self, marks: Floats, supply: Floats | None = None, pool: Rows | None = None, pools: int = 1) -> None:
+    def __init__(
+        self, marks: Floats, supply: Floats | None = None, pool: Rows | None = None, pools: int = 1, settled: Rows | None = None
+    ) -> None:
         self.marks: Floats = np.array(marks, dtype=float)
         self.units: Floats = self.marks
         self.markets = self.marks.size
         self.assets = self.markets if supply is None else supply.size
         self.index: Floats = self.marks[: self.assets].copy()
+        self.settled: Rows = np.full(self.markets, -1, dtype=np.intp) if settled is None else settled
+        self.currencies = self.assets if (self.settled >= 0).any() else 0
+        self.rates: Floats = self.index
+        self.scale: Floats = np.ones(self.markets)
+        if self.currencies:
+            self.scale = np.where(self.settled >= 0, -self.rates[self.settled], 1.0)
         self.rows = 0
         self.funds: Rows = np.concatenate(([FUND], np.arange(_FURTHER, _FURTHER + pools - 1))).astype(np.intp)
         self._pool_of_row = {row: at for at, row in enumerate(self.funds.tolist())}
@@ -188,8 +210,8 @@ class Ledger:
         return np.arange(first, last)
 
     def _grow(self, capacity: int) -> None:
-        for name, dims in (*self._COLUMNS, ("role", -1), ("status", -1)):
-            lines = {1: self.markets, 2: self.assets}.get(dims)
+        for name, dims in (*self._COLUMNS, ("currency", -1), ("role", -1), ("status", -1)):
+            lines = {1: self.markets, 2: self.assets, 3: self.currencies}.get(dims)
             shape = (capacity,) if lines is None else (lines, capacity)
             fresh = np.zeros(shape, dtype=np.int8 if dims < 0 else np.float64)
             if name in self._store:
@@ -210,6 +232,7 @@ class Ledger:
         part = object.__new__(Ledger)
         part.markets, part.assets, part.rows = self.markets, self.assets, rows.size
         part.marks, part.units, part.index, part._supply = self.marks, self.units, self.index, self._supply
+        part.settled, part.currencies, part.rates, part.scale = self.settled, self.currencies, self.rates, self.scale
         part.house, part.funds = self.house, self.funds
         part._pool_of_row, part._fund_of_market = self._pool_of_row, self._fund_of_market
         part.flows, part.statements = self.flows, self.statements
@@ -223,14 +246,27 @@ class Ledger:
         for name, column in part._store.items():  # noqa: SLF001 - of our own kind
             self._store[name][..., rows] = column
         self.marks, self.units, self.index = part.marks, part.units, part.index
+        self.rates, self.scale = part.rates, part.scale
         self.tokens, self.token_price = part.tokens, part.token_price
 
     # -- what is held ---------------------------------------------------------------------------------------------------------------
 
+    def balance(self, rows: RowsLike = slice(None)) -> Floats:
+        """Shape (rows,), USD: cash of every currency, contracts carried at cost; all that a row without contracts has."""
+        if not self.currencies:
+            return self.cash[rows]
+        held: Floats = self.cash[rows] + self.rates @ self.coins[:, rows]
+        return held
+
     def equity(self, rows: RowsLike = slice(None)) -> Floats:
         """Shape (rows,), USD: cash plus open contracts at mark."""
-        held: Floats = self.cash[rows] + self.marks @ self.position[:, rows]
+        held: Floats = self.balance(rows) + self.marks @ self.position[:, rows]
         return held
+
+    def cost(self, rows: RowsLike = slice(None)) -> Floats:
+        """Shape (M, rows), USD: what the open contracts cost at entry, coins at today's rate."""
+        entry = self.entry[:, rows]
+        return entry * self.scale[:, None] if self.currencies else entry
 
     def claims(self) -> Floats:
         """Shape (R,), USD: what account holders are owed: equity above zero, of everybody but the house."""
@@ -240,11 +276,15 @@ class Ledger:
         """The row of the pool that pays for a market."""
         return int(self._fund_of_market[market])
 
+    def quoted(self, market: int, price: float | Floats) -> float | Floats:
+        """A contract's worth, USD, as its market quotes it: USD a coin where it is settled in coin."""
+        return price if self.settled[market] < 0 else self.scale[market] / price
+
     @property
     def pools(self) -> list[float]:
         """USD by pool of the backstop fund, its inventory at mark, its coins at the index."""
         rows = self.funds.tolist()
-        held = [float(self.cash[row] + self.marks @ self.position[:, row] + self.index @ self.spot[:, row]) for row in rows]
+        held = [float(self.balance(row) + self.marks @ self.position[:, row] + self.index @ self.spot[:, row]) for row in rows]
         if self.tokens:
             held[0] += self.tokens * self.token_price
         return held
@@ -270,14 +310,14 @@ class Ledger:
 
     @property
     def custody(self) -> float:
-        """USD: cash that the outside world has paid in and not taken out; it backs every balance.
+        """USD: cash, coins at their rate, that the outside world has paid in and not taken out; it backs every balance.
 
         What it loses on contracts that it has taken over it pays in; what it gains it takes when they are closed.
         """
         held = self.position[:, OUTSIDE]
         if not held.any():
-            return -float(self.cash[OUTSIDE])
-        return -float(self.cash[OUTSIDE] + min(self.marks @ held, self.entry[:, OUTSIDE] @ held))
+            return -float(self.balance(OUTSIDE))
+        return -float(self.balance(OUTSIDE) + min(self.marks @ held, (self.scale * self.entry[:, OUTSIDE]) @ held))
 
     # -- movements ------------------------------------------------------------------------------------------------------------------
 
@@ -347,9 +387,12 @@ class Ledger:
         new = np.where(np.abs(new) <= DUST * np.abs(quantity), 0.0, new)
         size = np.abs(new)
         cost = quantity * price
-        self.cash[rows] -= cost.sum(axis=0)
+        self.cash[rows] -= self._dollars(markets, rows, cost).sum(axis=0)
+        own = cost
+        if self.currencies:
+            price, own = price / self.scale[markets, None], cost / self.scale[markets, None]
         entry = entries[:, rows]
-        average = (entry * np.abs(old) + np.abs(cost)) / np.where(size > 0.0, size, 1.0)
+        average = (entry * np.abs(old) + np.abs(own)) / np.where(size > 0.0, size, 1.0)
         entry = np.where(old * quantity >= 0.0, average, np.where(old * new < 0.0, price, entry))
         entries[:, rows] = entry * (size > 0.0)
         positions[:, rows] = new
@@ -362,6 +405,50 @@ class Ledger:
                 gain = (quantity[:, mine] * self.marks[markets, None] - cost[:, mine]).sum()
                 self._itemise(pool, Flow.INVENTORY_RESULT, float(gain))
 
+    def _dollars(self, markets: slice, rows: Rows, cost: Floats) -> Floats:
+        """Takes the cost, (m, n) USD, of what is settled in coin from coins; returns what is left to be paid in dollars, (m, n)."""
+        if not self.currencies:
+            return cost
+        settled = self.settled[markets]
+        for line, asset in enumerate(settled.tolist()):
+            if asset >= 0:
+                self.coins[asset, rows] -= cost[line] / self.rates[asset]
+        dollars: Floats = np.where(settled[:, None] < 0, cost, 0.0)
+        return dollars
+
+    def change(self, rows: Rows, units: Floats) -> Floats:
+        """Rows (n,) buy (> 0) or sell settlement coins, (A, n), at their rates against the outside world. Returns USD bought, (A,)."""
+        self.coins[:, rows] += units
+        self.coins[:, OUTSIDE] -= units.sum(axis=1)
+        cost = self.rates @ units
+        self.cash[rows] -= cost
+        self.cash[OUTSIDE] += cost.sum()
+        bought: Floats = self.rates * units.sum(axis=1)
+        return bought
+
+    def pay_in(self, kind: Flow, rows: Rows, usd: Floats) -> None:
+        """Account holders, (n,), pay in USD, or as much of the coin that their margin is in."""
+        rows, usd = self._move_coins(kind, rows, usd, 1.0)
+        self.transfer(kind, OUTSIDE, rows, usd)
+
+    def take_out(self, kind: Flow, rows: Rows, usd: Floats) -> None:
+        """Account holders, (n,), take out USD, or as much of the coin that their margin is in."""
+        rows, usd = self._move_coins(kind, rows, usd, -1.0)
+        self.transfer(kind, rows, OUTSIDE, usd)
+
+    def _move_coins(self, kind: Flow, rows: Rows, usd: Floats, sign: float) -> tuple[Rows, Floats]:
+        """The part in coin of what comes in (`sign` 1) or goes out (-1); returns the part in dollars, rows and USD."""
+        if not self.currencies:
+            return rows, usd
+        mine = self.currency[rows] > 0
+        holders, asset = rows[mine], self.currency[rows[mine]] - 1
+        units = sign * usd[mine] / self.rates[asset]
+        self.coins[asset, holders] += units
+        self.coins[:, OUTSIDE] -= np.bincount(asset, units, self.currencies)
+        self.paid_in[holders] += sign * usd[mine]
+        self.flows[kind] = self.flows.get(kind, 0.0) + float(usd[mine].sum())
+        return rows[~mine], usd[~mine]
+
     def trade_spot(self, asset: int, rows: Rows, quantity: Floats, price: float) -> None:
         """Buys (> 0) or sells units of the underlying against the outside world at `price`, USD."""
         self.spot[asset, rows] += quantity
@@ -371,16 +458,33 @@ class Ledger:
         self.paid_in[rows] -= cost
         self.cash[OUTSIDE] += cost.sum()
 
-    def mark(self, marks: Floats, units: Floats | None = None) -> None:
-        """Moves what a contract is worth and, if it differs, its notional, (M,), USD; the fund's inventory gains or loses at once."""
+    def mark(self, marks: Floats, units: Floats | None = None, rates: Floats | None = None) -> None:
+        """Moves what a contract is worth and, if they differ, its notional, (M,), USD, and what settlement coins are worth, (A,), USD.
+
+        The fund's inventory gains or loses at once.
+        """
         for row, pool in self._pool_of_row.items():
             held = self.position[:, row]
             if held.any():
                 self._itemise(pool, Flow.INVENTORY_RESULT, float((marks - self.marks) @ held))
+        if self.currencies and rates is not None:
+            self._rate(rates)
         rescued = self.position[:, OUTSIDE]
         if rescued.any():
             self._earned_outside(float((marks - self.marks) @ rescued))
         self.marks, self.units = marks, marks if units is None else units
+
+    def _rate(self, rates: Floats) -> None:
+        """Moves the rates of settlement coins, (A,), USD: those that the fund's inventory has brought gain or lose at once."""
+        for row, pool in self._pool_of_row.items():
+            coins = self.coins[:, row]
+            if coins.any():
+                self._itemise(pool, Flow.INVENTORY_RESULT, float((rates - self.rates) @ coins))
+        before, self.rates = self.scale, rates
+        self.scale = np.where(self.settled >= 0, -rates[self.settled], 1.0)
+        gained = float(((before - self.scale) * self.entry[:, OUTSIDE]) @ self.position[:, OUTSIDE])
+        if gained:
+            self.flows[Flow.OUTSIDE_RESULT] = self.flows.get(Flow.OUTSIDE_RESULT, 0.0) + gained
 
     def revalue(self, index: Floats) -> None:
         """Moves the index prices, shape (A,), USD, at which the fund's coins are valued: they gain or lose at once."""
@@ -416,11 +520,20 @@ class Ledger:
         self.token_price = price
 
     def tear_up(self) -> None:
-        """Ends every contract at mark: what accounts have is cash."""
-        self.cash[:] = self.equity()
+        """Ends every contract at mark: what accounts have is cash of what it was settled in."""
+        for market, asset in enumerate(self.settled.tolist()):
+            if asset >= 0:
+                self.coins[asset] += self.marks[market] * self.position[market] / self.rates[asset]
+                self.position[market] = 0.0
+        self.cash[:] = self.cash + self.marks @ self.position
         self.position[:] = 0.0
         self.exposure[:] = 0.0
         self.entry[:] = 0.0
+
+    def turn_into_dollars(self) -> None:
+        """What accounts have in coin becomes dollars at the day's rate, as the claims on FTX's estate did."""
+        self.cash[:] = self.balance()
+        self.coins[:] = 0.0
 
     # -- laws -----------------------------------------------------------------------------------------------------------------------
 
@@ -434,9 +547,11 @@ class Ledger:
             raise LawViolation(step, "every balance is finite", np.flatnonzero(~np.isfinite(self.cash)))
         # Whatever the accounts hold now, a millionth of a dollar is rounding.
         gross = float(np.abs(self.cash).sum()) + 1e-6 / tolerance
+        if self.currencies:
+            gross += float(self.rates @ np.abs(self.coins).sum(axis=1))
         if abs(self.cash.sum()) > tolerance * gross:
             raise LawViolation(step, f"cash is closed (off by {self.cash.sum():g} USD of {gross:g} gross)", [])
-        for name, column, target in (("contracts", self.position, 0.0), ("spot", self.spot, self._supply)):
+        for name, column, target in (("contracts", self.position, 0.0), ("spot", self.spot, self._supply), ("coins", self.coins, 0.0)):
             open_ends = np.abs(column.sum(axis=1) - target)
             off = open_ends > tolerance * (np.abs(column).sum(axis=1) + 1.0)
             # What is left of large positions that have been closed is rounding if it is worth nothing.
@@ -447,6 +562,6 @@ class Ledger:
             raise LawViolation(step, f"losses are conserved (settlement holds {self.cash[SETTLEMENT]:g} USD)", [SETTLEMENT])
         flat = ~self.exposure.any(axis=0)
         flat[: self.house] = False
-        below = np.flatnonzero(flat & (self.cash < -tolerance * gross))
+        below = np.flatnonzero(flat & (self.balance() < -tolerance * gross))
         if below.size:
             raise LawViolation(step, "no closed account is below zero", below)

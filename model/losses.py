@@ -33,6 +33,7 @@ class Losses:
             by_fund: shape (n,), part of each deficit that the fund's takeovers caused; none if not given.
         """
         part, venue = self.walked.ledger, self.venue
+        self._to_dollars(part, rows)
         deficit = deficit - self._convert(part, rows, deficit)
         some = deficit > DUST
         if not some.any():
@@ -62,11 +63,18 @@ class Losses:
         brought: Floats = share * value
         return brought
 
+    def _to_dollars(self, part: Ledger, rows: Rows) -> None:
+        """Accounts among `rows` without contracts settle what they have, or owe, in coin: they change it at the exchange's index."""
+        if not part.currencies:
+            return
+        flat = rows[~part.exposure[:, rows].any(axis=0)]
+        self.venue.change_coins(part, flat, -part.coins[:, flat])
+
     def cover_overdrawn(self, weights: Floats, kind: Flow, *, but: Rows | None = None) -> None:
         """Covers accounts below zero that have no contracts left, `but` some; `weights`, (M, 1), and `kind` as in `cover`."""
         rows = overdrawn(self.walked.ledger)
         rows = rows if but is None else np.setdiff1d(rows, but)
-        self.cover(rows, -self.walked.ledger.cash[rows], weights, kind)
+        self.cover(rows, -self.walked.ledger.balance(rows), weights, kind)
 
     def bankrupt(self, rows: Rows) -> None:
         """Accounts among `rows` without contracts are bankrupt from now on."""
@@ -163,13 +171,13 @@ class Losses:
         """A pool sells, of its coins at the index and then of its tokens, what it lacks to pay `usd`; sales move the price."""
         for asset in np.flatnonzero(part.spot[:, row]).tolist():
             price = float(part.index[asset])
-            lacks = usd - max(float(part.cash[row] + part.marks @ part.position[:, row]), 0.0)
+            lacks = usd - max(float(part.equity(row)), 0.0)
             sold = min(max(lacks, 0.0) / price, float(part.spot[asset, row])) if price > 0.0 else 0.0
             if sold > 0.0:
                 part.trade_spot(asset, part.funds[part.funds == row], np.array([-sold]), price)
                 if self.venue.channels.price_impact:
                     self.venue.market.trade_spot(asset, -sold * price)
-        self.venue.value.sell(part, usd - max(float(part.cash[row] + part.marks @ part.position[:, row]), 0.0))
+        self.venue.value.sell(part, usd - max(float(part.equity(row)), 0.0))
 
     def _stake(self) -> Stake | None:
         """What may be slashed."""
@@ -230,7 +238,7 @@ class Losses:
             nobody = (np.zeros(0), np.zeros(0), np.zeros(0))
             return LayerView(loss, fund, treasury, *nobody, members=members, stake=self._stake(), vault=self.vault_may_lose())
         equity = part.claims()
-        gains = np.maximum(part.position * (part.marks[:, None] - part.entry), 0.0).sum(axis=0)
+        gains = np.maximum(part.position * (part.marks[:, None] - part.cost()), 0.0).sum(axis=0)
         notional = part.units @ part.exposure
         notional[: part.house] = 0.0
         return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional, venue.outstanding, members)
@@ -252,10 +260,11 @@ class Losses:
         charged = np.minimum(charged, view.equity)
         rows = np.flatnonzero(charged > 0.0)
         paid = part.transfer(kind, rows, SETTLEMENT, charged[rows])
-        profit = np.maximum(part.position[:, rows] * (part.marks[:, None] - part.entry[:, rows]), 0.0)
+        above = part.marks[:, None] - part.cost(rows)
+        profit = np.maximum(part.position[:, rows] * above, 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
             given = np.minimum(np.where(profit.sum(axis=0) > 0.0, charged[rows] / profit.sum(axis=0), 0.0), 1.0)
-        part.entry[:, rows] += np.where(profit > 0.0, given * (part.marks[:, None] - part.entry[:, rows]), 0.0)
+        part.entry[:, rows] += np.where(profit > 0.0, given * (above / part.scale[:, None]), 0.0)
         self.note_haircut(part, rows, charged[rows] / np.maximum(view.equity[rows], 1e-300))
         if layer == "write_down":
             venue.write_down += paid
@@ -322,10 +331,14 @@ class Losses:
         """All contracts end at mark; what accounts, the fund included, are then short of goes down the waterfall."""
         venue, part = self.venue, self.walked.widen()
         part.tear_up()
+        if venue.insolvent:
+            part.turn_into_dollars()
+        self._to_dollars(part, part.funds)
         for row in part.funds.tolist():
             self._sell_holdings(part, row, max(-float(part.cash[row]), 0.0))
-        below = np.flatnonzero(part.cash < -DUST)
+        below = np.flatnonzero(part.balance() < -DUST)
         below = below[below >= part.house]
+        self._to_dollars(part, below)
         self._convert(part, below, -part.cash[below])
         below = below[part.cash[below] < -DUST]
         house = np.append(part.funds, TREASURY)
@@ -355,7 +368,7 @@ class Losses:
         for pool, row in enumerate(venue.ledger.funds.tolist()):
             part = self.walked.ledger
             short = -part.pools[pool]
-            if short <= TIE * (abs(float(part.cash[row])) + 1.0) or not venue.is_open():
+            if short <= TIE * (abs(float(part.balance(row))) + 1.0) or not venue.is_open():
                 continue
             if venue.deleveraging is not None:
                 self.walked.close_at_mark(np.array([row]))
@@ -370,7 +383,7 @@ class Losses:
 
 def overdrawn(ledger: Ledger) -> Rows:
     """Rows of account holders below zero that have no contracts left."""
-    below = np.flatnonzero(ledger.cash < -DUST)
+    below = np.flatnonzero(ledger.balance() < -DUST)
     rows: Rows = below[(below >= ledger.house) & ~ledger.exposure[:, below].any(axis=0)]
     return rows
 

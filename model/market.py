@@ -125,7 +125,8 @@ class Market:
     """Books, index and mark of M markets, of which the first A are the perpetuals of A underlyings.
 
     Attributes:
-        listed: what is traded if it is not perpetuals alone; assets: number of underlyings, A; asset: shape (M,), each market's.
+        listed: what is traded if it is not perpetuals alone; inverse: shape (M,), which of it is settled in coin, None if nothing.
+        assets: number of underlyings, A; asset: shape (M,), each market's.
         clock: hours of model time; level: shape (A,), annualised, implied volatility when the step began; carry: shape (A,), annualised.
         wedge: shape (M,), averaged premium of the last three days, exponentially weighted, as traders see a dated contract's.
         bought: shape (A,), net vega bought in the step over that of the depth in calm.
@@ -147,6 +148,7 @@ class Market:
         self.parameters, self.listed = parameters, listed
         self.asset: NDArray[np.intp] = np.arange(prices.size) if listed is None else listed.asset
         self.assets = int(self.asset.max(initial=-1)) + 1
+        self.inverse: NDArray[np.bool_] | None = listed.coin_settled if listed is not None and listed.coin_settled.any() else None
         self.log_index: Floats = np.log(prices)
         self.reference_depth: Floats = np.array(depth, dtype=float)
         zero = np.zeros(prices.size)
@@ -193,6 +195,43 @@ class Market:
         """Shape (A,), USD: the index of each underlying."""
         return self.index[: self.assets]
 
+    @property
+    def rates(self) -> Floats:
+        """Shape (A,), USD a coin: the index as the exchange has it, its errors included, at which settlement balances count."""
+        rates: Floats = np.exp(self.log_index + self.mispricing)[: self.assets]
+        return rates
+
+    @property
+    def quoted_marks(self) -> Floats:
+        """Shape (M,), USD: marks as the book quotes them, those of inverse contracts in USD a coin."""
+        return self.marks if self.inverse is None else np.where(self.inverse, -self.rates[self.asset] / self.marks, self.marks)
+
+    def rates_along(self, log_index: Floats) -> Floats:
+        """Shape (A, K), USD a coin along a path of log indices, (M, K); (0, K) where nothing is settled in coin."""
+        if self.inverse is None:
+            return np.empty((0, log_index.shape[1]))
+        rates: Floats = np.exp(log_index + self.mispricing[:, None])[: self.assets]
+        return rates
+
+    def face(self, index: Floats) -> Floats:
+        """Shape (M,), USD of order flow that one contract is: the index, 1 of an inverse contract."""
+        return index if self.inverse is None else np.where(self.inverse, 1.0, index)
+
+    def worth(self, price: Floats, rates: Floats) -> Floats:
+        """Shape (M,), USD: what contracts at `price`, (M,), as the book quotes them, are worth at `rates`, (A,), of settlement coins.
+
+        The book quotes an inverse contract at p USD a coin; it is worth -1 / p coins.
+        """
+        if self.inverse is None:
+            return price
+        return np.where(self.inverse, -rates[self.asset] / np.maximum(price, _NO_DEPTH), price)
+
+    def worth_of(self, market: int, price: float, rates: Floats) -> float:
+        """USD: see `worth`, of one market; nothing is worth less than nothing but what is settled in coin."""
+        if self.inverse is not None and self.inverse[market]:
+            return -float(rates[self.asset[market]]) / max(price, _NO_DEPTH)
+        return max(price, 0.0)
+
     def moment(self, log_index: Floats, hours: Floats | float, *, marked: bool = True) -> Moment:
         """Where underlyings stand at indices (M, ...), log, and times; `marked`: as the exchange has them, its errors included."""
         log_index = log_index[: self.assets]
@@ -210,12 +249,12 @@ class Market:
 
     @property
     def fair(self) -> Floats | float:
-        """Shape (M,), or 1 for perpetuals alone: fair price over the index."""
+        """Shape (M,), or 1 for perpetuals alone: fair price, as the book quotes it, over the index."""
         if self.listed is None:
             return 1.0
         at = self.moment(self.log_index, self.clock, marked=False)
         fair: Floats = self.listed.worth(at, np.zeros(self.asset.size)) / np.maximum(self.index, _NO_DEPTH)
-        return fair
+        return fair if self.inverse is None else np.where(self.inverse, 1.0, fair)
 
     def _side(self, pressure: Floats) -> Floats:
         shown: Floats = np.where(pressure > 0.0, self.depth[1], self.depth[0])
@@ -282,14 +321,15 @@ class Market:
             hours: the step's length.
         """
         index = self.index
+        face = self.face(index)
         net = buys - sells
-        capacity = self._capacity(np.sign(net), self.parameters.price_band, hours) / index
+        capacity = self._capacity(np.sign(net), self.parameters.price_band, hours) / face
         makers = np.clip(net, -capacity, capacity)
         short = np.abs(net) - np.abs(makers)
         with np.errstate(divide="ignore", invalid="ignore"):
             filled_buys = np.where(buys > 0.0, 1.0 - np.where(net > 0.0, short, 0.0) / buys, 1.0)
             filled_sells = np.where(sells > 0.0, 1.0 - np.where(net < 0.0, short, 0.0) / sells, 1.0)
-        self.flow = makers * index / hours
+        self.flow = makers * face / hours
         start, ultimate = self.pressure, self.flow * self._replenish
         at = np.exp(-_NODES[:, None] * hours / self._replenish)
         average = _WEIGHTS @ self.displacement(start * at + ultimate * (1.0 - at))
@@ -328,26 +368,27 @@ class Market:
             band: displacement at which the order stops.
 
         Returns:
-            Contracts filled (signed) and their average price, USD: the integral of the depth curve over the flow.
+            Contracts filled (signed) and their average price as quoted, USD: the integral of the depth curve over the flow.
         """
         sign = float(np.sign(quantity))
         index = float(np.exp(self.log_index[market]))
+        face = 1.0 if self.inverse is not None and self.inverse[market] else index
         depth = float(self.depth[1 if sign > 0 else 0, market])
         if depth <= 0.0 or index <= 0.0:
             return 0.0, index
         power = self.parameters.depth_exponent
         start = float(self.pressure[market])
         limit = depth * (min(band, self.parameters.price_band) / REFERENCE_DISTANCE) ** power
-        size = min(abs(quantity) * index, max(limit - sign * start, 0.0))
+        size = min(abs(quantity) * face, max(limit - sign * start, 0.0))
         if size <= 0.0:
             return 0.0, index
-        if size >= FULL * abs(quantity) * index:
-            size = abs(quantity) * index
+        if size >= FULL * abs(quantity) * face:
+            size = abs(quantity) * face
         stop = start + sign * size
         average = self._average(market, start, stop)
         self.pressure[market] = stop
         self._impact(market, sign * size)
-        filled = quantity if size == abs(quantity) * index else sign * size / index
+        filled = quantity if size == abs(quantity) * face else sign * size / face
         return filled, index * (self.fair_of(market) + float(self.skew[market]) + average)
 
     def _average(self, market: int, start: float, stop: float) -> float:

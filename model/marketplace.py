@@ -45,7 +45,8 @@ class Marketplace:
 
     Attributes:
         venue: the exchange; population: its traders; streams: what they draw from; events: what happens here.
-        names: of its markets; assets: of the underlyings; quoted: of those among them on which it lists options.
+        names: of its markets; assets: of the underlyings; quoted: of those among them on which it lists options; settled: in
+            which it settles inverse contracts.
         outputs: names of what is observed of it.
         own: shape (B,), USD, what its market makers and liquidators brought of their own; credit: who lends to them, and, in `defaults`,
             what came of that in the step.
@@ -66,13 +67,14 @@ class Marketplace:
         self.names = world.markets_of(at)
         options = {one.asset for one in block.instruments if one.type in {"call", "put"}}
         self.quoted = tuple(asset for asset in self.assets if asset in options)
+        self.settled = world.settled_in(at)
         self.outputs = [output.name for output in declared(world, at)]
         self.events = Events(record_events, self.names)
         self.venue = self._opened(news)
         self.own: Floats = self._endow()
         self.defaults = Outcome()
         self._trend: Floats = np.zeros(len(self.assets))
-        self._funding_trend: Floats = np.zeros(len(self.assets))
+        self._funding_trend: Floats = np.zeros(len(self.names))
         self._log_index: Floats = self.venue.market.log_index.copy()
 
     # -- opening --------------------------------------------------------------------------------------------------------------------
@@ -157,7 +159,7 @@ class Marketplace:
         misalignment = np.log(np.maximum(market.marks[first], 1e-300)) - market.mispricing[first] - value
         funding = self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step)
         contracts = venue.traded(funding)
-        funding = funding if contracts is None else contracts.best_carry(len(self.assets))
+        funding = funding[first] if contracts is None else contracts.best_carry(len(self.assets))
         view = TraderView(misalignment, self._trend, funding, daily, np.empty((len(self.assets), 0)), contracts)
         orders = self.population.decide(step, self.hours_per_step, view)
         unwinding, quantity = venue.unwinding(self.hours_per_step)
@@ -176,12 +178,12 @@ class Marketplace:
         moved = market.log_index - self._log_index
         first = slice(len(self.assets))
         self._trend += moved[first] - (1.0 - np.exp(-hours / TREND_HOURS)) * self._trend
-        self._funding_trend += (1.0 - np.exp(-hours / FUNDING_HOURS)) * (self.venue.funding[first] - self._funding_trend)
+        self._funding_trend += (1.0 - np.exp(-hours / FUNDING_HOURS)) * (self.venue.funding - self._funding_trend)
         fresh = moved**2 * (HOURS_PER_YEAR / hours)
         weight = 1.0 - float(np.exp(-hours / VOLATILITY_HOURS))
         market.volatility = np.sqrt((1.0 - weight) * market.volatility**2 + weight * fresh)
         self.venue.learn(moved, hours)
-        market.learn(hours, self._funding_trend * (HOURS_PER_YEAR / hours))
+        market.learn(hours, self._funding_trend[first] * (HOURS_PER_YEAR / hours))
         self.statement.add(self.venue.ledger.statements, self.venue.ledger.pools)
         self.fund_recovery.observe(self.venue.ledger.fund, hours)
         self.depth_recovery.observe(float(market.depth.sum()), hours)
@@ -196,7 +198,7 @@ class Marketplace:
         """
         ledger, tally = self.venue.ledger, self.venue.tally
         ledger.check(step, outstanding=self.venue.outstanding)
-        gross = float(np.abs(ledger.cash).sum()) + 1.0
+        gross = float(np.abs(ledger.cash).sum() + ledger.rates[: ledger.currencies] @ np.abs(ledger.coins).sum(axis=1)) + 1.0
         absorbed = sum(tally.absorbed.values())
         later = self.venue.outstanding - self.venue.brought_forward
         if abs(tally.deficits - absorbed - later) > 1e-9 * (gross + tally.deficits):

@@ -33,9 +33,9 @@ class Members:
         """At the opening: makers, and the traders that have most, pay their contributions in."""
         p, ledger = self.parameters, venue.ledger
         traders = np.arange(venue.institutions, ledger.rows)
-        largest = np.sort(traders[np.argsort(-ledger.cash[traders], kind="stable")[: p.traders]])
+        largest = np.sort(traders[np.argsort(-ledger.balance(traders), kind="stable")[: p.traders]])
         self.rows = np.concatenate((venue.makers if p.market_makers else np.empty(0, dtype=np.intp), largest)).astype(np.intp)
-        self.required = p.share * np.maximum(ledger.cash[self.rows], 0.0)
+        self.required = p.share * np.maximum(ledger.balance(self.rows), 0.0)
         self.held = self.required.copy()
         ledger.transfer(Flow.CONTRIBUTION, self.rows, self.row, self.required)
 

@@ -169,6 +169,9 @@ _TOKEN: Final[Table] = (
 _IMPLIED: Final[Table] = (("implied_volatility", "annualised", "implied volatility at the money, at thirty days", "mean"),)
 
 
+_IN_COIN: Final[Table] = (("coin_margin", "coins", "what accounts whose margin is in the coin have, contracts at mark", "last"),)
+
+
 _KINDS: Final = {"lender": "lenders", "market_maker": "market makers", "liquidator": "liquidators", "exchange": "exchanges"}
 
 _SPREAD: Final[Table] = (
@@ -189,6 +192,7 @@ def observables(
     *,
     acts: bool = False,
     quoted: Sequence[str] = (),
+    settled: Sequence[str] = (),
     token: bool = False,
     closes: bool = False,
 ) -> list[Observable]:
@@ -196,7 +200,8 @@ def observables(
 
     Args:
         assets: names of markets; pools: of pools; acts: whether there are adequacy rules; quoted: underlyings of which there are options;
-            token: whether the venue has a token; closes: whether a channel of contagion is closed.
+            settled: those in which contracts are settled; token: whether the venue has a token; closes: whether a channel of
+            contagion is closed.
     """
     return [
         Observable("hours", "h", "hours since the start", "last"),
@@ -206,6 +211,7 @@ def observables(
         *(_each(_PER_POOL, pools) if len(pools) > 1 else ()),
         *(_all(_ACTIONS) if acts else ()),
         *_each(_IMPLIED, quoted),
+        *_each(_IN_COIN, settled),
         *(_all(_TOKEN) if token else ()),
         *(_all(_RESCUES) if closes else ()),
     ]
@@ -221,6 +227,7 @@ def declared(world: "Scenario", at: int = 0) -> list[Observable]:
         Pools.of(house.pools, names).names,
         acts=bool(house.adequacy),
         quoted=[asset.name for asset in world.assets if asset.name in options],
+        settled=world.settled_in(at),
         token=house.token is not None,
         closes=bool(world.channels.closed()),
     )
@@ -240,7 +247,7 @@ def _by_market(venue: "Venue", interest: "Floats", hours: float) -> list[float]:
     market = venue.market
     columns = (
         market.index,
-        market.marks,
+        market.quoted_marks,
         market.basis,
         market.volatility,
         market.depth.mean(axis=0),
@@ -265,6 +272,14 @@ def _actions(venue: "Venue") -> list[float]:
     """The outputs in the order of `_ACTIONS`; nothing if there are no adequacy rules."""
     action = venue.action
     return [action.levies, action.initial, float(venue.recapitalised.sum()), action.capped, action.suspended] if venue.adequacy else []
+
+
+def _in_coin(place: "Marketplace") -> list[float]:
+    """The outputs of each underlying in which contracts are settled, in the order of `_IN_COIN`."""
+    ledger, market = place.venue.ledger, place.venue.market
+    assets = [place.assets.index(name) for name in place.settled]
+    equity = ledger.equity() if assets else np.zeros(0)
+    return [float(equity[ledger.currency == asset + 1].sum()) / float(market.rates[asset]) for asset in assets]
 
 
 def _token(venue: "Venue") -> list[float]:
@@ -378,6 +393,6 @@ def observe(place: "Marketplace", step: int) -> dict[str, float]:
         0.0 if venue.insolvent else place.population.run_fear,
     )
     implied = [float(venue.market.level[place.assets.index(asset)]) for asset in place.quoted]
-    further = [*_spread(place, step), *_by_pool(venue), *_actions(venue), *implied, *_token(venue), *_rescues(venue)]
+    further = [*_spread(place, step), *_by_pool(venue), *_actions(venue), *implied, *_in_coin(place), *_token(venue), *_rescues(venue)]
     values = [step * place.hours_per_step, *_by_market(venue, interest, place.hours_per_step), *totals, *further]
     return dict(zip(place.outputs, (float(v) for v in values), strict=True))

@@ -23,7 +23,7 @@ from agents.trader import (
 )
 from model.hedges import NakedSpot
 from model.instruments import Kind
-from model.ledger import OUTSIDE, Flow, Ledger, Role, Rows, Status
+from model.ledger import Flow, Ledger, Role, Rows, Status
 from model.randomness import Streams
 from model.venue import Venue
 
@@ -50,14 +50,15 @@ class Group:
 
     Attributes:
         rows: shape (n,), ledger rows, oldest member first; who: those (indices) who act in the step.
-        strategy: shape (n,), index into `rules`; stake: shape (n,), USD.
+        strategy: shape (n,), index into `rules`; stake: shape (n,), deposits, in USD or in the coin that margin is in.
         taste: shape (n,), leverage a member would take with an average deposit; leverage: shape (n,), what it takes.
-        book: shape (n,), the one underlying that a member's margin is for; -1 with cross margin.
+        book: shape (n,), the one underlying that a member's margin is for, and in if it is in coin; -1 with cross margin in dollars.
         leaving: shape (n,), whether a member closes what it has and goes; succeeded: whether a newcomer has taken its place.
     """
 
     def __init__(self, parameters: TraderGroup, streams: Streams, weights: Floats) -> None:
         self.parameters, self._streams = parameters, streams
+        self.in_coin = parameters.margin == "coin"
         self._books = np.cumsum(weights / weights.sum())
         self.rules: list[Strategy] = [strategy_rules.build(p) for p in parameters.strategies]
         self.states = [rule.initial_state() for rule in self.rules]
@@ -101,23 +102,30 @@ class Group:
             taste, kind = self.taste[successors], self.strategy[successors]
             self.succeeded[successors] = True
         book = np.full(count, -1, dtype=np.int8)
-        if p.isolated and successors is not None:
+        if (p.isolated or self.in_coin) and successors is not None:
             book = self.book[successors]
-        elif p.isolated:
+        elif p.isolated or self.in_coin:
             luck = np.concatenate([self.draw("book", block).random(_BLOCK) for block in blocks])[born % _BLOCK :][:count]
             book = np.minimum(np.searchsorted(self._books, luck, side="right"), self._books.size - 1).astype(np.int8)
         modest = np.maximum(stake * max(p.count, 1) / p.equity, 1.0) ** -p.leverage_by_size
         rows = ledger.open(count, Role.TRADER)
+        if self.in_coin:
+            ledger.currency[rows] = book + 1
         self.rows = np.concatenate((self.rows, rows))
-        self.stake = np.concatenate((self.stake, stake))
+        self.stake = np.concatenate((self.stake, stake / ledger.rates[book] if self.in_coin else stake))
         self.taste = np.concatenate((self.taste, taste))
         self.leverage = np.concatenate((self.leverage, taste * modest))
         self.strategy = np.concatenate((self.strategy, kind))
         self.book = np.concatenate((self.book, book))
         self.leaving = np.concatenate((self.leaving, np.zeros(count, dtype=bool)))
         self.succeeded = np.concatenate((self.succeeded, np.zeros(count, dtype=bool)))
-        ledger.transfer(Flow.DEPOSIT, OUTSIDE, rows, stake)
+        ledger.pay_in(Flow.DEPOSIT, rows, stake)
         return rows
+
+    def deposits(self, ledger: Ledger, who: Rows) -> Floats:
+        """Shape (n,), USD: what members (indices) paid in when they started, as much of it as coin at today's rate."""
+        stake = self.stake[who]
+        return stake * ledger.rates[self.book[who]] if self.in_coin else stake
 
     def spread(self, rows: Rows, over: Floats, asset: Rows) -> Floats:
         """How members divide their capital over markets, (M, 1) or (M, n): as everybody, `over`, (M,), or all to their book's underlying.
@@ -127,7 +135,7 @@ class Group:
             over: shares by market; markets of one underlying have the same.
             asset: shape (M,), underlying of each market.
         """
-        if not self.parameters.isolated:
+        if not (self.parameters.isolated or self.in_coin):
             return over[:, None]
         own: Floats = (asset[:, None] == self.book[np.searchsorted(self.rows, rows)]).astype(float) * (over > 0.0)[:, None]
         return own
@@ -165,10 +173,13 @@ class Group:
         for at, rule in enumerate(self.rules):
             mine = np.flatnonzero(self.strategy[who] == at)
             if mine.size:
-                seen = TraderView(view.misalignment, view.trend, view.funding, view.daily, luck[:, mine], view.contracts)
+                funding = view.funding
+                if self.in_coin and view.contracts is not None:
+                    funding = view.contracts.best_carry(len(names), in_coin=True)
+                seen = TraderView(view.misalignment, view.trend, funding, view.daily, luck[:, mine], view.contracts)
                 decision, self.states[at] = rule.rule(seen, self.states[at], None)
                 if view.contracts is not None and not rule.chooses:
-                    decision = divide(decision, view.contracts, tolerance)
+                    decision = divide(decision, view.contracts, tolerance, in_coin=self.in_coin)
                 stance[:, mine] = decision
         stance[:, self.leaving[who]] = 0.0
         return stance
@@ -190,7 +201,8 @@ class Population:
         weights = weights / weights.sum()
         self.spread: Floats = weights[venue.market.asset]
         self.weights: Floats = np.where(np.arange(self.spread.size) < weights.size, self.spread, 0.0)
-        self.groups = [Group(p, streams, weights) for p in parameters.groups]
+        settled = weights * np.isin(np.arange(weights.size), venue.ledger.settled)
+        self.groups = [Group(p, streams, settled if p.margin == "coin" else weights) for p in parameters.groups]
         self._fear = 0.0
         self.run_fear = 0.0
         self._backing = venue.ledger.fund + venue.ledger.treasury
@@ -224,7 +236,7 @@ class Population:
     def opening(self) -> Orders:
         """What everybody would hold in calm at the opening marks: the orders of a market that has been open for a while."""
         calm, first = np.zeros(len(self.names)), slice(len(self.names))
-        contracts = self.venue.traded(calm)
+        contracts = self.venue.traded(np.zeros(self.spread.size))
         parts: list[tuple[Rows, Floats]] = []
         for group, taste in zip(self.groups, self.demand.leverage.tolist(), strict=True):
             who = np.arange(group.rows.size)
@@ -268,7 +280,7 @@ class Population:
         ledger = self.venue.ledger
         marks = ledger.marks
         position = ledger.position[:, rows]
-        equity = ledger.cash[rows] + marks @ position
+        equity = ledger.balance(rows) + marks @ position
         wealth = equity + (marks[: ledger.assets] @ ledger.spot[:, rows] if group.hedges else 0.0)
         tradable = self.venue.market.index > self._floor
         notional = (
@@ -410,7 +422,8 @@ class Population:
         equity = ledger.equity(rows)
         margin = self.venue.margin_of(ledger, rows)
         wealth = equity + ledger.marks[: ledger.assets] @ ledger.spot[:, rows] if group.hedges else equity
-        moved = pay_in_or_out(group.parameters, CashView(wealth, equity - margin.initial, group.stake[who], luck[:, 0]), self.confidence)
+        seen = CashView(wealth, equity - margin.initial, group.deposits(ledger, who), luck[:, 0])
+        moved = pay_in_or_out(group.parameters, seen, self.confidence)
         moved = np.where(active & ~group.leaving[who], moved, 0.0)
         self._move(rows, moved)
 
@@ -418,7 +431,7 @@ class Population:
         ledger = self.venue.ledger
         paid_in, taken = np.maximum(moved, 0.0), np.maximum(-moved, 0.0)
         if paid_in.any():
-            ledger.transfer(Flow.DEPOSIT, OUTSIDE, rows, paid_in)
+            ledger.pay_in(Flow.DEPOSIT, rows, paid_in)
         if taken.any():
             self.venue.pay_out(Flow.WITHDRAWAL, rows, taken)
 
@@ -431,7 +444,7 @@ class Population:
         rows = group.rows[who]
         free = (ledger.status[rows] == Status.ACTIVE) & ~ledger.exposure[:, rows].any(axis=0) & ~ledger.spot[:, rows].any(axis=0)
         gone = rows[free]
-        self._move(gone, -np.maximum(ledger.cash[gone], 0.0))
+        self._move(gone, -np.maximum(ledger.balance(gone), 0.0))
         ledger.status[gone] = Status.GONE
         group.leaving[who[ledger.status[rows] != Status.ACTIVE]] = False
 

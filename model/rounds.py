@@ -211,7 +211,8 @@ class Liquidator:
         if total <= 0.0:
             return
         filled, price = venue.market.execute(side.market, -left if side.selling else left, venue.parameters.route.book_slippage)
-        side.add(venue.makers, abs(filled) * shown / total, np.full(shown.size, max(price, 0.0)))
+        worth = venue.market.worth_of(side.market, price, self.walked.ledger.rates)
+        side.add(venue.makers, abs(filled) * shown / total, np.full(shown.size, worth))
         side.book = abs(filled)
 
     def _to_liquidators(self, side: Side, left: float, capacity: Floats, discount: Floats) -> None:
@@ -221,8 +222,9 @@ class Liquidator:
         mark, unit = float(self.walked.ledger.marks[side.market]), float(self.walked.ledger.units[side.market])
         took = fill_by_score(-discount, capacity / unit, left)
         capacity -= took * unit
-        price = (mark - unit) + unit * (1.0 - discount if side.selling else 1.0 + discount)
-        side.add(rows, took, np.maximum(price, 0.0))
+        asked = 1.0 - discount if side.selling else 1.0 + discount
+        inverse = self.walked.ledger.settled[side.market] >= 0
+        side.add(rows, took, mark / asked if inverse else np.maximum((mark - unit) + unit * asked, 0.0))
         if took.any():
             side.bids.append((rows, took))
             side.bought += float(took.sum())
@@ -323,8 +325,8 @@ class Liquidator:
             market=side.market,
             counterparty=taker,
             quantity=-closed[some],
-            price=side.price,
-            amount=np.abs(closed[some]) * side.price,
+            price=self.walked.ledger.quoted(side.market, side.price),
+            amount=np.abs(closed[some] * side.price),
         )
         if side.taken > 0.0:
             mark = float(self.walked.ledger.marks[side.market])
@@ -334,8 +336,8 @@ class Liquidator:
                 account=self.walked.ledger.fund_of(side.market),
                 market=side.market,
                 quantity=side.sign * side.taken,
-                price=mark,
-                amount=side.taken * mark,
+                price=self.walked.ledger.quoted(side.market, mark),
+                amount=side.taken * abs(mark),
             )
 
     def _exhausted(self, accounts: Rows, usual: Flags, beyond: Flags, margin: Floats, slices: Slices, breached: Flags) -> None:

@@ -32,7 +32,7 @@ class VenueParameters(Parameters):
     liquidators: Annotated[LiquidatorParameters, Field(description="who takes liquidated positions")] = LiquidatorParameters()
     instruments: Annotated[
         tuple[InstrumentParameters, ...],
-        Field(description="what is traded beside each asset's perpetual: dated futures, European calls and puts"),
+        Field(description="what is traded beside each asset's perpetual: inverse perpetuals, dated futures, European calls and puts"),
     ] = ()
     surface: Annotated[SurfaceParameters, Field(description="implied volatility of its options")] = SurfaceParameters()
     traders: Annotated[TraderParameters | None, Field(description="who trades there; those of the scenario if it does not say")] = None
@@ -47,8 +47,8 @@ class VenueParameters(Parameters):
     @model_validator(mode="after")
     def _tradable(self) -> "VenueParameters":
         for one in self.instruments:
-            if one.type not in {"future", "call", "put"}:
-                raise ValueError(f"an instrument of type `{one.type}`: expected `future`, `call` or `put`")
+            if one.type == "perpetual":
+                raise ValueError("an instrument of type `perpetual`: expected `inverse`, `future`, `call` or `put`")
         options = any(one.type in {"call", "put"} for one in self.instruments)
         if options and self.clearinghouse.margin.type != "portfolio_scenarios":
             raise ValueError("options under a margin rule that does not reprice them: expected `margin` of type `portfolio_scenarios`")
@@ -119,7 +119,19 @@ class Scenario(Parameters):
             if len(set(markets)) != len(markets):
                 raise ValueError("two instruments that are alike: expected every one of them once")
             Pools.of(venue.clearinghouse.pools, markets)
+            self._held_in_coin({one.asset for one in venue.instruments if one.type == "inverse"}, names, venue.traders or self.traders)
         return self
+
+    def _held_in_coin(self, settled: set[str], names: list[str], traders: TraderParameters) -> None:
+        """Somebody has the coins that inverse contracts are margined in, and whoever has coins has something to trade."""
+        holders = [group.name for group in traders.groups if group.margin == "coin"]
+        traded = {name for name, weight in zip(names, self.spread(traders.markets), strict=True) if weight > 0.0}
+        if settled and not holders:
+            raise ValueError("an inverse perpetual that nobody has the coin for: expected a group of traders with `margin: coin`")
+        if holders and not settled & traded:
+            raise ValueError(f"group `{holders[0]}` with margin in coin: expected an `inverse` instrument on an asset that traders trade")
+        for asset in sorted(settled - traded):
+            raise ValueError(f"an inverse perpetual on `{asset}`: expected a weight above 0 for it in the traders' `markets`")
 
     @property
     def markets(self) -> tuple[str, ...]:
@@ -129,6 +141,11 @@ class Scenario(Parameters):
     def markets_of(self, venue: int) -> tuple[str, ...]:
         """Names of the markets of one of its venues."""
         return tuple(one.name for one in self.venues[venue].contracts(tuple(asset.name for asset in self.assets)))
+
+    def settled_in(self, venue: int) -> tuple[str, ...]:
+        """Names of the assets in which inverse contracts of one of its venues are settled."""
+        inverse = {one.asset for one in self.venues[venue].instruments if one.type == "inverse"}
+        return tuple(asset.name for asset in self.assets if asset.name in inverse)
 
     def spread(self, values: tuple[float, ...]) -> "np.ndarray[Any, np.dtype[np.float64]]":
         """A per-market setting as a column, (M,): its last value serves any further market."""

@@ -28,7 +28,7 @@ from model.channels import OPEN, Channels
 from model.drawdown import Drawdown
 from model.events import Events
 from model.halts import Halts
-from model.instruments import Fixing, Kind
+from model.instruments import Fixing, Kind, coin_gains
 from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, RowsLike, Status
 from model.market import Market
 from model.members import Members
@@ -155,7 +155,8 @@ class Venue:
         self.name, self.parameters, self.market, self.events, self.channels = name, parameters, market, events, channels
         self.maker_parameters, self.liquidator_parameters = makers, liquidators
         self.pools = Pools.of(parameters.pools, names or [str(at) for at in range(market.marks.size)])
-        self.ledger = Ledger(market.marks, np.full(market.assets, 1e9), self.pools.market, len(self.pools.names))
+        settled = None if market.listed is None else market.listed.settled_in()
+        self.ledger = Ledger(market.marks, np.full(market.assets, 1e9), self.pools.market, len(self.pools.names), settled)
         self.claimed = np.zeros(self.pools.pool.size)
         self.makers, self.liquidators = (
             self.ledger.open(one.count, role) for one, role in ((makers, Role.MARKET_MAKER), (liquidators, Role.LIQUIDATOR))
@@ -166,7 +167,7 @@ class Venue:
         self.maker_capital = np.zeros(makers.count)
         self.reference_volatility = market.volatility.copy()
         self.depth_multiplier = np.ones(market.marks.size)
-        self.ledger.mark(market.marks, self.fix())
+        self.mark(self.ledger, market.marks)
         self.halts = Halts(parameters.circuit_breaker)
         self.margin: MarginRule = margin_rules.build(parameters.margin)
         self.liquidation: LiquidationRule = liquidation_rules.build(parameters.liquidation)
@@ -237,6 +238,9 @@ class Venue:
         calm = not self.channels.margin_spiral
         volatility = (self.reference_volatility if calm else market.volatility)[: market.assets]
         interest = self.opening_interest if calm else self.interest
+        if fixing is None and market.inverse is not None:
+            face, gains = market.face(marks), partial(self._coin_gains, marks)
+            return MarginView(position, exposure * face[:, None], marks, face, market.asset, interest, volatility, gains)
         if fixing is None:
             return MarginView(
                 position, exposure * marks[:, None], marks, assets=market.asset, open_interest=interest, volatility=volatility
@@ -248,6 +252,20 @@ class Venue:
         """Fixes what contracts are worth, for margin, where there are options; notionals, (M,), USD, where they are not marks."""
         self.fixing: Fixing | None = self.market.fixing()
         return None if self.fixing is None else self.fixing.units
+
+    def mark(self, ledger: Ledger, marks: Floats) -> None:
+        """Marks accounts to `marks`, (M,), and to what contracts and settlement coins are worth now."""
+        units = self.fix()
+        if self.market.inverse is None:
+            ledger.mark(marks, units)
+            return
+        ledger.mark(marks, self.market.face(marks) if units is None else units, self.market.rates)
+
+    def _coin_gains(self, marks: Floats, spot: Floats, volatility: Floats) -> Floats:
+        """Shape (S, M), USD: change of one contract at `marks`, (M,), when underlyings return `spot`, (S, A); there are no options."""
+        market, returns = self.market, spot[:, self.market.asset]
+        assert market.inverse is not None
+        return coin_gains(marks * returns, marks, returns, market.inverse)
 
     def requirement(self, position: Floats, exposure: Floats, marks: Floats) -> Margin:
         """Margin of accounts with these positions, (M, n) each, at these marks, (M,)."""
@@ -278,21 +296,26 @@ class Venue:
     def at_risk(self, low: Floats, high: Floats) -> Rows:
         """The screen: rows that could breach while every mark stays within [low, high], (M,) each; also closed accounts below zero.
 
+        Where there are settlement coins, their rates come after the marks.
+
         Conservative: each account is valued at the worst corner of the box for it and margined at the box's highest marks; every
         account that could breach is in, some that could not are too.
         """
         ledger = self.ledger
         first = ledger.house
         cash, position, exposure = ledger.cash[first:], ledger.position[:, first:], ledger.exposure[:, first:]
+        if ledger.currencies:
+            low, high, cash = low[: ledger.markets], high[: ledger.markets], self._least_cash(low[ledger.markets :], high[ledger.markets :])
+        top = self.market.face(high)
         rate, limit = self.margin.flat_region(self.margined(position[:, :0], exposure[:, :0], high), self.states["margin"])
         rate = rate * self.action.maintenance
-        slack = cash + 0.5 * (low + high) @ position - (0.5 * (high - low) + rate * high) @ exposure
+        slack = cash + 0.5 * (low + high) @ position - (0.5 * (high - low) + rate * top) @ exposure
         flagged = slack < 0.0
         if self.fixing is not None and self.market.listed is not None:  # the rate holds where prices stand, not at the box's corners
             flagged |= exposure[self.market.listed.option].any(axis=0)
         finite = np.isfinite(limit)
         if finite.any():
-            large = np.flatnonzero((high[finite] @ exposure[finite] > limit[finite].min()) & ~flagged)
+            large = np.flatnonzero((top[finite] @ exposure[finite] > limit[finite].min()) & ~flagged)
             if large.size:
                 held = exposure[:, large]
                 worst = cash[large] + 0.5 * (low + high) @ position[:, large] - 0.5 * (high - low) @ held
@@ -302,6 +325,13 @@ class Venue:
         flagged = np.where(holds, flagged, cash < -DUST)
         rows: Rows = np.flatnonzero(flagged) + first
         return rows
+
+    def _least_cash(self, low: Floats, high: Floats) -> Floats:
+        """Shape (n,), USD: the least that balances of account holders are worth while rates stay within [low, high], (A,) each."""
+        ledger = self.ledger
+        coins = ledger.coins[:, ledger.house :]
+        least: Floats = ledger.cash[ledger.house :] + 0.5 * (low + high) @ coins - 0.5 * (high - low) @ np.abs(coins)
+        return least
 
     # -- institutions ---------------------------------------------------------------------------------------------------------------
 
@@ -322,7 +352,7 @@ class Venue:
             equity=ledger.equity(span),
             opening=self.maker_capital,
             initial_margin=self.requirement(position, exposure, ledger.marks).initial,
-            inventory=self._inventory(position, ledger.units),
+            inventory=self._inventory(position, ledger, span),
             able=self.able(ledger, rows, breached),
             volatility=market.alarm,
             reference=self.reference_volatility,
@@ -331,18 +361,24 @@ class Venue:
         self.quotes = quote(self.maker_parameters, view)
         market.quote(self.quotes.depth.sum(axis=2), self.quotes.skew)
 
-    def _inventory(self, position: Floats, units: Floats) -> Floats:
-        """Shape (M, K), USD: what makers hold, (M, K) contracts, by market; a perpetual's counts the deltas of all on its underlying."""
-        held, market = position * units[:, None], self.market
+    def _inventory(self, position: Floats, ledger: Ledger, makers: slice) -> Floats:
+        """Shape (M, K), USD: what makers hold, (M, K) contracts, by market; a perpetual's counts the deltas of all on its underlying.
+
+        What is settled in coin has its delta in the coins that stand against it, and those that it has gained or lost.
+        """
+        held, market = position * ledger.units[:, None], self.market
         if market.listed is None:
             return held
         delta = held if self.fixing is None else held * self.fixing.deltas[:, None]
+        if market.inverse is not None:
+            delta = np.where(market.inverse[:, None], 0.0, delta)
+            held[: market.assets] += ledger.rates[:, None] * ledger.coins[:, makers]
         for further in range(market.assets, held.shape[0]):
             held[market.asset[further]] += delta[further]
         return held
 
     def traded(self, funding: Floats) -> Contracts | None:
-        """What traders know of contracts, beyond what perpetuals are; `funding`, (A,), annualised, is what they expect of perpetuals."""
+        """What traders know of contracts, beyond what perpetuals are; `funding`, (M,), annualised, is what they expect of perpetuals."""
         market, listed = self.market, self.market.listed
         if listed is None:
             return None
@@ -350,7 +386,7 @@ class Venue:
         index = np.maximum(market.index, 1e-300)
         # A future's premium is earned by its expiry; nobody expects to earn it over again sooner than in a week.
         beyond = np.where(np.isfinite(days), market.wedge * (365.0 / np.maximum(days, 7.0)), 0.0)
-        carry = np.where(listed.linear, funding[market.asset] + beyond, 0.0)
+        carry = np.where(listed.option, 0.0, np.where(listed.coin_settled, funding, funding[market.asset]) + beyond)
         delta, richness = np.ones(index.size), np.ones(index.size)
         if self.fixing is not None:
             delta = self.fixing.deltas
@@ -362,6 +398,7 @@ class Venue:
         return Contracts(
             market.asset,
             listed.linear,
+            listed.coin_settled,
             kinds == Kind.CALL,
             kinds == Kind.PUT,
             days,
@@ -401,7 +438,7 @@ class Venue:
         index = self.market.index if self.market.listed is None else self.market.marks
         capital = float(self.maker_capital.sum())
         buys, sells = np.maximum(contracts, 0.0), np.maximum(-contracts, 0.0)
-        most = np.minimum(buys.sum(axis=1), sells.sum(axis=1)) + 0.5 * capital * weights / self.market.index
+        most = np.minimum(buys.sum(axis=1), sells.sum(axis=1)) + 0.5 * capital * weights / self.market.face(self.market.index)
         quantity = _cut(buys, most) - _cut(sells, most)
         shares = self.maker_capital / capital if capital > 0.0 else self.maker_capital
         self.ledger.trade_all(rows, quantity, index, self.makers, -quantity.sum(axis=1)[:, None] * shares)
@@ -413,9 +450,9 @@ class Venue:
         cleared = self.market.auction(buys.sum(axis=1), sells.sum(axis=1), hours)
         filled = buys * cleared.buys[:, None] - sells * cleared.sells[:, None]
         taken = self._to_makers(cleared.makers)
-        self.ledger.trade_all(rows, filled, cleared.price, self.makers, taken)
+        self.ledger.trade_all(rows, filled, self.market.worth(cleared.price, self.ledger.rates), self.makers, taken)
         # Fees are on notional, which is the price only of what is linear.
-        price = cleared.price if self.fixing is None else self.ledger.units
+        price = self.market.face(cleared.price) if self.fixing is None else self.ledger.units
         self.tally.volume += np.abs(filled).sum(axis=1) * price
         self._charge(rows, np.abs(filled), np.abs(taken), price)
 
@@ -567,7 +604,7 @@ class Venue:
             kept = wanted * min(factor, self.outstanding / max(float(wanted.sum()), DUST))
             self.settle("withdrawal_factor", self.ledger.transfer(Flow.SOCIALISED_LOSS, rows, SETTLEMENT, kept))
             wanted = wanted - kept
-        self.ledger.transfer(kind, rows, OUTSIDE, wanted * self.within_custody(float(wanted.sum())))
+        self.ledger.take_out(kind, rows, wanted * self.within_custody(float(wanted.sum())))
 
     def within_custody(self, wanted: float) -> float:
         """Part of what account holders want to take out that custody cash can pay."""
@@ -619,6 +656,8 @@ class Venue:
         market, fixing = self.market, self.fixing
         if fixing is not None:
             return fixing.stressed
+        if market.inverse is not None:
+            return lambda returns: self._coin_gains(marks, returns, returns)
         return (lambda returns: returns * marks) if market.listed is None else (lambda returns: returns[:, market.asset] * marks)
 
     def _onto(self) -> Floats | None:
@@ -650,6 +689,34 @@ class Venue:
             if moves:
                 self.market.trade_spot(asset, float(units[asset].sum()) * float(index[asset]))
 
+    def change_coins(self, ledger: Ledger, rows: Rows, units: Floats) -> None:
+        """Settlement coins, (A, n), change hands with the outside at the exchange's index, which then moves as far as impact goes."""
+        if not units.any():
+            return
+        for asset, usd in enumerate(ledger.change(rows, units).tolist()):
+            if usd and self.channels.price_impact:
+                self.market.trade_spot(asset, usd)
+
+    def settle_currencies(self) -> None:
+        """Close of a step: accounts come to hold the money that their margin is in.
+
+        Whose margin is in coin has been charged and paid in dollars during the step, and changes them into coin; who has contracts in
+        dollars, and none left that are settled in a coin, changes what has become of them into dollars.
+        """
+        ledger = self.ledger
+        if not ledger.currencies:
+            return
+        rows = np.arange(ledger.rows) != OUTSIDE
+        dollars = ledger.cash + np.where(ledger.settled < 0, ledger.marks, 0.0) @ ledger.position
+        units = np.zeros_like(ledger.coins)
+        for asset, rate in enumerate(ledger.rates.tolist()):
+            mine = rows & (ledger.currency == asset + 1)
+            units[asset, mine] = dollars[mine] / max(rate, 1e-300)
+            others = rows & (ledger.currency != asset + 1) & ~ledger.exposure[ledger.settled == asset].any(axis=0)
+            units[asset, others] = -ledger.coins[asset, others]
+        some = np.flatnonzero(units.any(axis=0))
+        self.change_coins(ledger, some, units[:, some])
+
     def margin_of(self, ledger: Ledger, rows: RowsLike) -> Margin:
         """Margin of accounts, (n,), as they stand."""
         return self.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks)
@@ -663,7 +730,7 @@ class Venue:
             asset = int(market.asset[np.argmax(self.pools.market == pool)])  # the shared pool has no market: it holds the first of all
             index = market.underlying
             ledger.revalue(index)
-            money, price = float(ledger.cash[row] + ledger.marks @ ledger.position[:, row]), float(index[asset])
+            money, price = float(ledger.equity(row)), float(index[asset])
             if price <= 0.0:
                 continue
             money = money * self.within_custody(money) if money > 0.0 else max(money, -price * float(ledger.spot[asset, row]))

@@ -76,5 +76,11 @@ class Walked:
                 venue.note_deleveraged(market, others, contracts[others])
                 venue.tally.deleveraged += wanted * filled * float(ledger.units[market])
                 venue.events.add(
-                    "closed_at_mark", venue.name, account=mine, market=market, counterparty="other side", quantity=closed, price=mark
+                    "closed_at_mark",
+                    venue.name,
+                    account=mine,
+                    market=market,
+                    counterparty="other side",
+                    quantity=closed,
+                    price=ledger.quoted(market, mark),
                 )

@@ -23,9 +23,10 @@ class DeleveragingView:
         profit: shape (n,), USD, gain since entry on this market's position.
         equity: shape (n,), USD.
         maintenance: shape (n,), USD.
-        mark: USD a contract.
+        mark: USD a contract; its size where it is settled in coin.
         entry: shape (n,), USD a contract.
         long: whether these accounts are long.
+        inverse: whether the contract is of one dollar and settled in coin, so that mark and entry fall as the price rises.
     """
 
     quantity: float
@@ -37,6 +38,7 @@ class DeleveragingView:
     mark: float
     entry: Floats
     long: bool
+    inverse: bool = False
 
 
 class DeleveragingRule(Rule):
@@ -102,7 +104,7 @@ class Queue(DeleveragingRule):
         leverage = view.size * view.mark / equity
         with np.errstate(divide="ignore", invalid="ignore"):
             gain = np.where(view.entry > 0, view.profit / (view.size * view.entry), 0.0)
-            ratio = view.mark / view.entry if view.long else view.entry / max(view.mark, 1e-300)
+            ratio = view.mark / view.entry if view.long != view.inverse else view.entry / max(view.mark, 1e-300)
         match self.parameters.score:
             case "bitmex":
                 score = np.where(gain > 0, gain * leverage, gain / np.maximum(leverage, 1e-12))

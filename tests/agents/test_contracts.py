@@ -7,6 +7,7 @@ from agents.trader import CallBuyer, Chartist, Protected, TraderView, Volatility
 ASSET = np.array([0, 1, 0, 0, 0, 0])
 """Perpetuals on two underlyings; a future, two puts and a call on the first."""
 LINEAR = np.array([True, True, True, False, False, False])
+INVERSE = np.zeros(6, dtype=bool)
 PUT = np.array([False, False, False, True, True, False])
 CALL = np.array([False, False, False, False, False, True])
 
@@ -16,6 +17,7 @@ def contracts(carry: float = 0.0, price: float = 0.02, richness: float = 1.0) ->
     return Contracts(
         ASSET,
         LINEAR,
+        INVERSE,
         CALL,
         PUT,
         np.array([np.inf, np.inf, 7.0, 30.0, 30.0, 30.0]),

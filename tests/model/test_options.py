@@ -188,7 +188,8 @@ def test_fees_are_on_notional_and_not_on_the_premium():
 @pytest.mark.parametrize(
     ("instrument", "says"),
     [
-        ({"type": "inverse", "asset": "BTC"}, "expected `future`, `call` or `put`"),
+        ({"type": "perpetual", "asset": "BTC"}, "expected `inverse`, `future`, `call` or `put`"),
+        ({"type": "inverse", "asset": "BTC"}, "a group of traders with `margin: coin`"),
         ({"type": "future", "asset": "DOGE", "days": 7}, "expected one of the assets"),
         ({"type": "future", "asset": "BTC"}, "expected a life in days"),
         ({"type": "call", "asset": "BTC", "days": 7}, "expected strike over index"),
