@@ -26,29 +26,35 @@ class Accounts(Protocol):
 class World(Protocol):
     """What a participant needs of the model."""
 
-    names: tuple[str, ...]
     assets: tuple[str, ...]
 
-    @property
-    def accounts(self) -> Accounts: ...
+    def holdings(self, holder: "Participant") -> "list[tuple[Accounts, int, tuple[str, ...]]]": ...
 
-    def behaviour(self, row: int) -> dict[str, Any]: ...
+    def behaviour(self, place: int, row: int) -> dict[str, Any]: ...
 
-    def behave(self, row: int, name: str, value: Any) -> None: ...
+    def behave(self, place: int, row: int, name: str, value: Any) -> None: ...
 
-    def lender_sheet(self, node: int) -> tuple[float, float, int]: ...
+    def lender_sheet(self, network: int, node: int) -> tuple[float, float, int]: ...
 
 
 class Participant(mesa.Agent[Any]):
-    """Somebody with a margin account.
+    """Somebody with a margin account, or, a firm, with one at each of several exchanges: what it has is their sum.
 
     Attributes:
-        row: its row in the venue's ledger.
+        row: its row in its exchange's ledger; place: which exchange that is, of a firm's the first.
+        shared: whether it is a firm that has its row at every exchange.
     """
 
-    def __init__(self, model: Any, row: int) -> None:
+    place = 0
+    shared = False
+
+    def __init__(self, model: Any, row: int, place: int = 0, *, shared: bool = False) -> None:
         super().__init__(model)
         self.row = row
+        if place:
+            self.place = place
+        if shared:
+            self.shared = shared
 
     @property
     def _world(self) -> World:
@@ -58,7 +64,7 @@ class Participant(mesa.Agent[Any]):
     @property
     def equity(self) -> float:
         """USD: cash and open contracts at mark."""
-        return float(self._world.accounts.equity(self.row))
+        return sum(float(at.equity(row)) for at, row, _ in self._world.holdings(self))
 
     @property
     def cash(self) -> float:
@@ -68,20 +74,23 @@ class Participant(mesa.Agent[Any]):
     @property
     def positions(self) -> dict[str, float]:
         """Contracts by market, long > 0."""
-        world = self._world
-        return dict(zip(world.names, world.accounts.position[:, self.row].tolist(), strict=True))
+        out: dict[str, float] = {}
+        for at, row, names in self._world.holdings(self):
+            for name, contracts in zip(names, at.position[:, row].tolist(), strict=True):
+                out[name] = out.get(name, 0.0) + contracts
+        return out
 
     @property
     def spot(self) -> dict[str, float]:
         """Units of the underlying by market."""
         world = self._world
-        return dict(zip(world.assets, world.accounts.spot[:, self.row].tolist(), strict=True))
+        held = sum(at.spot[:, row] for at, row, _ in world.holdings(self))
+        return dict(zip(world.assets, np.asarray(held).tolist(), strict=True))
 
     @property
     def notional(self) -> float:
         """USD: gross size of positions at mark."""
-        accounts = self._world.accounts
-        return float(accounts.units @ np.abs(accounts.position[:, self.row]))
+        return sum(float(at.units @ np.abs(at.position[:, row])) for at, row, _ in self._world.holdings(self))
 
     @property
     def leverage(self) -> float:
@@ -91,8 +100,9 @@ class Participant(mesa.Agent[Any]):
 
     @property
     def status(self) -> str:
-        """One of active, bankrupt, gone, closing."""
-        return ("active", "bankrupt", "gone", "closing")[int(self._world.accounts.status[self.row])]
+        """One of active, bankrupt, gone, closing; of a firm, of its first account."""
+        accounts, row, _ = self._world.holdings(self)[0]
+        return ("active", "bankrupt", "gone", "closing")[int(accounts.status[row])]
 
 
 class Trader(Participant):
@@ -101,25 +111,25 @@ class Trader(Participant):
     @property
     def strategy(self) -> str:
         """Name of what it does."""
-        return str(self._world.behaviour(self.row)["strategy"])
+        return str(self._world.behaviour(self.place, self.row)["strategy"])
 
     @strategy.setter
     def strategy(self, name: str) -> None:
-        self._world.behave(self.row, "strategy", name)
+        self._world.behave(self.place, self.row, "strategy", name)
 
     @property
     def target_leverage(self) -> float:
         """Largest leverage that it goes for."""
-        return float(self._world.behaviour(self.row)["leverage"])
+        return float(self._world.behaviour(self.place, self.row)["leverage"])
 
     @target_leverage.setter
     def target_leverage(self, value: float) -> None:
-        self._world.behave(self.row, "leverage", value)
+        self._world.behave(self.place, self.row, "leverage", value)
 
     @property
     def group(self) -> str:
         """Name of the group it belongs to."""
-        return str(self._world.behaviour(self.row)["group"])
+        return str(self._world.behaviour(self.place, self.row)["group"])
 
 
 class MarketMaker(Participant):
@@ -135,20 +145,24 @@ class Clearinghouse(Participant):
 
 
 class Lender(mesa.Agent[Any]):
-    """A lender; it has no account on the venue.
+    """A lender; it has no account at an exchange.
 
     Attributes:
-        node: its place in the credit network.
+        node: its place in the network of loans; network: which network that is.
     """
 
-    def __init__(self, model: Any, node: int) -> None:
+    network = 0
+
+    def __init__(self, model: Any, node: int, network: int = 0) -> None:
         super().__init__(model)
         self.node = node
+        if network:
+            self.network = network
 
     @property
     def _sheet(self) -> tuple[float, float, int]:
         world: World = self.model
-        return world.lender_sheet(self.node)
+        return world.lender_sheet(self.network, self.node)
 
     @property
     def cash(self) -> float:

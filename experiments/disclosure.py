@@ -10,6 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from experiments.summary import usd
+from model.observables import is_first
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +30,7 @@ class Line(NamedTuple):
 def disclosure(run: "Run") -> list[Line]:
     """What a run discloses, in the order of the standards."""
     series = run.series
-    last, flows = series.iloc[-1], run.statement.groupby("flow")["amount"].sum()
+    last, flows = series.iloc[-1], run.own_statement.groupby("flow")["amount"].sum()
     target = series["fund_target"].to_numpy(np.float64)
     adequacy = np.divide(series["fund"], target, out=np.full_like(target, np.nan), where=target > 0.0)
     losses = float(series["deficits"].sum())
@@ -56,7 +57,7 @@ def disclosure(run: "Run") -> list[Line]:
         Line("6.5", "accounts whose margin did not cover their loss", float(series["bankruptcies"].sum()), False),
         Line("18.2", "open interest, one side, at the end", float(last["open_interest"])),
     ]
-    pools = [name.removeprefix("fund_pool_") for name in series.columns if name.startswith("fund_pool_")]
+    pools = [name.removeprefix("fund_pool_") for name in series.columns if name.startswith("fund_pool_") and is_first(name)]
     lines += [Line("4.3", f"default resources ring-fenced in pool {pool}, at the end", float(last[f"fund_pool_{pool}"])) for pool in pools]
     return sorted(lines, key=lambda line: tuple(int(part) for part in line.section.split(".")))
 

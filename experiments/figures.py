@@ -20,6 +20,7 @@ from experiments import drawing as d
 from experiments.drawing import AQUA, BLACK, BLUE, BROWN, DASHES, GREY, ORANGE, PLUM, RED, VIOLET, Clock, Drawing, Floats, Look
 from model.ledger import Flow
 from model.network import layout
+from model.observables import is_first
 
 if TYPE_CHECKING:
     from experiments.runner import Run
@@ -126,7 +127,7 @@ def fund(run: "Run") -> Drawing:
     ]
     axes[0].set_ylabel(f"Fund ({unit})")
     d.from_zero(axes[0], level / divisor, target / divisor)
-    flows = clock.binned(run.statement["hours"].to_numpy(dtype=float), _by_flow(run.statement))
+    flows = clock.binned(run.own_statement["hours"].to_numpy(dtype=float), _by_flow(run.own_statement))
     rows.append(clock.table(flows, "flow"))
     looks = {str(name): FLOWS.get(str(name), OTHER) for name in flows}
     for axis, part, what in ((axes[1], flows.clip(lower=0.0), "Inflows"), (axes[2], flows.clip(upper=0.0), "Draws")):
@@ -208,7 +209,11 @@ def _shares(period: str, amounts: "pd.Series[float]", hours: tuple[float, float]
 
 def _waterfall(run: "Run") -> list[str]:
     """The layers of the scenario in its order; any other that has paid comes before the last."""
-    paid = {str(column).removeprefix("absorbed_"): run.series[column] for column in run.series if str(column).startswith("absorbed_")}
+    paid = {
+        str(column).removeprefix("absorbed_"): run.series[column]
+        for column in run.series
+        if str(column).startswith("absorbed_") and is_first(str(column))
+    }
     listed = dict.fromkeys(str(getattr(layer, "type", "")) for layer in run.scenario.venues[0].clearinghouse.waterfall)
     names = [name for name in listed if name in paid]
     others = [name for name, amounts in paid.items() if name not in listed and amounts.any()]

@@ -21,7 +21,7 @@ from experiments.study import Factor, Output, Study, Table, overrides, resolved
 from experiments.study_store import create, replace_file
 from experiments.sweep import Where, sweep
 from model.errors import ScenarioError, fault
-from model.observables import observables
+from model.observables import declared
 from model.scenario import Scenario
 from model.scenario_faults import did_you_mean, validate_as
 from model.scenario_file import apply, by_line, in_file, locate, read_settings
@@ -116,7 +116,7 @@ def load_rare(path: str | Path) -> RareStudy:
     faults = [*document.faults, *(in_file(file, document.lines, finding) for finding in findings)]
     if study is None or faults:
         raise ScenarioError(by_line(faults))
-    known = [output.name for output in observables(study.scenario.markets)]
+    known = [output.name for output in declared(study.scenario, always=True)]
     unknown = [event.of for event in study.events if event.of not in known]
     if unknown:
         raise ScenarioError([fault(file, None, "events", of, f"a declared output{did_you_mean(of, known)}") for of in unknown])

@@ -100,7 +100,7 @@ def _complete(scenario: Scenario, seed: int, check_laws: bool, progress: Report)
         scenario=scenario,
         seed=seed,
         series=eco.series(),
-        events=pd.DataFrame(eco.events.columns()),
+        events=eco.event_table(),
         statement=eco.statement_table(),
         balance_sheets=eco.balance_sheets(),
         edges=pd.DataFrame(edges, columns=["source", "target", "amount"]).astype({"amount": float}),

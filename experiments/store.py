@@ -37,7 +37,7 @@ class Run:
         seed: of all its draws.
         series: one row a step, the opening (step 0) first; `model.observables` declares the columns.
         events: one row a liquidation, takeover, deleveraging, draw or default; `model.events` declares the columns.
-        statement: the fund's flows: `step`, `hours`, `pool`, `flow`, `amount` (USD into the fund).
+        statement: the fund's flows: `step`, `hours`, `pool`, `flow`, `amount` (USD into the fund); of several exchanges also `venue`.
         balance_sheets: one row an institution at the end, USD.
         edges: who owes whom at the end: `source` owes `target` the `amount`, USD.
         seconds: wall time of building the world and of its steps.
@@ -56,6 +56,13 @@ class Run:
     def steps(self) -> int:
         """Steps run."""
         return len(self.series) - 1
+
+    @property
+    def own_statement(self) -> pd.DataFrame:
+        """The statement of the first exchange's fund, as outputs of plain names are."""
+        if "venue" not in self.statement:
+            return self.statement
+        return self.statement[self.statement["venue"] == self.scenario.venues[0].name]
 
 
 def default_folder(scenario: Scenario, seed: int) -> Path:

@@ -21,7 +21,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from agents.families import Parameters
 from experiments import shipped
 from model.errors import ScenarioError, fault
-from model.observables import observables
+from model.observables import declared
 from model.randomness import seed_from
 from model.scenario import Scenario
 from model.scenario_faults import did_you_mean, schema_of, settings_at, validate_as
@@ -408,13 +408,13 @@ def resolved(study: Study) -> Study:
     """
     study = study.model_copy(update={"base": study.base if isinstance(study.base, Scenario) else shipped.load(study.base)})
     scenario = study.scenario
-    declared = {output.name: output.unit for output in observables(scenario.markets)}
-    unknown = [output.of for output in study.outputs if output.of not in declared]
+    units = {output.name: output.unit for output in declared(scenario, always=True)}
+    unknown = [output.of for output in study.outputs if output.of not in units]
     if unknown:
         raise ScenarioError(
-            [fault(study.name, None, "outputs", name, f"a declared output{did_you_mean(name, list(declared))}") for name in unknown]
+            [fault(study.name, None, "outputs", name, f"a declared output{did_you_mean(name, list(units))}") for name in unknown]
         )
-    outputs = [o.model_copy(update={"unit": o.unit or ("0/1" if o.over == "any" else declared[o.of])}) for o in study.outputs]
+    outputs = [o.model_copy(update={"unit": o.unit or ("0/1" if o.over == "any" else units[o.of])}) for o in study.outputs]
     factors = [f.model_copy(update={"unit": f.unit or _unit_of(f.path, scenario)}) for f in study.factors]
     return study.model_copy(update={"outputs": tuple(outputs), "factors": tuple(factors)})
 

@@ -33,7 +33,7 @@ from experiments.study import (
     overrides,
 )
 from model.errors import ScenarioError, fault
-from model.observables import observables
+from model.observables import declared
 from model.scenario import Scenario
 from model.scenario_faults import Finding, did_you_mean
 from model.scenario_file import Override, apply, in_file
@@ -259,7 +259,7 @@ def _worlds(parts: _Parts, where: Callable[[Place], str]) -> list[str]:
         for name, arm in parts.arms.items()
     }
     for at, output in parts.outputs.items():
-        known = [observable.name for observable in observables(world.markets)]
+        known = [observable.name for observable in declared(world, always=True)]
         if output.of not in known:
             expected = f"a declared output{did_you_mean(output.of, known)}"
             faults.append(fault(where(("outputs", at, "of")), None, f"outputs.{at}.of", repr(output.of), expected))

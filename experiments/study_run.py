@@ -15,7 +15,7 @@ from experiments.runner import RunFailed, simulate
 from experiments.study import Every, Output, Study
 from experiments.study_store import COMPLETE, FAILED, Record, StudyFolder, append, write_series
 from model.errors import ScenarioError
-from model.observables import PARTIAL, observables
+from model.observables import PARTIAL, declared
 from model.scenario import Scenario
 
 NUMERICAL: Final = ("mesa", "numpy", "scipy", "networkx", "pandas", "pyarrow")
@@ -88,7 +88,7 @@ def kept(series: pd.DataFrame, study: Study, world: Scenario) -> pd.DataFrame:
     """The rows that the study keeps: all, or the opening and one for `every` steps, aggregated as each output declares."""
     if not isinstance(study.series, Every):
         return series
-    how = {output.name: output.aggregate for output in observables(world.markets)}
+    how = {output.name: output.aggregate for output in declared(world, always=True)}
     block = (series["step"] + study.series.every - 1) // study.series.every
     rows: pd.DataFrame = series.groupby(block).agg({"step": "last", **how})
     return rows.reset_index(drop=True)

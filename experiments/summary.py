@@ -22,7 +22,7 @@ def summary(run: "Run") -> dict[str, Any]:
     """The run in plain numbers: USD unless a name says otherwise; None where a number does not exist."""
     series = run.series
     fund = series["fund"].to_numpy(np.float64)
-    flows: pd.Series[float] = run.statement.groupby("flow")["amount"].sum()
+    flows: pd.Series[float] = run.own_statement.groupby("flow")["amount"].sum()
     peak = np.maximum.accumulate(fund)
     fall = np.divide(peak - fund, peak, out=np.zeros_like(fund), where=peak > 0.0)
     deepest = int(fall.argmax())

@@ -1,7 +1,7 @@
-"""Balance sheets outside the venue: lenders' cash and loans, and how a default travels through them.
+"""Balance sheets outside the exchanges: lenders' cash and loans, and how a default travels through them.
 
-Nodes are lenders, then market makers, then liquidators, then the exchange. Borrowers keep all they have on the venue, so a loan goes from a
-lender's cash through the outside world to the borrower's margin account, and an estate comes back the same way.
+Nodes are lenders, then market makers, then liquidators, then exchanges. Borrowers keep all they have on exchanges, so a loan goes from a
+lender's cash through the outside world to the borrower's margin accounts, and an estate comes back the same way.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from agents.clock import HOURS_PER_YEAR
 from agents.families import RuleParameters
 from agents.lender import FundingView, LenderParameters, LenderView, Withdrawal, reconsider, withdrawal_rules
-from model.clearing import terminate
 from model.contagion import Clearing
 from model.events import Events
 from model.failure import waiting
-from model.ledger import OUTSIDE, Flow, Ledger, Rows, Status
+from model.firms import Firms
+from model.ledger import Flow, Rows
 from model.network import Places, topologies
 from model.payments import Payments
 from model.venue import Venue
@@ -50,16 +50,16 @@ class Outcome:
 
 @dataclass
 class Credit:
-    """Loans between lenders and to a venue's institutions.
+    """Loans between lenders and to firms that trade at exchanges.
 
     Attributes:
         parameters: the lenders'.
-        cash: shape (L,), USD, lenders' liquid assets outside the venue.
+        firms: the borrowers.
+        cash: shape (L,), USD, lenders' liquid assets outside the exchanges.
         deposits: shape (L,), USD, what lenders owe outside the model.
-        owed: shape (N, N), USD; [i, j] is what node i owes node j; N counts lenders, borrowers and the exchange (last).
+        owed: shape (N, N), USD; [i, j] is what node i owes node j; N counts lenders, borrowers and exchanges.
         outside: USD that has left lenders' cash for venues and the outside world; with `cash` it sums to what it was.
-        rows: shape (B,), the borrowers' ledger rows.
-        opening: shape (B,), USD, borrowers' debt at the start; own: shape (B,), USD, their own capital then.
+        opening: shape (B,), USD, borrowers' debt at the start.
         capital: shape (L,), USD, lenders' equity at the start.
         withdrawn_until: shape (L,), hours since the start until which a lender's lines stay withdrawn, and whether they are: withdrawn.
         estates: step and shape (L,), USD, of what estates of defaulters are yet to pay; that money is part of `outside` until then.
@@ -70,10 +70,9 @@ class Credit:
     cash: Floats
     deposits: Floats
     owed: Floats
-    rows: Rows
+    firms: Firms
     payments: Payments
     opening: Floats
-    own: Floats
     capital: Floats
     withdrawal: list[Withdrawal]
     withdrawn: NDArray[np.bool_]
@@ -88,35 +87,32 @@ class Credit:
         cls,
         parameters: LenderParameters,
         topology: RuleParameters,
-        venue: Venue,
-        own: Floats,
+        firms: Firms,
         rng: np.random.Generator,
         payments: Payments,
     ) -> "Credit":
-        """Draws the network and pays out the opening loans: `own`, shape (B,), USD, is each borrower's own capital."""
-        lenders, borrowers = parameters.count, own.size
-        graph, _ = topologies.build(topology).rule(Places(lenders, borrowers, venue.makers.size), None, rng)
-        weights = (
-            nx.to_numpy_array(graph, nodelist=range(lenders + borrowers), weight="weight") if lenders + borrowers else np.zeros((0, 0))
-        )
+        """Draws the network and pays out the opening loans, in proportion to borrowers' own capital."""
+        lenders, borrowers = parameters.count, firms.count
+        nodes = lenders + borrowers
+        graph, _ = topologies.build(topology).rule(Places(lenders, borrowers, firms.makers), None, rng)
+        weights = nx.to_numpy_array(graph, nodelist=range(nodes), weight="weight") if nodes else np.zeros((0, 0))
         capital = by_rank(parameters.capital, lenders)
-        wanted = np.concatenate((parameters.interbank * capital, parameters.loan_to_capital * own))
-        owed = np.zeros((lenders + borrowers + 1, lenders + borrowers + 1))
-        owed[:-1, :-1] = (weights * wanted).T
+        wanted = np.concatenate((parameters.interbank * capital, parameters.loan_to_capital * firms.own))
+        owed = np.zeros((nodes + len(firms.venues),) * 2)
+        owed[:nodes, :nodes] = (weights * wanted).T
         funds = capital * (1.0 + parameters.deposits)
         lent = owed[:, :lenders].sum(axis=0) - owed[:lenders, :].sum(axis=1)
         scale = np.where(lent > 0.8 * funds, 0.8 * funds / np.where(lent > 0.0, lent, 1.0), 1.0)
-        owed[lenders:-1, :lenders] *= scale
+        owed[lenders:nodes, :lenders] *= scale
         lent = owed[:, :lenders].sum(axis=0) - owed[:lenders, :].sum(axis=1)
         credit = cls(
             parameters,
             cash=funds - lent,
             deposits=capital * parameters.deposits,
             owed=owed,
-            rows=np.concatenate((venue.makers, venue.liquidators)),
+            firms=firms,
             payments=payments,
-            opening=owed[lenders:-1, :lenders].sum(axis=1),
-            own=own,
+            opening=owed[lenders:nodes, :lenders].sum(axis=1),
             capital=capital,
             withdrawal=[withdrawal_rules.build(p) for p in parameters.withdrawal],
             withdrawn=np.zeros(lenders, dtype=bool),
@@ -124,7 +120,7 @@ class Credit:
             wave=np.full(owed.shape[0], -1, dtype=np.int64),
             defaulted_at=np.full(owed.shape[0], -1, dtype=np.int64),
         )
-        venue.ledger.transfer(Flow.LOAN, OUTSIDE, credit.rows, credit.opening)
+        firms.receive(Flow.LOAN, firms.division * credit.opening)
         credit.outside = -float(credit.cash.sum())
         return credit
 
@@ -133,9 +129,29 @@ class Credit:
         """Number of lenders."""
         return self.cash.size
 
+    @property
+    def nodes(self) -> int:
+        """Number of lenders and borrowers; exchanges come after them."""
+        return self.cash.size + self.firms.count
+
+    @property
+    def own(self) -> Floats:
+        """Shape (B,), USD: borrowers' own capital at the start."""
+        return self.firms.own
+
+    @property
+    def rows(self) -> Rows:
+        """Ledger rows of the borrowers that have an account at the first exchange."""
+        return self.firms.rows[0]
+
+    @property
+    def loans(self) -> Floats:
+        """Shape (B, L), USD: what each borrower owes each lender."""
+        return self.owed[self.lenders : self.nodes, : self.lenders]
+
     def debt(self) -> Floats:
         """Shape (B,), USD: what borrowers owe lenders."""
-        owed: Floats = self.owed[self.lenders : -1, : self.lenders].sum(axis=1)
+        owed: Floats = self.loans.sum(axis=1)
         return owed
 
     @property
@@ -150,41 +166,42 @@ class Credit:
 
     # -- everyday lending -----------------------------------------------------------------------------------------------------------
 
-    def serve(self, venue: Venue, hours: float) -> None:
+    def serve(self, hours: float) -> None:
         """Interest is paid, loans above the limit are called, loans below it extended, as far as free margin and lenders' cash go."""
-        if not self.rows.size or venue.insolvent:
+        firms = self.firms
+        trading = [venue for venue in firms.venues if venue.is_open()]
+        if not firms.count or not trading:
             return
-        p, ledger, lenders = self.parameters, venue.ledger, self.lenders
-        reference = np.maximum(venue.reference_volatility, 1e-12)
-        stress = float((venue.market.volatility / reference).mean())
-        if venue.channels.funding_withdrawal:
-            self._reconsider_lines(stress, venue.hours)
+        p, channels = self.parameters, trading[0].channels
+        over_calm = [venue.market.volatility / np.maximum(venue.reference_volatility, 1e-12) for venue in trading]
+        stress = float(np.concatenate(over_calm).mean())
+        if channels.funding_withdrawal:
+            self._reconsider_lines(stress, trading[0].hours)
         if self.withdrawn.any():
-            self._run_off(venue, hours)
-        loans = self.owed[lenders:-1, :lenders]
+            self._run_off(hours)
+        loans = self.loans
         debt = loans.sum(axis=1)
-        equity = ledger.equity(self.rows)
-        active = ledger.status[self.rows] == Status.ACTIVE
-        margin = venue.margin_of(ledger, self.rows)
-        free = np.maximum(equity - margin.initial, 0.0) * active
-        interest = np.minimum(debt * np.expm1(p.rate * hours / HOURS_PER_YEAR), free)
-        change = reconsider(p, LenderView(equity - debt, debt, self.opening, stress, hours)) * active
-        if not venue.channels.funding_withdrawal:
+        equity, initial, usable, sound = firms.equity(), firms.initial(), firms.active() & firms.open, firms.sound()
+        free = np.maximum(equity - initial, 0.0) * usable
+        able = free.sum(axis=0)
+        interest = np.minimum(debt * np.expm1(p.rate * hours / HOURS_PER_YEAR), able)
+        change = reconsider(p, LenderView(equity.sum(axis=0) - debt, debt, self.opening, stress, hours)) * sound
+        if not channels.funding_withdrawal:
             change = np.maximum(change, 0.0)
         shares = np.divide(loans, debt[:, None], out=np.zeros_like(loans), where=debt[:, None] > 0.0)
-        repaid = np.minimum(np.maximum(-change, 0.0), free - interest)
-        within = venue.within_custody(float(interest.sum() + repaid.sum()))
-        interest, repaid = interest * within, repaid * within
+        repaid = np.minimum(np.maximum(-change, 0.0), able - interest)
+        parts = firms.split(free)
+        within = firms.within_custody(parts * interest, parts * repaid)
+        paid = (parts * interest * within, parts * repaid * within)
+        interest, repaid = (usd.sum(axis=0) for usd in paid)
         lent = self._affordable(np.maximum(change, 0.0)[:, None] * self._opening_shares(loans))
-        self.owed[lenders:-1, :lenders] += lent - shares * repaid[:, None]
+        loans += lent - shares * repaid[:, None]
         self.cash += (shares * (interest + repaid)[:, None]).sum(axis=0) - lent.sum(axis=0)
         self.outside -= float((interest + repaid).sum() - lent.sum())
-        for kind, amount in ((Flow.INTEREST, interest), (Flow.REPAYMENT, repaid)):
-            if amount.any():
-                ledger.transfer(kind, self.rows, OUTSIDE, amount)
-        if lent.any():
-            ledger.transfer(Flow.LOAN, OUTSIDE, self.rows, lent.sum(axis=1))
-        self._distribute(venue, margin.initial, active)
+        for kind, usd in zip((Flow.INTEREST, Flow.REPAYMENT), paid, strict=True):
+            firms.pay(kind, usd)
+        firms.receive(Flow.LOAN, firms.split(firms.division * usable) * lent.sum(axis=1))
+        self._distribute(initial, usable, sound)
 
     def _reconsider_lines(self, stress: float, clock: float) -> None:
         """Lenders with a reason withdraw their lines, and keep them withdrawn for a while."""
@@ -195,41 +212,46 @@ class Credit:
         self.withdrawn_until = np.where(reasons, clock + self.parameters.withdrawn_for, self.withdrawn_until)
         self.withdrawn = (reasons | (clock < self.withdrawn_until)) & (self.wave[: self.lenders] < 0)
 
-    def _run_off(self, venue: Venue, hours: float) -> None:
+    def _run_off(self, hours: float) -> None:
         """Loans of lenders that have withdrawn are not rolled over: what matures is repaid as far as free margin and cash go."""
-        ledger, lenders = venue.ledger, self.lenders
-        due = self.owed[:-1, :lenders] * (-np.expm1(-hours / self.parameters.term) * self.withdrawn)
-        margin = venue.margin_of(ledger, self.rows).initial
-        free = np.maximum(ledger.equity(self.rows) - margin, 0.0) * (ledger.status[self.rows] == Status.ACTIVE)
+        firms, lenders, nodes = self.firms, self.lenders, self.nodes
+        due = self.owed[:nodes, :lenders] * (-np.expm1(-hours / self.parameters.term) * self.withdrawn)
+        initial = firms.initial()
+        free = np.maximum(firms.equity() - initial, 0.0) * (firms.active() & firms.open)
         total = due.sum(axis=1)
-        able = np.concatenate((np.maximum(self.cash, 0.0), free))
+        able = np.concatenate((np.maximum(self.cash, 0.0), free.sum(axis=0)))
         due *= np.minimum(np.divide(able, total, out=np.ones_like(total), where=total > 0.0), 1.0)[:, None]
-        due[lenders:] *= venue.within_custody(float(due[lenders:].sum()))
-        self.owed[:-1, :lenders] -= due
+        parts = firms.split(free)
+        payable = parts * firms.within_custody(parts * due[lenders:].sum(axis=1))
+        due[lenders:] *= payable.sum(axis=0)[:, None]
+        self.owed[:nodes, :lenders] -= due
         self.cash += due.sum(axis=0) - due[:lenders].sum(axis=1)
         self.outside -= float(due[lenders:].sum())
-        ledger.transfer(Flow.REPAYMENT, self.rows, OUTSIDE, due[lenders:].sum(axis=1))
+        firms.pay(Flow.REPAYMENT, firms.split(payable) * due[lenders:].sum(axis=1))
 
     def redeem(self, venue: Venue) -> None:
-        """The exchange has failed and pays out: borrowers repay their loans as far as what they get goes."""
-        ledger, lenders = venue.ledger, self.lenders
-        loans = self.owed[lenders:-1, :lenders]
+        """An exchange has failed and pays out: borrowers repay their loans as far as what they get goes."""
+        firms, loans = self.firms, self.loans
+        at = firms.venues.index(venue)
         debt = loans.sum(axis=1)
-        due = np.minimum(debt, np.maximum(ledger.equity(self.rows), 0.0))
+        due = np.minimum(debt, np.maximum(firms.equity()[at], 0.0))
         due = due * venue.within_custody(float(due.sum()))
         paid = loans * np.divide(due, debt, out=np.zeros_like(due), where=debt > 0.0)[:, None]
-        self.owed[lenders:-1, :lenders] -= paid
+        loans -= paid
         self.cash += paid.sum(axis=0)
         self.outside -= float(paid.sum())
-        ledger.transfer(Flow.REPAYMENT, self.rows, OUTSIDE, paid.sum(axis=1))
+        firms.pay(Flow.REPAYMENT, (np.arange(len(firms.venues)) == at)[:, None] * paid.sum(axis=1))
 
-    def _distribute(self, venue: Venue, initial: Floats, active: NDArray[np.bool_]) -> None:
+    def _distribute(self, initial: Floats, usable: NDArray[np.bool_], sound: NDArray[np.bool_]) -> None:
         """What borrowers have earned beyond their own opening capital, and margin does not hold twice over, they pay out."""
-        equity = venue.ledger.equity(self.rows)
-        free = np.minimum(equity - self.debt() - self.own, equity - 2.0 * initial)
-        paid = np.maximum(free, 0.0) * active
-        if paid.any():
-            venue.pay_out(Flow.DISTRIBUTION, self.rows, paid)
+        firms = self.firms
+        equity, debt, division = firms.equity(), self.debt(), firms.division
+        spare = np.where(usable, equity - 2.0 * initial, 0.0)
+        free = np.maximum(np.minimum(equity.sum(axis=0) - debt - self.own, spare.sum(axis=0)), 0.0) * sound
+        earned = np.maximum(np.minimum(equity - division * debt - division * self.own, spare), 0.0)  # each account's part of it
+        most = earned.sum(axis=0)
+        part = np.minimum(np.divide(free, most, out=np.zeros_like(free), where=most > 0.0), 1.0)
+        firms.take_out(Flow.DISTRIBUTION, earned * part)
 
     def _opening_shares(self, loans: Floats) -> Floats:
         """Shape (B, L): how a new loan divides over lenders that are neither in default nor withdrawn: as the present loan does."""
@@ -245,78 +267,82 @@ class Credit:
 
     # -- default --------------------------------------------------------------------------------------------------------------------
 
-    def worths(self, venue: Venue) -> Floats:
-        """Shape (N,), USD: what each node has, less what it owes; the exchange's is its fund and capital, less written-down claims."""
-        borrowers = venue.ledger.equity(self.rows) - self.debt()
-        exchange = venue.ledger.fund + venue.ledger.treasury - venue.write_down
-        return np.concatenate((self.lender_equity(), borrowers, [exchange]))
+    def worths(self) -> Floats:
+        """Shape (N,), USD: what each node has, less what it owes; an exchange's is its fund and capital, less written-down claims."""
+        borrowers = self.firms.equity().sum(axis=0) - self.debt()
+        exchanges = [venue.ledger.fund + venue.ledger.treasury - venue.write_down for venue in self.firms.venues]
+        return np.concatenate((self.lender_equity(), borrowers, exchanges))
 
-    def clear(self, venue: Venue, step: int, events: Events) -> Outcome:
-        """Clears the network if anybody cannot pay, on loans and claims on the exchange together, and books the payments."""
+    def clear(self, step: int, events: Events) -> Outcome:
+        """Clears the network if anybody cannot pay, on loans and claims on exchanges together, and books the payments."""
         self._pay_estates(step)
-        worths = self.worths(venue)
+        worths, nodes = self.worths(), self.nodes
         fresh = self.wave < 0
         dust = 1e-9 * (np.abs(self.owed).sum(axis=1) + 1.0)
-        fails = venue.insolvent and bool(fresh[-1])
-        if not (fresh & (worths < -dust)).any() and not fails:
+        closed = [venue.insolvent for venue in self.firms.venues]
+        fails = np.concatenate((np.zeros(self.lenders, dtype=bool), self.firms.broken(), closed)) & fresh
+        if not (fresh & (worths < -dust)).any() and not fails.any():
             return Outcome()
-        clearing = self._solve(venue)
-        failed = clearing.defaulted & fresh
-        failed[-1] |= fails
+        clearing = self._solve()
+        failed = clearing.defaulted & fresh | fails
         clearing_waves = np.where(failed, np.maximum(clearing.waves, 1), -1)
         if not failed.any():
             return Outcome()
-        outcome = self._book(clearing, failed, venue, events, step)
+        outcome = self._book(clearing, failed, events, step)
         if self.payments.in_full:
-            venue.tally.rescue("credit_loss", outcome.reserve)
+            self.firms.venues[0].tally.rescue("credit_loss", outcome.reserve)
         self.wave = np.where(failed, clearing_waves, self.wave)
         self.defaulted_at = np.where(failed, step, self.defaulted_at)
         events.add("default", "", account=np.flatnonzero(failed), amount=-worths[failed], layer="network")
         waves = clearing_waves[failed]
-        first = -float(np.minimum(worths, 0.0)[:-1][clearing_waves[:-1] == 1].sum())
+        first = -float(np.minimum(worths, 0.0)[:nodes][clearing_waves[:nodes] == 1].sum())
         return replace(outcome, initial=first, defaults=int(failed.sum()), contagious=int((waves > 1).sum()), waves=int(waves.max()))
 
-    def _solve(self, venue: Venue) -> Clearing:
-        ledger, lenders = venue.ledger, self.lenders
-        liabilities = self.owed.copy()
-        written = venue.written_down[self.rows] if venue.written_down is not None else np.zeros(self.rows.size)
-        claims = np.maximum(ledger.equity(self.rows), 0.0) + written
-        liabilities[-1, lenders:-1] = claims
-        below = np.minimum(ledger.equity(self.rows), 0.0)
-        assets = np.concatenate((np.maximum(self.cash + self.pending, 0.0), np.zeros(self.rows.size), [0.0]))
-        everything = ledger.equity()
-        everything[: self.rows.size + ledger.house] = 0.0
-        others = float(np.maximum(everything, 0.0).sum())
-        written_others = venue.write_down + venue.tally.bankruptcy_costs - float(written.sum())
-        if venue.failed_at is not None and venue.parameters.failure.seniority != "pari_passu":
-            others = written_others = 0.0  # its estate is divided between classes of creditors before anybody here gets anything
-        assets[-1] = float(claims.sum()) - float(written.sum()) + others + max(ledger.fund + ledger.treasury, 0.0)
-        owed_others = max(others + written_others, 0.0)  # a difference, where institutions alone have claims
-        outside = np.concatenate((self.deposits, -below, [owed_others]))
-        return self.payments.clear(liabilities, assets, outside, self.payments.parameters.margin * self.owed)
+    def _solve(self) -> Clearing:
+        firms, nodes, lenders = self.firms, self.nodes, self.lenders
+        liabilities, equity, written = self.owed.copy(), firms.equity(), firms.written_down()
+        claims = np.maximum(equity, 0.0) + written
+        liabilities[nodes:, lenders:nodes] = claims
+        below = np.minimum(equity, 0.0).sum(axis=0)
+        assets = np.concatenate((np.maximum(self.cash + self.pending, 0.0), np.zeros(firms.count + len(firms.venues))))
+        outside = np.concatenate((self.deposits, -below, np.zeros(len(firms.venues))))
+        for at, venue in enumerate(firms.venues):
+            ledger = venue.ledger
+            everything = ledger.equity()
+            everything[: firms.rows[at].size + ledger.house] = 0.0
+            others = float(np.maximum(everything, 0.0).sum())
+            here = float(written[at].sum())
+            written_others = venue.write_down + venue.tally.bankruptcy_costs - here
+            if venue.failed_at is not None and venue.parameters.failure.seniority != "pari_passu":
+                others = written_others = 0.0  # its estate is divided between classes of creditors before anybody here gets anything
+            assets[nodes + at] = float(claims[at].sum()) - here + others + max(ledger.fund + ledger.treasury, 0.0)
+            outside[nodes + at] = max(others + written_others, 0.0)  # a difference, where institutions alone have claims
+        return self.payments.clear(liabilities, assets, outside, self.payments.parameters.margin * self.owed, len(firms.venues))
 
-    def _book(self, clearing: Clearing, failed: NDArray[np.bool_], venue: Venue, events: Events, step: int) -> Outcome:
+    def _book(self, clearing: Clearing, failed: NDArray[np.bool_], events: Events, step: int) -> Outcome:
         """Books what defaulters pay and what is paid to defaulting lenders; writes their debts off."""
-        ledger, lenders = venue.ledger, self.lenders
+        firms, lenders, nodes = self.firms, self.lenders, self.nodes
         paid = clearing.matrix().toarray()
-        paid[-1] = 0.0
-        fails = failed[:-1]
-        borrowers = fails[lenders:]
-        settles = paid[:-1, :lenders].copy()
+        paid[nodes:] = 0.0
+        fails = failed[:nodes]
+        settles = paid[:nodes, :lenders].copy()
         settles[~fails] *= fails[:lenders]
-        owed = self.owed[:-1, :lenders]
+        owed = self.owed[:nodes, :lenders]
         closing = (owed > 0.0) & (fails[:, None] | fails[None, :lenders])
-        loss = float((clearing.nominal - clearing.payments)[:-1][fails].sum())
-        drawn = self._draw_margin(owed, paid[:-1, :lenders], fails, events)
-        terminate(venue, self.rows[borrowers])
-        reserve = self._fall_back(clearing.reserve[:-1] * fails, settles[lenders:].sum(axis=1), ledger)
-        settles[lenders:] *= self._payable(settles[lenders:].sum(axis=1), venue)[:, None]
-        self._pay_from_accounts(settles[lenders:], borrowers, venue)
+        loss = float((clearing.nominal - clearing.payments)[:nodes][fails].sum())
+        drawn = self._draw_margin(owed, paid[:nodes, :lenders], fails, events)
+        firms.terminate(fails[lenders:])
+        reserve = self._fall_back(clearing.reserve[:nodes] * fails, settles[lenders:].sum(axis=1))
+        payable = self._payable(settles[lenders:].sum(axis=1))
+        settles[lenders:] *= payable.sum(axis=0)[:, None]
+        parts = firms.split(payable)
+        firms.pay(Flow.ESTATE, parts * settles[lenders:].sum(axis=1))
+        firms.dissolve(fails[lenders:])
         self._release(fails[:lenders])
         self.cash -= settles[:lenders].sum(axis=1)
-        self._receive(settles, fails, step, waiting(venue) or 0.0)
+        self._receive(settles, parts, fails, step)
         self.outside -= float(settles[lenders:].sum())
-        self.owed[:-1, :lenders] = np.where(closing, 0.0, owed)
+        self.owed[:nodes, :lenders] = np.where(closing, 0.0, owed)
         for lender in np.flatnonzero(fails[:lenders]):
             self.outside += float(self.cash[lender])
             self.cash[lender], self.deposits[lender] = 0.0, 0.0
@@ -335,16 +361,19 @@ class Credit:
             self.outside -= float((due * fails).sum())
             self.estates[at] = (step, due * ~fails)
 
-    def _receive(self, settles: Floats, fails: NDArray[np.bool_], step: int, frozen: float) -> None:
-        """Lenders receive what is settled, (N - 1, L), those that live on what estates pay only after the delay.
+    def _receive(self, settles: Floats, parts: Floats, fails: NDArray[np.bool_], step: int) -> None:
+        """Lenders receive what is settled, (L + B, L), those that live on what estates pay only after the delay.
 
-        Borrowers' estates wait for a failed exchange, too, which is to pay in `frozen` hours.
+        What borrowers' estates have at an exchange, `parts`, (V, B), waits for that exchange, too, if it has failed and is to pay.
         """
         self.cash += settles.sum(axis=0)
         lenders = self.lenders
-        for debtors, steps in ((slice(0, lenders), self.payments.steps()), (slice(lenders, None), self.payments.steps(frozen))):
+        waits = [(settles[:lenders], fails[:lenders], self.payments.steps())]
+        for part, venue in zip(parts, self.firms.venues, strict=True):
+            waits.append((settles[lenders:] * part[:, None], fails[lenders:], self.payments.steps(waiting(venue) or 0.0)))
+        for settled, gone, steps in waits:
             if steps:
-                later = np.where(fails[debtors, None] & ~fails[None, :lenders], settles[debtors], 0.0).sum(axis=0)
+                later = np.where(gone[:, None] & ~fails[None, :lenders], settled, 0.0).sum(axis=0)
                 self.cash -= later
                 self.outside += float(later.sum())
                 self.estates.append((step + steps, later))
@@ -368,31 +397,24 @@ class Credit:
             events.add("margin_drawn", "", account=debtor, amount=drawn[debtor, creditor], layer="network")
         return total
 
-    def _fall_back(self, reserve: Floats, due: Floats, ledger: Ledger) -> float:
-        """A reserve pays what defaulters, (N - 1,), pay beyond what they have, borrowers what is `due` to lenders, (B,). Returns USD."""
+    def _fall_back(self, reserve: Floats, due: Floats) -> float:
+        """A reserve pays what defaulters, (L + B,), pay beyond what they have, borrowers what is `due` to lenders, (B,). Returns USD."""
         if not reserve.any():
             return 0.0
-        lenders = self.lenders
-        lacks = np.maximum(due - np.maximum(ledger.equity(self.rows), 0.0), 0.0)
+        lenders, firms = self.lenders, self.firms
+        held = np.maximum(firms.equity(), 0.0)
+        lacks = np.maximum(due - held.sum(axis=0), 0.0)
         paid = np.concatenate((reserve[:lenders], np.minimum(reserve[lenders:], lacks)))
         self.cash += paid[:lenders]
         self.outside -= float(paid[:lenders].sum())
-        ledger.transfer(Flow.RESERVE, OUTSIDE, self.rows, paid[lenders:])
+        firms.receive(Flow.RESERVE, firms.split(held) * paid[lenders:])
         return float(paid.sum())
 
-    def _payable(self, due: Floats, venue: Venue) -> Floats:
-        """Shape (B,): part of what borrowers are due to pay, (B,), that their accounts and custody hold once contracts have ended."""
-        held = np.maximum(venue.ledger.equity(self.rows), 0.0)
-        part = np.minimum(np.divide(held, due, out=np.ones_like(due), where=due > 0.0), 1.0)
-        return part * venue.within_custody(float((part * due).sum()))
-
-    def _pay_from_accounts(self, settles: Floats, failed: NDArray[np.bool_], venue: Venue) -> None:
-        ledger, due = venue.ledger, settles.sum(axis=1)
-        if due.any():
-            ledger.transfer(Flow.ESTATE, self.rows, OUTSIDE, due)
-        rows = self.rows[failed]
-        rest = ledger.equity(rows)
-        if (rest > 0.0).any():
-            rest = np.maximum(rest, 0.0)
-            ledger.transfer(Flow.WITHDRAWAL, rows, OUTSIDE, rest * venue.within_custody(float(rest.sum())))
-        ledger.status[rows] = Status.BANKRUPT
+    def _payable(self, due: Floats) -> Floats:
+        """Shape (V, B): part of what borrowers are due to pay, (B,), that accounts and custody of each exchange can."""
+        firms = self.firms
+        held = np.maximum(firms.equity(), 0.0)
+        parts = firms.split(held)
+        asked = parts * due
+        part = np.minimum(np.divide(held, asked, out=np.ones_like(asked), where=asked > 0.0), 1.0)
+        return parts * part * firms.within_custody(part * asked)

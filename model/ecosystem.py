@@ -1,6 +1,7 @@
 """The model: an exchange and those around it, and the order in which things happen."""
 
 import copy
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,17 +11,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agents.participants import Accounts, Clearinghouse, Lender, Liquidator, MarketMaker, Trader
+from agents.participants import Accounts, Clearinghouse, Lender, Liquidator, MarketMaker, Participant, Trader
 from model.clearing import Walk, walk
 from model.credit import Credit, Outcome
 from model.deferred import settle_outstanding
+from model.errors import LawViolation
 from model.events import Events
 from model.expiry import settle_expired
 from model.failure import open_estate, pay_estate, waiting
+from model.firms import Firms
 from model.ledger import TREASURY
 from model.marketplace import Marketplace
 from model.news import NewsSource
-from model.observables import observe
+from model.observables import declared, observe
 from model.path import Path
 from model.payments import Payments
 from model.population import Orders, Population
@@ -82,37 +85,54 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self._open_credit()
         for place in self.places:
             place.populate()
-        self._create_agents(0)
+        self._create_agents()
         for place in self.places:
             place.open()
-        self.outputs = self.places[0].outputs
-        self.observation: dict[str, float] = observe(self.places[0], self.tick)
+        self.outputs = [output.name for output in declared(self.world)]
+        self.observation: dict[str, float] = observe(self.places, self.tick)
         self.datacollector = mesa.DataCollector(model_reporters={name: partial(_output, name) for name in self.outputs})
         self.datacollector.collect(self)
 
     # -- opening --------------------------------------------------------------------------------------------------------------------
 
     def _open_credit(self) -> None:
-        world, place = self.world, self.places[0]
-        rng = self._streams.generator("network")
+        """Who lends to whom: lenders that all exchanges share, or as many for each exchange."""
+        world = self.world
         costs, in_full = (world.recovery, world.interbank_recovery), not world.channels.credit_loss
-        payments = Payments(world.payments, costs, self.hours_per_step, in_full=in_full)
-        place.credit = Credit.opened(world.lenders, world.network, place.venue, place.own, rng, payments)
+        together = [self.places] if world.sharing.lenders else [[place] for place in self.places]
+        for places in together:
+            payments = Payments(world.payments, costs, self.hours_per_step, in_full=in_full)
+            firms = Firms([place.venue for place in places], [place.own for place in places], world.sharing)
+            rng = places[0].streams.generator("network")
+            credit = Credit.opened(world.lenders, world.network, firms, rng, payments)
+            for place in places:
+                place.credit = credit
 
-    def _create_agents(self, first: int) -> None:
-        """Handles for rows from `first` on."""
-        venue = self.venue
-        if first == 0:
-            Clearinghouse(self, TREASURY)
-            for node in range(self.credit.lenders):
-                Lender(self, node)
-            for row in venue.makers.tolist():
-                MarketMaker(self, row)
-            for row in venue.liquidators.tolist():
-                Liquidator(self, row)
-            first = venue.institutions
-        for row in range(first, venue.ledger.rows):
-            Trader(self, row)
+    @property
+    def credits(self) -> list[Credit]:
+        """One for each set of lenders."""
+        return list({id(place.credit): place.credit for place in self.places}.values())
+
+    def _create_agents(self) -> None:
+        """Handles for everybody there is."""
+        for at, place in enumerate(self.places):
+            Clearinghouse(self, TREASURY, at)
+            if place.lends:
+                for node in range(place.credit.lenders):
+                    Lender(self, node, at)
+            for kind, rows, shared in (
+                (MarketMaker, place.venue.makers, self.world.sharing.market_makers),
+                (Liquidator, place.venue.liquidators, self.world.sharing.liquidators),
+            ):
+                everywhere = shared and len(self.places) > 1
+                for row in rows.tolist() if not (everywhere and at) else []:
+                    kind(self, row, at, shared=everywhere)
+            self._greet(at, place.venue.institutions)
+
+    def _greet(self, at: int, first: int) -> None:
+        """Handles for an exchange's traders from row `first` on."""
+        for row in range(first, self.places[at].venue.ledger.rows):
+            Trader(self, row, at)
 
     # -- the step -------------------------------------------------------------------------------------------------------------------
 
@@ -135,7 +155,9 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             place.venue.settle_currencies()
             place.venue.balance_coins()
             place.venue.size_and_levy(self.hours_per_step)
-            place.credit.serve(place.venue, self.hours_per_step)
+        for credit in self.credits:
+            credit.serve(self.hours_per_step)
+        self._bring_margin()
         self._open_estates()
         self._spread_defaults()
         self._pay_estates()
@@ -154,8 +176,12 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         """News and shocks: the step's path at each exchange."""
         path = self.news.next(self.tick)
         view = ShockView(self.hours, (self.tick + 1) * self.hours_per_step, len(self.assets))
-        effects = [shock.rule(view, None, None)[0] for shock in self.shocks]
-        return [place.begin(self.tick, self.hours, path, effects) for place in self.places]
+        effects = [(getattr(shock.parameters, "venue", None), shock.rule(view, None, None)[0]) for shock in self.shocks]
+        paths = []
+        for place in self.places:
+            here = [effect for where, effect in effects if where in (None, place.venue.name)]
+            paths.append(place.begin(self.tick, self.hours, path, here))
+        return paths
 
     def _decide(self, place: Marketplace) -> Orders:
         """Traders decide; institutions add what they want to get rid of."""
@@ -180,28 +206,44 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         """The open-interest levy, from every open position to the fund."""
         place.venue.levy_open_interest(self.hours_per_step)
 
+    def _bring_margin(self) -> None:
+        """Firms bring free margin to those of their accounts that have little."""
+        hours = self.world.sharing.margin_hours
+        if len(self.places) > 1 and hours is not None:
+            for credit in self.credits:
+                self._note_brought(credit, credit.firms.balance(-math.expm1(-self.hours_per_step / hours)))
+
+    def _note_brought(self, credit: Credit, usd: Floats) -> None:
+        """Notes what firms have brought to each exchange on balance, (V,) USD."""
+        for venue, brought in zip(credit.firms.venues, usd.tolist(), strict=True):
+            venue.tally.brought += brought
+
     def _open_estates(self) -> None:
         """Exchanges that have failed are divided among their creditors."""
         for place in self.places:
             open_estate(place.venue)
 
     def _pay_estates(self) -> None:
-        """Their estates pay what they owe, borrowers their lenders first."""
+        """Their estates pay what they owe, borrowers their lenders first; what other firms get they bring to where trading goes on."""
         for place in self.places:
             if waiting(place.venue) == 0.0:
                 place.credit.redeem(place.venue)
+                if len(self.places) > 1 and self.world.sharing.margin_hours is not None:
+                    self._note_brought(place.credit, place.credit.firms.carry(place.venue))
                 pay_estate(place.venue)
 
     def _spread_defaults(self) -> None:
-        """Defaults spread through the network of loans and claims."""
+        """Defaults spread through the networks of loans and claims."""
         for place in self.places:
-            place.defaults = place.credit.clear(place.venue, self.tick + 1, place.events)
+            place.defaults = Outcome()
+            if place.lends:
+                place.defaults = place.credit.clear(self.tick + 1, place.events)
 
     def _come_and_go(self, place: Marketplace) -> None:
         """Entries, exits, deposits, withdrawals, runs."""
         before = place.venue.ledger.rows
         place.population.settle_cash(self.tick, self.hours_per_step)
-        self._create_agents(before)
+        self._greet(self.places.index(place), before)
 
     def _distribute(self, place: Marketplace) -> None:
         """The exchange pays out what it has earned beyond its opening capital."""
@@ -212,7 +254,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         for place in self.places:
             place.learn()
         self.tick += 1
-        self.observation = observe(self.places[0], self.tick)
+        self.observation = observe(self.places, self.tick)
         self.datacollector.collect(self)
         if self.check_laws:
             self.assert_laws()
@@ -251,6 +293,10 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         """
         for place in self.places:
             place.assert_laws(self.tick)
+        brought = [place.venue.tally.brought for place in self.places]
+        gross = sum(float(np.abs(place.venue.ledger.cash).sum()) for place in self.places)
+        if abs(sum(brought)) > 1e-9 * gross:
+            raise LawViolation(self.tick, f"what firms take from one exchange they bring to others (off by {sum(brought):g} USD)", [])
 
     # -- what others see ------------------------------------------------------------------------------------------------------------
 
@@ -294,19 +340,28 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         for place in self.places:
             place.statement = place.statement.continued()
 
-    @property
-    def accounts(self) -> Accounts:
-        """The venue's accounts, as participants see them."""
-        return self.venue.ledger
+    def holdings(self, holder: Participant) -> list[tuple[Accounts, int, tuple[str, ...]]]:
+        """Where a participant has accounts: the exchange's accounts, the row, names of markets."""
+        places = self.places if holder.shared else [self.places[holder.place]]
+        return [(place.venue.ledger, self._row(place, holder), place.names) for place in places]
 
-    def behaviour(self, row: int) -> dict[str, Any]:
+    def _row(self, place: Marketplace, holder: Participant) -> int:
+        """The row of a participant at an exchange: that of a firm has the same place among those of its kind everywhere."""
+        if not holder.shared:
+            return holder.row
+        home, here = self.places[holder.place].venue, place.venue
+        if isinstance(holder, MarketMaker):
+            return int(here.makers[holder.row - int(home.makers[0])])
+        return int(here.liquidators[holder.row - int(home.liquidators[0])])
+
+    def behaviour(self, place: int, row: int) -> dict[str, Any]:
         """A trader's group, strategy and leverage."""
-        group, at = self._member(row)
+        group, at = self._member(place, row)
         return {"group": group.parameters.name, "strategy": group.rules[group.strategy[at]].name, "leverage": float(group.leverage[at])}
 
-    def behave(self, row: int, name: str, value: Any) -> None:
+    def behave(self, place: int, row: int, name: str, value: Any) -> None:
         """Assigns a trader's strategy (one of its group's) or leverage."""
-        group, at = self._member(row)
+        group, at = self._member(place, row)
         if name == "leverage":
             group.leverage[at] = float(value)
             return
@@ -315,16 +370,17 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             raise ValueError(f"unknown strategy {value!r}: expected one of {', '.join(known)}")
         group.strategy[at] = known.index(value)
 
-    def _member(self, row: int) -> tuple[Any, int]:
-        for group in self.population.groups:
+    def _member(self, place: int, row: int) -> tuple[Any, int]:
+        for group in self.places[place].population.groups:
             at = int(np.searchsorted(group.rows, row))
             if at < group.rows.size and group.rows[at] == row:
                 return group, at
         raise KeyError(row)
 
-    def lender_sheet(self, node: int) -> tuple[float, float, int]:
-        """A lender's cash, equity and wave of default."""
-        return float(self.credit.cash[node]), float(self.credit.lender_equity()[node]), int(self.credit.wave[node])
+    def lender_sheet(self, network: int, node: int) -> tuple[float, float, int]:
+        """A lender's cash, equity and wave of default; `network` is the first exchange that its set of lenders lends at."""
+        credit = self.places[network].credit
+        return float(credit.cash[node]), float(credit.lender_equity()[node]), int(credit.wave[node])
 
     def series(self) -> pd.DataFrame:
         """One row a step, the opening first: every output, with its step."""
@@ -333,8 +389,18 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         return frame.reset_index(drop=True)
 
     def statement_table(self) -> pd.DataFrame:
-        """The fund's itemised flows: step, hours, flow, amount."""
-        return self.statement.table(self.hours_per_step)
+        """The funds' itemised flows: step, hours, pool, flow, amount; of several exchanges also which: venue."""
+        tables = [place.statement.table(self.hours_per_step) for place in self.places]
+        if len(tables) == 1:
+            return tables[0]
+        for place, table in zip(self.places, tables, strict=True):
+            table.insert(2, "venue", place.venue.name)
+        return pd.concat(tables, ignore_index=True)
+
+    def event_table(self) -> pd.DataFrame:
+        """What has happened: one row an event, step by step, exchange by exchange."""
+        tables = [pd.DataFrame(place.events.columns()) for place in self.places]
+        return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True).sort_values("step", kind="stable", ignore_index=True)
 
     def balance_sheets(self) -> pd.DataFrame:
         """One row an institution: what it has, owes and is worth, and whether and when it failed."""

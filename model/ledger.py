@@ -68,6 +68,8 @@ class Flow(StrEnum):
 
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
+    MARGIN_TRANSFER = "margin_transfer"
+    """What firms bring from their accounts at one exchange to those at another."""
     LOAN = "loan"
     REPAYMENT = "repayment"
     INTEREST = "interest"

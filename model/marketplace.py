@@ -14,7 +14,7 @@ from model.instruments import Instruments
 from model.ledger import FUND, OUTSIDE, TREASURY, Flow
 from model.market import Market
 from model.news import NewsSource
-from model.observables import declared
+from model.observables import of_venue
 from model.path import Path
 from model.population import Orders, Population
 from model.randomness import Streams
@@ -48,7 +48,7 @@ class Marketplace:
         names: of its markets; assets: of the underlyings; quoted: of those among them on which it lists options; settled: in
             which it settles inverse contracts.
         outputs: names of what is observed of it.
-        own: shape (B,), USD, what its market makers and liquidators brought of their own; credit: who lends to them, and, in `defaults`,
+        own: shape (b,), USD, what its market makers and liquidators brought of their own; credit: who lends to them, and, in `defaults`,
             what came of that in the step.
         statement: of the fund; fund_recovery, depth_recovery: how long fund and depth have been down.
     """
@@ -68,7 +68,7 @@ class Marketplace:
         options = {one.asset for one in block.instruments if one.type in {"call", "put"}}
         self.quoted = tuple(asset for asset in self.assets if asset in options)
         self.settled = world.settled_in(at)
-        self.outputs = [output.name for output in declared(world, at)]
+        self.outputs = [output.name for output in of_venue(world, at)]
         self.events = Events(record_events, self.names)
         self.venue = self._opened(news)
         self.own: Floats = self._endow()
@@ -98,7 +98,7 @@ class Marketplace:
         )
 
     def _endow(self) -> Floats:
-        """The exchange, its market makers, liquidators and vault pay in what they have of their own; that of the first two, (B,), USD."""
+        """The exchange, its market makers, liquidators and vault pay in what they have of their own; that of the first two, (b,), USD."""
         block, venue, ledger = self.block, self.venue, self.venue.ledger
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, FUND, block.clearinghouse.fund)
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, TREASURY, block.clearinghouse.capital)
@@ -133,6 +133,11 @@ class Marketplace:
         ledger.begin_step()
         self.statement = Statement(venue.pools.names, ledger.pools)
         self.fund_recovery, self.depth_recovery = Recovery(ledger.fund), Recovery(float(venue.market.depth.sum()))
+
+    @property
+    def lends(self) -> bool:
+        """Whether its lenders, which other exchanges may share, are reported with it: they are with the first of these exchanges."""
+        return self.credit.firms.venues[0] is self.venue
 
     # -- the step -------------------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Every output of a step: its name, unit, definition, and how it aggregates over steps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from model.channels import PAID_FOR
 from model.contagion.measures import amplification
 from model.haircuts import NOTHING
 from model.ledger import DRAWS, LEVIES, Flow, Status
+from model.sharing import ALL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -186,6 +187,32 @@ _SPREAD: Final[Table] = (
 )
 
 
+_CROSSING: Final[Table] = (
+    ("margin_brought", "USD", "margin that firms brought from accounts at other exchanges, less what they took there", "sum"),
+)
+
+NETWORK: Final = frozenset(
+    {
+        "lender_equity",
+        "defaults",
+        "contagious_defaults",
+        "default_waves",
+        "network_loss",
+        "network_reserve",
+        "network_margin",
+        "estates",
+        "borrowed",
+        "lines_withdrawn",
+        "amplification",
+        *(f"{what}_defaults_{kind}" for what in ("initial", "contagious") for kind in _KINDS),
+    }
+)
+"""Outputs of a network of lenders and firms, which may reach over several exchanges."""
+_ADDED: Final = frozenset(name for table in (_TOTALS, _SPREAD, _RESCUES) for name, *_ in table)
+APART: Final = "__"
+"""Between an output's name and that of its exchange."""
+
+
 def observables(
     assets: Sequence[str],
     pools: Sequence[str] = (),
@@ -195,13 +222,14 @@ def observables(
     settled: Sequence[str] = (),
     token: bool = False,
     closes: bool = False,
+    several: bool = False,
 ) -> list[Observable]:
     """All outputs, in order, for these markets and, if there are several, these pools.
 
     Args:
         assets: names of markets; pools: of pools; acts: whether there are adequacy rules; quoted: underlyings of which there are options;
             settled: those in which contracts are settled; token: whether the venue has a token; closes: whether a channel of
-            contagion is closed.
+            contagion is closed; several: whether there are other venues.
     """
     return [
         Observable("hours", "h", "hours since the start", "last"),
@@ -214,13 +242,16 @@ def observables(
         *_each(_IN_COIN, settled),
         *(_all(_TOKEN) if token else ()),
         *(_all(_RESCUES) if closes else ()),
+        *(_all(_CROSSING) if several else ()),
     ]
 
 
-def declared(world: "Scenario", at: int = 0) -> list[Observable]:
-    """All outputs of a scenario's exchange number `at`, in order."""
-    block = world.venues[at]
+def of_venue(world: "Scenario", at: int, *, always: bool = False) -> list[Observable]:
+    """The outputs of a scenario's exchange number `at`, by the names that they have where there is no other; `always` as in `declared`."""
+    block, several = world.venues[at], len(world.venues) > 1
     house, names = block.clearinghouse, world.markets_of(at)
+    if always:
+        return observables(names, several=several)
     options = {one.asset for one in block.instruments if one.type in {"call", "put"}}
     return observables(
         names,
@@ -230,7 +261,42 @@ def declared(world: "Scenario", at: int = 0) -> list[Observable]:
         settled=world.settled_in(at),
         token=house.token is not None,
         closes=bool(world.channels.closed()),
+        several=several,
     )
+
+
+def declared(world: "Scenario", *, always: bool = False) -> list[Observable]:
+    """All outputs of a scenario, in order; `always`: those that it has whatever the pools, rules and options of its exchanges.
+
+    Of several exchanges, the first's have plain names, those of another end in two underscores and its name, and totals over all of them in
+    `__all`. What lenders are to firms at several exchanges is told once, with the first's.
+    """
+    out = of_venue(world, 0, always=always)
+    if len(world.venues) == 1:
+        return out
+    summed = [one for one in out if _adds_up(one)]
+    for at, block in enumerate(world.venues[1:], start=1):
+        theirs = [
+            one for one in of_venue(world, at, always=always) if one.name != "hours" and not (world.sharing.lenders and one.name in NETWORK)
+        ]
+        out = out + [replace(one, name=named(one.name, block.name), definition=f"{one.definition} ({block.name})") for one in theirs]
+    totals = [replace(one, name=named(one.name, ALL), definition=f"{one.definition} (all exchanges together)") for one in summed]
+    return [*out, *totals]
+
+
+def named(output: str, venue: str) -> str:
+    """An output's name at an exchange that is not the first, or of all of them together."""
+    return f"{output}{APART}{venue}"
+
+
+def is_first(output: str) -> bool:
+    """Whether an output of this name is the first exchange's."""
+    return APART not in output
+
+
+def _adds_up(one: Observable) -> bool:
+    """Whether the sum of an output over exchanges means something; what some exchange may lack is left out."""
+    return one.name in _ADDED and one.unit in ("USD", "accounts", "participants", "institutions", "lenders") and one.name not in PARTIAL
 
 
 def _all(table: Table) -> list[Observable]:
@@ -299,7 +365,8 @@ def _rescues(venue: "Venue") -> list[float]:
 def _spread(place: "Marketplace", step: int) -> list[float]:
     """The outputs in the order of `_SPREAD`."""
     credit, tally = place.credit, place.venue.tally
-    sizes = (credit.lenders, place.venue.makers.size, place.venue.liquidators.size, 1)
+    firms = credit.firms
+    sizes = (credit.lenders, firms.makers, firms.count - firms.makers, len(firms.venues))
     kind = np.repeat(np.arange(len(sizes)), sizes)
     fresh = (credit.defaulted_at == step) & (step > 0)
     first, later = (np.bincount(kind[fresh & among], minlength=len(sizes)) for among in (credit.wave == 1, credit.wave > 1))
@@ -316,6 +383,11 @@ def _spread(place: "Marketplace", step: int) -> list[float]:
     ]
 
 
+def _crossing(place: "Marketplace") -> list[float]:
+    """The outputs in the order of `_CROSSING`; nothing if there is no other exchange."""
+    return [place.venue.tally.brought] if len(place.world.venues) > 1 else []
+
+
 def _residual(venue: "Venue") -> float:
     """USD of deficits that neither the fund nor a layer before it bore, at the time when they arose."""
     order = [layer.name for layer in venue.waterfall]
@@ -323,8 +395,27 @@ def _residual(venue: "Venue") -> float:
     return sum(usd for layer, usd in venue.tally.absorbed.items() if layer not in ahead) + venue.tally.deferred - venue.tally.settled
 
 
-def observe(place: "Marketplace", step: int) -> dict[str, float]:
-    """A marketplace's outputs of step `step` by name, Python floats."""
+def observe(places: "Sequence[Marketplace]", step: int) -> dict[str, float]:
+    """The outputs of step `step` by name, Python floats, in the order in which they are declared."""
+    first = places[0]
+    seen = _observe(first, step)
+    if len(places) == 1:
+        return seen
+    each = [seen]
+    for place in places[1:]:
+        values = _observe(place, step)
+        each.append({name: usd for name, usd in values.items() if name != "hours" and (place.lends or name not in NETWORK)})
+    by_name = dict(seen)
+    for place, values in zip(places[1:], each[1:], strict=True):
+        by_name |= {named(name, place.venue.name): value for name, value in values.items()}
+    for one in of_venue(first.world, 0):
+        if _adds_up(one):
+            by_name[named(one.name, ALL)] = sum(values.get(one.name, 0.0) for values in each)
+    return by_name
+
+
+def _observe(place: "Marketplace", step: int) -> dict[str, float]:
+    """An exchange's outputs, by the names that they have where there is no other."""
     venue, credit = place.venue, place.credit
     ledger, tally = venue.ledger, venue.tally
     gross = ledger.exposure.sum(axis=1) * ledger.units
@@ -393,6 +484,7 @@ def observe(place: "Marketplace", step: int) -> dict[str, float]:
         0.0 if venue.insolvent else place.population.run_fear,
     )
     implied = [float(venue.market.level[place.assets.index(asset)]) for asset in place.quoted]
-    further = [*_spread(place, step), *_by_pool(venue), *_actions(venue), *implied, *_in_coin(place), *_token(venue), *_rescues(venue)]
+    rest = [*_token(venue), *_rescues(venue), *_crossing(place)]
+    further = [*_spread(place, step), *_by_pool(venue), *_actions(venue), *implied, *_in_coin(place), *rest]
     values = [step * place.hours_per_step, *_by_market(venue, interest, place.hours_per_step), *totals, *further]
     return dict(zip(place.outputs, (float(v) for v in values), strict=True))

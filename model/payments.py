@@ -144,11 +144,11 @@ class Payments:
         """Steps until an estate pays that waits for `hours` at least."""
         return math.ceil(max(0.0 if self.in_full else self.parameters.delay, hours) / self._hours - 1e-9)
 
-    def clear(self, liabilities: Floats, assets: Floats, external: Floats, margin: Floats) -> Clearing:
-        """The clearing of debts (n, n), the exchange's last, given assets and debts outside the network, (n,), and margin held, (n, n)."""
+    def clear(self, liabilities: Floats, assets: Floats, external: Floats, margin: Floats, exchanges: int = 1) -> Clearing:
+        """The clearing of debts (n, n), those of exchanges last, given assets and debts outside the network, (n,), and margin, (n, n)."""
         rule, _ = self._rule.rule(Bankruptcy(*self._recoveries), None, None)
         rule = paddrik_rajan_young(0.0) if self.in_full else rule
         weights = np.array(rule.weights(assets.size))
-        weights[:, -1] = 0.0, 1.0, 1.0
+        weights[:, -exchanges:] = [[0.0], [1.0], [1.0]]
         held = margin if margin.any() else None
         return clear(liabilities, assets, external, rule=PaymentRule(*weights), seniority=self.parameters.seniority, margin=held)

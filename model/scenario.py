@@ -18,6 +18,7 @@ from model.market import MarketParameters
 from model.network import CorePeriphery, topologies
 from model.news import DEFAULT_ASSETS, Asset, FactorModel, news_rules
 from model.payments import PaymentParameters
+from model.sharing import ALL, Sharing
 from model.shocks import shock_rules
 from model.surface import SurfaceParameters
 
@@ -75,8 +76,9 @@ class Scenario(Parameters):
     news: Annotated[RuleParameters, news_rules] = Field(default=FactorModel.Parameters(), description="what moves the indices from outside")
     shocks: Annotated[tuple[Annotated[RuleParameters, shock_rules], ...], Field(description="what happens at stated hours")] = ()
     venues: Annotated[
-        tuple[VenueParameters, ...], Field(min_length=1, max_length=1, description="the exchanges (one, in this version)")
+        tuple[VenueParameters, ...], Field(min_length=1, max_length=8, description="the exchanges; outputs without a name are the first's")
     ] = (VenueParameters(),)
+    sharing: Annotated[Sharing, Field(description="what several exchanges have in common")] = Sharing()
     traders: Annotated[TraderParameters, Field(description="who trades")] = TraderParameters()
     lenders: Annotated[LenderParameters, Field(description="who lends to market makers and liquidators")] = LenderParameters()
     network: Annotated[RuleParameters, topologies] = Field(default=CorePeriphery.Parameters(), description="who lends to whom")
@@ -111,6 +113,7 @@ class Scenario(Parameters):
         names = [asset.name for asset in self.assets]
         if len(set(names)) != len(names):
             raise ValueError("two assets of one name: expected every asset's name once")
+        self._distinct()
         for venue in self.venues:
             for one in venue.instruments:
                 if one.asset not in names:
@@ -132,6 +135,29 @@ class Scenario(Parameters):
             raise ValueError(f"group `{holders[0]}` with margin in coin: expected an `inverse` instrument on an asset that traders trade")
         for asset in sorted(settled - traded):
             raise ValueError(f"an inverse perpetual on `{asset}`: expected a weight above 0 for it in the traders' `markets`")
+
+    def _distinct(self) -> None:
+        """Several exchanges can be told apart, what is said of one is of one there is, and firms that they share are there to be shared."""
+        called = [venue.name for venue in self.venues]
+        for shock in self.shocks:
+            where = getattr(shock, "venue", None)
+            if where not in (None, *called):
+                raise ValueError(f"a shock at venue `{where}`: expected one of {', '.join(called)}")
+        if len(called) == 1:
+            return
+        if len(set(called)) != len(called):
+            raise ValueError("two venues of one name: expected every venue's name once")
+        if ALL in called:
+            raise ValueError(f"a venue called `{ALL}`: expected another name, for that one ends the names of totals over venues")
+        for role in ("market_makers", "liquidators"):
+            counts = [getattr(venue, role).count for venue in self.venues]
+            if getattr(self.sharing, role) and len(set(counts)) > 1:
+                found = ", ".join(map(str, counts))
+                raise ValueError(f"{role} that venues share, {found} of them: expected one `count`, or `sharing.{role}: false`")
+        if (self.sharing.market_makers or self.sharing.liquidators) and not self.sharing.lenders:
+            raise ValueError(
+                "firms that venues share, but lenders that they do not: expected `sharing.lenders: true`, for a firm has one balance sheet"
+            )
 
     @property
     def markets(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Shocks: what happens at stated hours, on top of the news."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, override
+from typing import Annotated, Any, Literal, override
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,9 @@ class Shock(Rule):
 shock_rules = Family("shock", Shock)
 
 
+Place = Annotated[str | None, Field(description="the exchange that it happens to; all of them if it does not say")]
+
+
 def _column(values: tuple[float, ...], markets: int) -> Floats:
     return np.array([values[min(at, len(values) - 1)] for at in range(markets)], dtype=float)
 
@@ -111,6 +114,7 @@ class DepthWithdrawal(Shock):
 
     class Parameters(RuleParameters):
         type: Literal["depth_withdrawal"] = "depth_withdrawal"
+        venue: Place = None
         at: float = Field(ge=0, description="when it starts", json_schema_extra={"unit": "h"})
         lasts: float = Field(gt=0, description="how long it lasts", json_schema_extra={"unit": "h"})
         remains: tuple[float, ...] = Field(
@@ -137,6 +141,7 @@ class Outage(Shock):
 
     class Parameters(RuleParameters):
         type: Literal["outage"] = "outage"
+        venue: Place = None
         at: float = Field(ge=0, description="when it starts", json_schema_extra={"unit": "h"})
         lasts: float = Field(gt=0, description="how long it lasts", json_schema_extra={"unit": "h"})
 
@@ -157,6 +162,7 @@ class OracleError(Shock):
 
     class Parameters(RuleParameters):
         type: Literal["oracle_error"] = "oracle_error"
+        venue: Place = None
         at: float = Field(ge=0, description="when it starts", json_schema_extra={"unit": "h"})
         lasts: float = Field(gt=0, description="how long it lasts", json_schema_extra={"unit": "h"})
         size: tuple[float, ...] = Field(
@@ -185,6 +191,7 @@ class VolatilityMove(Shock):
 
     class Parameters(RuleParameters):
         type: Literal["volatility_move"] = "volatility_move"
+        venue: Place = None
         at: float = Field(ge=0, description="when it happens", json_schema_extra={"unit": "h"})
         size: tuple[float, ...] = Field(
             min_length=1,

@@ -70,6 +70,7 @@ class Tally:
         lost_hedges: USD of spot sold by hedgers whose contracts were deleveraged.
         absorbed: USD of deficits borne by each layer, by name.
         liquidated_accounts: accounts that were liquidated; liquidated_alone: those among them that news alone brought below maintenance.
+        brought: USD that firms brought from accounts at other exchanges, less what they took there.
         rescued: USD that the outside world has paid in place of others, by the closed channel because of which it did.
     """
 
@@ -92,6 +93,7 @@ class Tally:
     lost_hedges: float = 0.0
     bankruptcy_costs: float = 0.0
     run: float = 0.0
+    brought: float = 0.0
     absorbed: dict[str, float] = field(default_factory=dict)
     rescued: dict[str, float] = field(default_factory=dict)
     liquidated_accounts: int = 0
@@ -597,14 +599,16 @@ class Venue:
         self.tally.absorb(layer, usd)
         self.tally.settled += usd if layer != "fund" else 0.0
 
-    def pay_out(self, kind: Flow, rows: Rows, wanted: Floats) -> None:
-        """Pays account holders (n,) what they want to take out, USD, less the withdrawal factor, as far as custody goes."""
+    def pay_out(self, kind: Flow, rows: Rows, wanted: Floats) -> Floats:
+        """Pays account holders (n,) what they want to take out, USD, less the withdrawal factor, as far as custody goes; what they get."""
         factor = self.withdrawal_factor()
         if factor > 0.0:
             kept = wanted * min(factor, self.outstanding / max(float(wanted.sum()), DUST))
             self.settle("withdrawal_factor", self.ledger.transfer(Flow.SOCIALISED_LOSS, rows, SETTLEMENT, kept))
             wanted = wanted - kept
-        self.ledger.take_out(kind, rows, wanted * self.within_custody(float(wanted.sum())))
+        paid = wanted * self.within_custody(float(wanted.sum()))
+        self.ledger.take_out(kind, rows, paid)
+        return paid
 
     def within_custody(self, wanted: float) -> float:
         """Part of what account holders want to take out that custody cash can pay."""

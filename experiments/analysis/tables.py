@@ -11,7 +11,7 @@ import pandas as pd
 from experiments.analysis import composition, discovery, indices, opening, replications
 from experiments.analysis.blocks import Floats, Incomplete, Measure, require_complete
 from experiments.study import DUMMY, Morris, Saltelli
-from model.observables import observables
+from model.observables import declared
 
 if TYPE_CHECKING:
     from experiments.study import Factor, Study
@@ -59,7 +59,7 @@ def analyse(study: "Study", summary: pd.DataFrame, series: Series | None = None)
 
 def measures(study: "Study") -> list[Measure]:
     """The study's outputs; a unit that is not stated is the observable's."""
-    units = {output.name: output.unit for output in observables(study.scenario.markets)}
+    units = {output.name: output.unit for output in declared(study.scenario, always=True)}
     given = []
     for output in study.outputs:
         binary = output.over == "any" or (units.get(output.of) == "0/1" and output.over in {"max", "min", "last"})

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from experiments.app.history import Floats, Table
 from experiments.figures import FLOWS
 from model.ecosystem import Ecosystem
+from model.observables import is_first
 from model.scenario import Scenario
 from model.statement import Statement
 
@@ -134,7 +135,7 @@ def row(eco: Ecosystem, statement: Statement) -> list[float]:
 def stressed(before: Stress | None, eco: Ecosystem, lull: float = LULL) -> Stress | None:
     """The latest stress once this step is counted in; it is over after `lull` hours without a deficit."""
     seen = eco.observation
-    borne = {name.removeprefix("absorbed_"): seen[name] for name in eco.outputs if name.startswith("absorbed_")}
+    borne = {name.removeprefix("absorbed_"): seen[name] for name in eco.outputs if name.startswith("absorbed_") and is_first(name)}
     borne |= {layer: usd for layer, usd in eco.venue.tally.absorbed.items() if layer not in borne}  # a user's own layers
     on = before is not None and before.going_on(eco.hours, lull)
     settled = before is not None and any(usd > 0.0 for usd in borne.values())  # outstanding losses are borne later, maybe much later
@@ -168,8 +169,8 @@ def institutions(eco: Ecosystem, opening: Floats | None) -> Institutions:
         liabilities=np.array([node["liabilities"] for _, node in sheets], dtype=float),
         equity=equity,
         opening=equity if opening is None else opening,
-        wave=eco.credit.wave.copy(),
-        when=eco.credit.defaulted_at.copy(),
+        wave=np.concatenate([credit.wave for credit in eco.credits]),
+        when=np.concatenate([credit.defaulted_at for credit in eco.credits]),
         debts=tuple(debts),
     )
 

@@ -518,6 +518,23 @@ def scenarios(draw: st.DrawFn) -> Scenario:
 
 
 @st.composite
+def ecosystems(draw: st.DrawFn) -> Scenario:
+    """A drawn scenario with a second exchange, whose rules and sizes are drawn too; some of what they have is shared."""
+    world = draw(scenarios()).model_dump(mode="json", by_alias=True)
+    second = {**draw(venues()), "name": "second"}
+    shared = {role: draw(st.booleans()) for role in ("market_makers", "liquidators")}
+    for role, together in shared.items():
+        if together:
+            second[role]["count"] = world["venues"][0][role]["count"]
+    if draw(st.booleans()):
+        second["traders"] = {"groups": [draw(groups("others"))]}
+    shared["lenders"] = any(shared.values()) or draw(st.booleans())
+    world["sharing"] = {**shared, "margin_hours": draw(st.one_of(st.none(), rates(0.1, 24.0)))}
+    world["venues"].append(second)
+    return Scenario.model_validate(world)
+
+
+@st.composite
 def dated(draw: st.DrawFn) -> Block:
     """A future or option; lives are short, so that series end within a drawn run."""
     kind, days = draw(st.sampled_from(["future", "call", "put"])), draw(rates(0.1, 2.0))

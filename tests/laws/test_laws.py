@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from model.ecosystem import Ecosystem
 from model.ledger import FUND, Flow
+from model.marketplace import Marketplace
 from model.observables import PARTIAL
 from model.scenario import Scenario
 from model.venue import DUST
-from tests.laws.strategies import listings, scenarios
+from tests.laws.strategies import ecosystems, listings, scenarios
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -31,26 +32,34 @@ def run(scenario: Scenario, seed: int, steps: int, *, check_laws: bool = True) -
 def obey(scenario: Scenario, seed: int, steps: int) -> None:
     """Runs step by step and asserts on top of the model's own checks what it does not look at."""
     eco = Ecosystem(scenario, rng=seed, check_laws=True)
-    venue, openings = eco.venue, eco.venue.ledger.pools
-    lent = float(np.abs(eco.credit.owed).sum() + eco.credit.deposits.sum()) + 1.0
+    openings = [place.venue.ledger.pools for place in eco.places]
+    lent = [float(np.abs(credit.owed).sum() + credit.deposits.sum()) + 1.0 for credit in eco.credits]
     for _ in range(steps):
         eco.step()
-        ledger, tally = venue.ledger, venue.tally
-        gross = float(np.abs(ledger.cash).sum()) + 1.0
-        drawn = -sum(min(ledger.statement.get(kind, 0.0), 0.0) for kind in DRAWS)
-        assert drawn == pytest.approx(tally.absorbed.get("fund", 0.0), abs=1e-9 * gross)
-        assert min(tally.absorbed.values(), default=0.0) >= 0.0
-        for name, start, pool in zip(venue.pools.names, openings, ledger.pools, strict=True):
-            assert start + sum(eco.statement.totals(name).values()) == pytest.approx(pool, abs=1e-8 * gross)
-        assert (venue.claimed <= venue.pools.limits * (1.0 + 1e-9)).all()
-        # What lenders have and what has left them: cash outside the venue is closed too.
-        assert eco.credit.cash.sum() + eco.credit.outside == pytest.approx(0.0, abs=1e-9 * lent)
-        assert (eco.credit.owed >= -1e-9 * lent).all()
+        for place, pools in zip(eco.places, openings, strict=True):
+            obeys(place, pools)
+        # What lenders have and what has left them: cash outside exchanges is closed too.
+        for credit, most in zip(eco.credits, lent, strict=True):
+            assert credit.cash.sum() + credit.outside == pytest.approx(0.0, abs=1e-9 * most)
+            assert (credit.owed >= -1e-9 * most).all()
         # The fund over its target is undefined where the target is nothing, and how evenly winners gave where nobody was asked.
         assert [name for name, value in eco.observation.items() if not (math.isfinite(value) or name.startswith(PARTIAL))] == []
-        if venue.insolvent:
-            assert not ledger.exposure.any()
-            assert ledger.cash[FUND:].min() >= -1e-9 * gross - DUST
+
+
+def obeys(place: Marketplace, openings: list[float]) -> None:
+    """What the laws ask of one exchange."""
+    venue = place.venue
+    ledger, tally = venue.ledger, venue.tally
+    gross = float(np.abs(ledger.cash).sum()) + 1.0
+    drawn = -sum(min(ledger.statement.get(kind, 0.0), 0.0) for kind in DRAWS)
+    assert drawn == pytest.approx(tally.absorbed.get("fund", 0.0), abs=1e-9 * gross)
+    assert min(tally.absorbed.values(), default=0.0) >= 0.0
+    for name, start, pool in zip(venue.pools.names, openings, ledger.pools, strict=True):
+        assert start + sum(place.statement.totals(name).values()) == pytest.approx(pool, abs=1e-8 * gross)
+    assert (venue.claimed <= venue.pools.limits * (1.0 + 1e-9)).all()
+    if venue.insolvent:
+        assert not ledger.exposure.any()
+        assert ledger.cash[FUND:].min() >= -1e-9 * gross - DUST
 
 
 @settings(QUICK, max_examples=60)
@@ -69,6 +78,19 @@ def test_the_laws_hold_in_thousands_of_scenarios_nobody_tuned(scenario: Scenario
 @settings(QUICK, max_examples=30)
 @given(listings(), SEEDS, st.integers(6, 30))
 def test_the_laws_hold_where_futures_and_options_are_listed(scenario: Scenario, seed: int, steps: int) -> None:
+    obey(scenario, seed, steps)
+
+
+@settings(QUICK, max_examples=25)
+@given(ecosystems(), SEEDS, st.integers(6, 20))
+def test_the_laws_hold_where_there_are_two_exchanges(scenario: Scenario, seed: int, steps: int) -> None:
+    obey(scenario, seed, steps)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ecosystems(), SEEDS, st.integers(6, 60))
+def test_the_laws_hold_in_a_thousand_ecosystems_of_two_exchanges(scenario: Scenario, seed: int, steps: int) -> None:
     obey(scenario, seed, steps)
 
 

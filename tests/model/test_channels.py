@@ -216,7 +216,7 @@ def test_creditors_are_paid_in_full_by_the_outside_where_credit_losses_are_off()
     credit, venue, (maker,) = eco.credit, eco.venue, eco.venue.makers.tolist()
     worth, outside = float(credit.lender_equity()[0]), credit.outside
     venue.ledger.transfer(Flow.WITHDRAWAL, maker, OUTSIDE, 1_300.0)
-    outcome = credit.clear(venue, 1, eco.events)
+    outcome = credit.clear(1, eco.events)
     assert (outcome.defaults, outcome.contagious, outcome.loss) == (1, 0, pytest.approx(0.0))
     assert credit.lender_equity()[0] == pytest.approx(worth)
     assert venue.tally.rescued == {"credit_loss": pytest.approx(300.0)}
@@ -230,7 +230,7 @@ def test_no_loan_is_called_where_funding_is_not_withdrawn() -> None:
     for open_ in (True, False):
         eco = Ecosystem(Scenario.model_validate({**LOANS, "channels": {"funding_withdrawal": open_}}), rng=1)
         eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 990.0)
-        eco.credit.serve(eco.venue, 1.0)
+        eco.credit.serve(1.0)
         debts.append(float(eco.credit.debt()[0]))
     called = 585.0 * -np.expm1(-0.05)
     assert debts == [pytest.approx(600.0 - called, abs=0.01), pytest.approx(600.0)]
@@ -346,7 +346,7 @@ def test_a_lender_fails_with_its_borrower_unless_credit_losses_are_off() -> None
         given = {**LOANS, "lenders": {**LOANS["lenders"], "capital": 400.0}, "channels": {"credit_loss": open_}}
         eco = Ecosystem(Scenario.model_validate(given), rng=1)
         eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 1_600.0)
-        eco.credit.clear(eco.venue, 1, eco.events)
+        eco.credit.clear(1, eco.events)
         waves.append(eco.credit.wave.tolist())
     assert waves == [[2, 1, -1], [-1, 1, -1]]
 

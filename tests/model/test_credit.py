@@ -31,7 +31,7 @@ def test_a_defaulters_loan_is_settled_by_its_estate_and_written_off(eco: Ecosyst
     cash, worth = float(credit.cash[0]), float(credit.lender_equity()[0])
     # It has 1,600 and loses 1,300 of them: 300 for 600, of which half reaches the lender; 450 are lost.
     ledger.transfer(Flow.WITHDRAWAL, maker, OUTSIDE, 1_300.0)
-    outcome = credit.clear(eco.venue, 1, eco.events)
+    outcome = credit.clear(1, eco.events)
     assert (outcome.defaults, outcome.contagious, outcome.loss) == (1, 0, pytest.approx(450.0))
     assert credit.cash[0] - cash == pytest.approx(150.0)
     assert worth - credit.lender_equity()[0] == pytest.approx(450.0)
@@ -42,9 +42,9 @@ def test_a_defaulters_loan_is_settled_by_its_estate_and_written_off(eco: Ecosyst
 
 def test_what_has_defaulted_once_does_not_default_again(eco: Ecosystem) -> None:
     eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 1_300.0)
-    eco.credit.clear(eco.venue, 1, eco.events)
+    eco.credit.clear(1, eco.events)
     cash = eco.credit.cash.copy()
-    assert eco.credit.clear(eco.venue, 2, eco.events).defaults == 0
+    assert eco.credit.clear(2, eco.events).defaults == 0
     assert eco.credit.cash.tolist() == cash.tolist()
     assert eco.credit.defaulted_at.tolist() == [-1, 1, -1]
 
@@ -70,7 +70,7 @@ def test_interest_is_on_what_is_owed_and_what_is_earned_beyond_debt_and_capital_
     credit, venue = eco.credit, eco.venue
     credit.owed[1, 0] = 300.0
     venue.ledger.begin_step()
-    credit.serve(venue, YEAR)
+    credit.serve(YEAR)
     interest = 300.0 * np.expm1(0.08)
     assert venue.ledger.flows[Flow.INTEREST] == pytest.approx(interest)
     assert venue.ledger.flows[Flow.LOAN] == pytest.approx(300.0)
@@ -82,7 +82,7 @@ def test_a_borrower_repays_no_more_than_interest_leaves_it(eco: Ecosystem) -> No
     # With 610 against 600 it may owe 10 x 0.6 / 0.4 = 15 and is called for 585 of it in time; 610 less interest is less than that.
     credit, ledger, (maker,) = eco.credit, eco.venue.ledger, eco.venue.makers.tolist()
     ledger.transfer(Flow.WITHDRAWAL, maker, OUTSIDE, 990.0)
-    credit.serve(eco.venue, YEAR)
+    credit.serve(YEAR)
     assert ledger.equity(np.array([maker])).tolist() == [pytest.approx(0.0, abs=1e-9)]
     assert credit.debt().tolist() == [pytest.approx(600.0 - (610.0 - 600.0 * np.expm1(0.08)))]
 
@@ -90,7 +90,7 @@ def test_a_borrower_repays_no_more_than_interest_leaves_it(eco: Ecosystem) -> No
 def test_a_lender_in_default_lends_nothing_more(eco: Ecosystem) -> None:
     eco.credit.owed[1, 0] = 300.0
     eco.credit.wave[0] = 1
-    eco.credit.serve(eco.venue, YEAR)
+    eco.credit.serve(YEAR)
     assert eco.credit.debt().tolist() == [pytest.approx(300.0)]
 
 
@@ -98,7 +98,7 @@ def test_an_exchange_is_worth_its_fund_and_its_capital_less_what_it_has_written_
     venue = eco.venue
     venue.write_down = 7.0
     assert venue.ledger.fund > 0.0
-    assert eco.credit.worths(venue)[-1] == pytest.approx(venue.ledger.fund + venue.ledger.treasury - 7.0)
+    assert eco.credit.worths()[-1] == pytest.approx(venue.ledger.fund + venue.ledger.treasury - 7.0)
 
 
 def test_what_lenders_have_left_they_have_given_to_borrowers_and_the_rest_stands_outside(eco: Ecosystem) -> None:
@@ -120,5 +120,5 @@ def test_a_failed_exchange_that_owes_institutions_alone_owes_others_nothing_what
     assert float(written.sum()) > 0.6
     venue.insolvent, venue.write_down, venue.written_down = True, 0.6, np.zeros(venue.ledger.rows)
     venue.written_down[venue.makers] = written
-    assert eco.credit.clear(venue, 1, eco.events).defaults >= 1
+    assert eco.credit.clear(1, eco.events).defaults >= 1
     assert eco.credit.wave[-1] == 1

@@ -50,7 +50,7 @@ def test_a_withdrawn_loan_runs_off_as_it_matures_and_is_lent_again_afterwards() 
     debts = []
     for hour in (2.0, 3.0, 4.0, 5.0, 6.0):
         venue.hours = hour
-        credit.serve(venue, 1.0)
+        credit.serve(1.0)
         debts.append(float(credit.debt()[0]))
     runs_off = 600.0 * np.exp(-np.array([0.0, 0.1, 0.2, 0.3]))
     assert debts[:4] == pytest.approx(runs_off)
@@ -65,7 +65,7 @@ def test_lines_stay_withdrawn_for_a_while() -> None:
     states = []
     for hour in range(1, 12):
         eco.venue.hours = float(hour)
-        eco.credit.serve(eco.venue, 1.0)
+        eco.credit.serve(1.0)
         states.append(bool(eco.credit.withdrawn[0]))
     assert states == [False, False, True, True, True, True, True, True, False, False, False]  # reasons end at 5; 4 hours more
 
@@ -75,7 +75,7 @@ def test_loans_among_lenders_run_off_as_far_as_cash_goes() -> None:
     credit = eco.credit
     credit.owed[0, 1], credit.cash[0] = 1_000.0, 50.0
     eco.venue.hours, before = 3.0, credit.cash.copy()
-    credit.serve(eco.venue, 1.0)
+    credit.serve(1.0)
     assert 1_000.0 * -np.expm1(-0.1) > 50.0
     assert (credit.cash - before).tolist() == pytest.approx([-50.0, 50.0])
     assert credit.owed[0, 1] == pytest.approx(950.0)
@@ -84,7 +84,7 @@ def test_loans_among_lenders_run_off_as_far_as_cash_goes() -> None:
 def test_a_line_beyond_the_opening_loan_is_drawn_as_far_as_the_haircut_allows() -> None:
     # Worth 1,000 against 600 of debt: a haircut of 0.4 would allow 1,500, the line of 1.5 only 900.
     eco = one_maker({"line": 1.5})
-    eco.credit.serve(eco.venue, 1_000.0)
+    eco.credit.serve(1_000.0)
     assert eco.credit.debt()[0] == pytest.approx(600.0 + 300.0 * -np.expm1(-5.0))
 
 
@@ -93,12 +93,12 @@ def test_an_estate_pays_after_the_delay_and_counts_as_an_asset_until_then() -> N
     credit, venue = eco.credit, eco.venue
     venue.ledger.transfer(Flow.WITHDRAWAL, int(venue.makers[0]), OUTSIDE, 1_300.0)
     cash, worth = float(credit.cash[0]), float(credit.lender_equity()[0])
-    assert credit.clear(venue, 7, eco.events).loss == pytest.approx(300.0)
+    assert credit.clear(7, eco.events).loss == pytest.approx(300.0)
     assert (credit.cash[0], credit.pending[0]) == (pytest.approx(cash), pytest.approx(300.0))
     assert worth - credit.lender_equity()[0] == pytest.approx(300.0)
     paid = []
     for step in (8, 9, 10, 11):
-        assert credit.clear(venue, step, eco.events).defaults == 0
+        assert credit.clear(step, eco.events).defaults == 0
         assert credit.cash.sum() + credit.outside == pytest.approx(0.0, abs=1e-6)
         paid.append(float(credit.cash[0]) - cash)
     assert paid == pytest.approx([0.0, 0.0, 300.0, 300.0])
@@ -111,9 +111,9 @@ def test_what_estates_owe_a_lender_that_fails_is_paid_to_its_own_creditors() -> 
     credit.cash[:], credit.deposits[:] = (20.0, 500.0), (60.0, 100.0)
     credit.estates, credit.outside = [(9, np.array([60.0, 5.0]))], -520.0 + 65.0
     # The first has 20 and 60 to come for debts of 160: half. The second gets 50 two steps later, and its own 5 when they are due.
-    assert credit.clear(eco.venue, 8, eco.events).loss == pytest.approx(80.0)
+    assert credit.clear(8, eco.events).loss == pytest.approx(80.0)
     assert credit.pending.tolist() == pytest.approx([0.0, 55.0])
-    for _ in (credit.clear(eco.venue, step, eco.events) for step in (9, 10)):
+    for _ in (credit.clear(step, eco.events) for step in (9, 10)):
         pass
     assert credit.cash.tolist() == pytest.approx([0.0, 555.0])
 

@@ -41,7 +41,7 @@ def test_a_lender_gets_what_the_rule_says_and_the_reserve_is_booked(rule: dict[s
     eco = alone(payments={"rule": rule})
     credit, ledger = eco.credit, eco.venue.ledger
     cash, closed = float(credit.cash[0]), float(credit.cash.sum() + credit.outside)
-    outcome = credit.clear(eco.venue, 1, eco.events)
+    outcome = credit.clear(1, eco.events)
     assert credit.cash[0] - cash == pytest.approx(gets)
     assert outcome.loss == pytest.approx(600.0 - gets)
     assert outcome.reserve == pytest.approx(from_reserve)
@@ -55,7 +55,7 @@ def test_margin_is_drawn_for_what_is_missing_and_no_more() -> None:
     for rule, missing in (({"type": "eisenberg_noe"}, 300.0), ({"type": PRY, "tau": 1 / 3}, 100.0)):
         eco = alone(payments={"rule": rule, "margin": 0.25})
         cash, closed = float(eco.credit.cash[0]), float(eco.credit.cash.sum() + eco.credit.outside)
-        outcome = eco.credit.clear(eco.venue, 1, eco.events)
+        outcome = eco.credit.clear(1, eco.events)
         assert outcome.margin == pytest.approx(min(150.0, missing))
         assert outcome.loss == pytest.approx(missing - min(150.0, missing))
         assert eco.credit.cash[0] - cash == pytest.approx(600.0 - outcome.loss)
@@ -71,7 +71,7 @@ def test_who_is_paid_first_is_the_scenarios_choice(seniority: str, gets: float) 
     credit.owed[:] = 0.0
     credit.owed[0, 1] = 100.0
     credit.cash[:], credit.deposits[:] = (100.0, 500.0), (150.0, 100.0)
-    assert credit.clear(eco.venue, 1, eco.events).loss == pytest.approx(150.0)
+    assert credit.clear(1, eco.events).loss == pytest.approx(150.0)
     assert credit.cash.tolist() == [0.0, pytest.approx(500.0 + gets)]
 
 

@@ -28,8 +28,8 @@ def test_a_lender_that_its_borrower_brings_down_is_contagious_and_the_loss_is_to
     assert eco.credit.cash.tolist() == [pytest.approx(1_000.0)]
     eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 1_300.0)
     eco.tick = 1
-    eco.places[0].defaults = eco.credit.clear(eco.venue, 1, eco.events)
-    seen = observe(eco.places[0], eco.tick)
+    eco.places[0].defaults = eco.credit.clear(1, eco.events)
+    seen = observe(eco.places, eco.tick)
     assert (seen["initial_defaults_market_maker"], seen["contagious_defaults_lender"]) == (1.0, 1.0)
     assert sum(value for name, value in seen.items() if name.startswith(("initial_defaults_", "contagious_defaults_"))) == 2.0
     # The lender loses 450 of 600. Half of its 150 is lost on the way to depositors, who lose 1,200 - 1,075 = 125.
@@ -38,7 +38,7 @@ def test_a_lender_that_its_borrower_brings_down_is_contagious_and_the_loss_is_to
 
 
 def test_amplification_and_branching_are_no_numbers_where_nothing_happens() -> None:
-    seen = observe(Ecosystem(Scenario.model_validate(LOANS), rng=1).places[0], 0)
+    seen = observe(Ecosystem(Scenario.model_validate(LOANS), rng=1).places, 0)
     assert np.isnan([seen["amplification"], seen["branching_ratio"]]).all()
     assert (seen["liquidated_accounts"], seen["fund_recovery"], seen["depth_recovery"]) == (0.0, 0.0, 0.0)
 

@@ -1,0 +1,233 @@
+"""Several exchanges in one ecosystem: the wall between them, and what gets through where there is none."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from agents.participants import MarketMaker, Trader
+from experiments import shipped
+from model.ecosystem import Ecosystem
+from model.ledger import OUTSIDE, Flow, Status
+from model.observables import declared, named
+from model.scenario import Scenario
+
+type Block = dict[str, Any]
+
+WALL: Block = {"market_makers": False, "liquidators": False, "lenders": False}
+
+
+def crash(**changes: Any) -> Block:
+    """A small crash at the third hour: leverage 10, a fund of a million."""
+    world = shipped.load("crash").model_dump(mode="json", by_alias=True)
+    world["traders"]["groups"] = [{"name": "retail", "count": 150, "equity": 3e8, "leverage": 10}]
+    world["venues"][0]["clearinghouse"]["fund"] = 1e6
+    world["shocks"] = [{"type": "price_move", "at": 3.0, "size": [-0.2]}]
+    return world | changes
+
+
+def two(world: Block, second: Block | None = None, **sharing: Any) -> Scenario:
+    """The world with a second exchange, which is like the first but for what is given."""
+    first = world["venues"][0]
+    return Scenario.model_validate({**world, "venues": [first, {**first, "name": "beta", **(second or {})}], "sharing": sharing})
+
+
+def after(scenario: Scenario, steps: int, seed: int = 3) -> Ecosystem:
+    eco = Ecosystem(scenario, rng=seed, check_laws=True)
+    for _ in range(steps):
+        eco.step()
+    return eco
+
+
+def test_two_identical_exchanges_with_a_wall_between_them_give_each_what_one_alone_gives() -> None:
+    alone, walled = after(Scenario.model_validate(crash()), 10), after(two(crash(), {"stream": ""}, **WALL), 10)
+    expected, found = alone.series(), walled.series()
+    assert expected["deficits"].sum() > 1e6
+    for name in expected:
+        assert found[name].to_numpy().tobytes() == expected[name].to_numpy().tobytes(), name
+        if name not in ("step", "hours"):
+            assert found[named(name, "beta")].to_numpy().tobytes() == expected[name].to_numpy().tobytes(), name
+    events, here = alone.event_table(), walled.event_table()
+    at_second = here[here["venue"] == "beta"].drop(columns="venue").reset_index(drop=True)
+    assert at_second.equals(events[events["venue"] != ""].drop(columns="venue").reset_index(drop=True))
+    statement, both = alone.statement_table(), walled.statement_table()
+    for name in ("exchange", "beta"):
+        assert both[both["venue"] == name].drop(columns="venue").reset_index(drop=True).equals(statement)
+
+
+def test_an_exchange_whose_streams_have_its_name_has_luck_of_its_own() -> None:
+    eco = after(two(crash(), **WALL), 3)
+    assert eco.observation["volume"] != eco.observation["volume__beta"]
+    assert eco.observation["index_BTC"] > 0.0
+
+
+def test_shared_makers_carry_stress_from_one_exchange_to_the_other_and_a_wall_stops_it() -> None:
+    # The first exchange's index is wrong for an hour. With a wall, nothing at the second exchange moves by a bit.
+    world = crash(shocks=[], news={"type": "constant"})
+    error = {"type": "oracle_error", "venue": "exchange", "at": 3.0, "lasts": 1.0, "size": [-0.15]}
+
+    def seen(shocks: list[Block], sharing: Block) -> Any:
+        return after(two({**world, "shocks": shocks}, **sharing), 8).series()
+
+    calm, struck = seen([], WALL), seen([error], WALL)
+    assert struck["deficits"].sum() > calm["deficits"].sum()
+    for name in (name for name in calm if name.endswith("__beta")):
+        assert calm[name].to_numpy().tobytes() == struck[name].to_numpy().tobytes(), name
+    # Shared makers lose at the first what they then bring there from the second.
+    calm, struck = seen([], {}), seen([error], {})
+    assert (struck["depth_BTC__beta"] < 0.99 * calm["depth_BTC__beta"])[-2:].all()
+    assert struck["margin_brought__beta"][5:].sum() < -5e5
+    assert struck["margin_brought"].to_numpy() == pytest.approx(-struck["margin_brought__beta"].to_numpy(), abs=1e-3)
+    # What they do not bring, the second does not miss.
+    calm, struck = seen([], {"margin_hours": None}), seen([error], {"margin_hours": None})
+    assert struck["depth_BTC__beta"].to_numpy() == pytest.approx(calm["depth_BTC__beta"].to_numpy(), rel=1e-4)
+
+
+def one_maker(**changes: Any) -> Scenario:
+    """A market maker with 600 USD of its own at one exchange and 400 at the other, and nobody else but a lender."""
+    capital = ({"count": 1, "capital": 600.0}, {"count": 1, "capital": 400.0})
+    exchanges = [{"name": name, "market_makers": one, "liquidators": {"count": 0}} for name, one in zip(("a", "b"), capital, strict=True)]
+    lenders = {"count": 1, "capital": 10_000.0, "interbank": 0.0, "loan_to_capital": 0.5, "rate": 0.0}
+    return Scenario.model_validate({"schema": 1, "traders": {"groups": []}, "venues": exchanges, "lenders": lenders, **changes})
+
+
+def held(eco: Ecosystem) -> list[float]:
+    return [float(place.venue.ledger.equity(place.venue.makers)[0]) for place in eco.places]
+
+
+def test_a_firms_loan_is_divided_as_its_capital_and_margin_is_brought_back_to_that_division() -> None:
+    eco = Ecosystem(one_maker(), rng=1)
+    assert held(eco) == pytest.approx([900.0, 600.0])
+    assert eco.credit.debt().tolist() == [pytest.approx(500.0)]
+    eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 300.0)
+    # It has 1,200: three fifths are 720, of which 120 are missing; half of them come at once.
+    assert eco.credit.firms.balance(0.5) == pytest.approx([60.0, -60.0])
+    assert held(eco) == pytest.approx([660.0, 540.0])
+    assert [place.venue.ledger.flows[Flow.MARGIN_TRANSFER] for place in eco.places] == pytest.approx([60.0, 60.0])
+
+
+def test_margin_that_custody_cannot_pay_stays_where_it_is() -> None:
+    eco = Ecosystem(one_maker(), rng=1)
+    eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 300.0)
+    other = eco.places[1].venue.ledger
+    # All but 6 USD of the second exchange's custody is gone with somebody whose claim nobody has: the treasury's.
+    other.transfer(Flow.WITHDRAWAL, 2, OUTSIDE, other.custody - 6.0)
+    assert eco.credit.firms.balance(0.5) == pytest.approx([6.0, -6.0])
+
+
+def test_who_is_bankrupt_at_one_exchange_is_in_default_at_all_and_pays_its_debts_from_what_is_left() -> None:
+    eco = Ecosystem(one_maker(), rng=1)
+    eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 900.0)
+    eco.venue.ledger.status[eco.venue.makers] = Status.BANKRUPT
+    cash = float(eco.credit.cash[0])
+    outcome = eco.credit.clear(1, eco.events)
+    assert (outcome.defaults, outcome.contagious, outcome.loss) == (1, 0, 0.0)
+    # 600 at the other exchange: the lender gets its 500, owners the rest.
+    assert eco.credit.cash[0] - cash == pytest.approx(500.0)
+    assert held(eco) == pytest.approx([0.0, 0.0], abs=1e-9)
+    assert [place.venue.ledger.status[place.venue.makers[0]] for place in eco.places] == [Status.BANKRUPT, Status.BANKRUPT]
+    assert not eco.credit.owed.any()
+    assert eco.credit.cash.sum() + eco.credit.outside == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_firm_that_lost_more_than_it_has_left_costs_its_lender_the_difference() -> None:
+    eco = Ecosystem(one_maker(), rng=1)
+    for place, usd in zip(eco.places, (900.0, 350.0), strict=True):
+        place.venue.ledger.transfer(Flow.WITHDRAWAL, int(place.venue.makers[0]), OUTSIDE, usd)
+    outcome = eco.credit.clear(1, eco.events)
+    assert (outcome.defaults, outcome.loss) == (1, pytest.approx(500.0 - 250.0))
+
+
+def test_a_shared_lender_that_fails_is_repaid_by_firms_elsewhere() -> None:
+    def left(sharing: Block) -> list[float]:
+        lenders = {"count": 1, "capital": 100.0, "deposits": 9.0, "interbank": 0.0, "loan_to_capital": 0.4, "rate": 0.0}
+        eco = Ecosystem(one_maker(lenders=lenders, sharing={**WALL, **sharing}), rng=1)
+        first = eco.places[0].venue
+        first.ledger.transfer(Flow.WITHDRAWAL, int(first.makers[0]), OUTSIDE, 840.0)
+        before = held(eco)[1]
+        for place in eco.places:
+            if place.lends:
+                place.credit.clear(1, place.events)
+        return [before, held(eco)[1]]
+
+    # The first exchange's maker owes 240 and has nothing; a lender with 100 of its own fails, and the second's maker repays its 160.
+    assert left({"lenders": True}) == pytest.approx([560.0, 400.0])
+    assert left({}) == pytest.approx([560.0, 560.0])
+
+
+def test_outputs_are_those_that_are_declared_and_totals_add_up() -> None:
+    scenario = two(crash(), {"instruments": [{"type": "future", "asset": "BTC", "days": 3.0}]})
+    eco = after(scenario, 5)
+    assert list(eco.observation) == [output.name for output in declared(scenario)] == eco.outputs
+    assert len(set(eco.outputs)) == len(eco.outputs)
+    for name in ("open_interest", "fund", "deficits", "active_traders", "maker_equity", "absorbed_fund"):
+        total = eco.observation[name] + eco.observation[named(name, "beta")]
+        assert eco.observation[named(name, "all")] == pytest.approx(total)
+    assert eco.observation[named("lender_equity", "all")] == eco.observation["lender_equity"]
+    assert named("lender_equity", "beta") not in eco.observation
+
+
+def test_a_participant_shows_what_it_has_at_all_exchanges_together() -> None:
+    eco = Ecosystem(one_maker(), rng=1)
+    (maker,) = eco.agents_by_type[MarketMaker]
+    assert maker.equity == pytest.approx(1_500.0)
+    apart = Ecosystem(one_maker(sharing=WALL), rng=1)
+    assert [one.equity for one in apart.agents_by_type[MarketMaker]] == pytest.approx([900.0, 600.0])
+    eco = Ecosystem(two(crash()), rng=1)
+    traders = eco.agents_by_type[Trader]
+    assert len(traders) == sum(int(place.venue.ledger.rows - place.venue.institutions) for place in eco.places)
+    assert sum(one.equity for one in traders) == pytest.approx(eco.observation["trader_equity__all"])
+    assert {one.group for one in traders} == {"retail"}
+
+
+def test_sheets_and_exposures_tell_firms_claims_on_every_exchange() -> None:
+    eco = Ecosystem(one_maker(), rng=1)
+    sheets = eco.balance_sheets().set_index("node")
+    assert sheets.loc["maker 1", "assets"] == pytest.approx(1_500.0)
+    assert sheets.loc["maker 1", "equity"] == pytest.approx(1_000.0)
+    graph = eco.exposures()
+    assert [graph.edges[name, "maker 1"]["amount"] for name in ("a", "b")] == pytest.approx([900.0, 600.0])
+    apart = Ecosystem(one_maker(sharing=WALL), rng=1).balance_sheets()["node"].tolist()
+    assert apart == ["lender 1", "maker 1", "a", "lender 1 at b", "maker 1 at b", "b"]
+
+
+def test_a_branched_ecosystem_has_other_luck_at_every_exchange() -> None:
+    eco = after(two(crash(shocks=[])), 2)
+    same, other = eco.branched(3), eco.branched(4)
+    for one in (eco, same, other):
+        one.step()
+    assert repr(same.observation) == repr(eco.observation)
+    assert other.observation["volume__beta"] != eco.observation["volume__beta"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"venues": [{"name": "a"}, {"name": "a"}]}, "two venues of one name"),
+        ({"venues": [{"name": "a"}, {"name": "all"}]}, "a venue called `all`"),
+        ({"venues": [{"name": "a"}, {"name": "b", "market_makers": {"count": 3}}]}, "market_makers that venues share, 8, 3 of them"),
+        ({"venues": [{"name": "a"}, {"name": "b", "liquidators": {"count": 3}}]}, "liquidators that venues share, 5, 3 of them"),
+        ({"venues": [{"name": "a"}, {"name": "b"}], "sharing": {"lenders": False}}, "lenders that they do not"),
+        ({"venues": [{"name": "a"}, {"name": "b"}], "sharing": {"traders": True}}, "traders"),
+        ({"shocks": [{"type": "outage", "venue": "c", "at": 1.0, "lasts": 1.0}]}, "a shock at venue `c`: expected one of exchange"),
+    ],
+)
+def test_exchanges_that_do_not_fit_together_are_refused_in_one_line(changes: Block, said: str) -> None:
+    with pytest.raises(ValidationError, match=said.replace("`", ".")):
+        Scenario.model_validate({"schema": 1, **changes})
+
+
+def test_an_exchange_fails_and_what_shared_firms_get_of_it_they_bring_to_the_other() -> None:
+    house = {"failure": {"delay": 0.0}}
+    scenario = one_maker(venues=[{**one.model_dump(mode="json"), "clearinghouse": house} for one in one_maker().venues])
+    eco = Ecosystem(scenario, rng=1)
+    first = eco.venue
+    first.insolvent, first.failed_at = True, 0.0
+    debt = float(eco.credit.debt().sum())
+    eco._pay_estates()
+    # 900 at the first exchange: 500 repay the loan, 400 come to the second.
+    assert debt == pytest.approx(500.0)
+    assert eco.credit.debt().sum() == pytest.approx(0.0, abs=1e-9)
+    assert held(eco) == pytest.approx([0.0, 1_000.0], abs=1e-9)
+    assert np.array([place.venue.tally.brought for place in eco.places]) == pytest.approx([-400.0, 400.0])
