@@ -62,6 +62,7 @@ class Walk:
 
     Attributes:
         first: the first increment at which anything but prices happens; K if none, and then nothing is walked.
+        moved: shape (M,), log, by how much liquidations of the last increment moved the indices; empty if there were none.
         stopped: shape (K,), increments in which the exchange stands still and liquidates nobody.
     """
 
@@ -72,19 +73,45 @@ class Walk:
         venue.tally.halted = float(path.hours[self.stopped].sum())
         venue.drawdown.observe(venue.ledger.fund, hours)
         venue.hours += hours
-        marks, self._undisturbed = venue.market.project(path.dlog, path.hours)
-        rates = venue.market.rates_along(self._undisturbed.path)
-        seen = self._priced(marks, rates)
+        self._news, self._undisturbed = venue.market.project(path.dlog, path.hours)
+        self._rates = venue.market.rates_along(self._undisturbed.path)
+        seen = self._priced(self._news, self._rates)
         self.low, self.high = widened(seen.min(axis=1), seen.max(axis=1), self._priced(venue.ledger.marks, venue.ledger.rates), BOX)
+        self._at, self.moved = 0, np.zeros(0)
+        self._screen(0, self._news, self._rates)
+
+    def _screen(self, k: int, marks: Floats, rates: Floats) -> None:
+        """Finds out who is at risk from increment `k` on, at marks, (M, K - k), and rates, (A, K - k), and when they are to be walked."""
+        venue = self.venue
         rows = venue.at_risk(self.low, self.high)
-        self.first = self._first_breach(rows, marks, rates)
-        if self.first < path.hours.size:
+        self.first = k + self._first_breach(rows, marks, rates)
+        if self.first < self.path.hours.size:
             self.walked = Walked(venue, rows)
             self.losses = Losses(self.walked)
             self.liquidator = Liquidator(self.walked, self.losses, Deleverager(self.walked, self.losses))
             held = (venue.ledger.cash[rows], venue.ledger.position[:, rows], venue.ledger.coins[:, rows])
-            self._alone = Alone(rows, *held, marks[:, self.first :], rates[:, self.first :])
+            self._alone = Alone(rows, *held, self._news[:, self.first :], self._rates[:, self.first :])
             self._liquidated: list[Rows] = []
+
+    def hear(self, k: int, moved: Floats) -> None:
+        """Trading elsewhere has moved the indices by `moved`, (M,), log: increment `k` brings it, whatever else it brings.
+
+        Who was not at risk may be now.
+        """
+        dlog, market = self.path.dlog.copy(), self.venue.market
+        dlog[:, k] += moved
+        self.path = Path(dlog, self.path.hours)
+        if self.first < k:
+            return
+        for at in range(self._at, k):
+            market.advance(dlog[:, at], float(self.path.hours[at]))
+        self._at = k
+        marks, self._undisturbed = market.project(dlog[:, k:], self.path.hours[k:])
+        rates = market.rates_along(self._undisturbed.path)
+        seen = self._priced(marks, rates)
+        low, high = widened(seen.min(axis=1), seen.max(axis=1), seen[:, 0], BOX)
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+        self._screen(k, marks, rates)
 
     # -- who is walked --------------------------------------------------------------------------------------------------------------
 
@@ -93,12 +120,12 @@ class Walk:
         return np.concatenate((marks, rates)) if self.venue.ledger.currencies else marks
 
     def _first_breach(self, rows: Rows, marks: Floats, rates: Floats) -> int:
-        """The first increment, K if none, at which one of `rows` is breached or the fund below zero while nobody is liquidated.
+        """The first of the increments of `marks`, (M, K), at which one of `rows` is breached or the fund below zero; K if none.
 
-        Up to there nothing happens but that marks, (M, K), and rates, (A, K), move.
+        Up to there nothing happens but that marks and rates, (A, K), move, while nobody is liquidated.
         """
         venue, ledger = self.venue, self.venue.ledger
-        increments = self.path.hours.size
+        increments = int(marks.shape[1])
         funds = ledger.funds
         holding = bool(ledger.exposure[:, funds].any())
         if not rows.size and not holding and (ledger.cash[funds] >= 0.0).all():
@@ -146,12 +173,20 @@ class Walk:
 
     def increment(self, k: int) -> None:
         """One increment: the mark moves, breached accounts are liquidated, losses are absorbed."""
-        venue = self.venue
+        market, self.moved = self.venue.market, np.zeros(0)
         if self.first == self.path.hours.size:
             return
-        marks = venue.market.advance(self.path.dlog[:, k], float(self.path.hours[k]))
-        if k < self.first or not venue.is_open():
+        marks = market.advance(self.path.dlog[:, k], float(self.path.hours[k]))
+        self._at = k + 1
+        if k < self.first or not self.venue.is_open():
             return
+        before = market.log_index.copy()
+        self._clear(k, marks)
+        self.moved = market.log_index - before
+
+    def _clear(self, k: int, marks: Floats) -> None:
+        """Liquidations and losses of increment `k` at marks, (M,)."""
+        venue = self.venue
         venue.mark(self.walked.ledger, marks)
         venue.revalue(self.walked.ledger)
         self._rescreen(marks)
@@ -256,13 +291,29 @@ def is_breached(equity: Floats, required: Floats) -> Flags:
     return breached
 
 
-def walk(walks: list[Walk]) -> None:
-    """Walks venues side by side: every venue takes an increment before any takes the next."""
-    for k in range(max((one.path.hours.size for one in walks), default=0)):
+def walk(walks: list[Walk], follow: float = 0.0) -> Floats:
+    """Walks venues side by side: every venue takes an increment before any takes the next.
+
+    Args:
+        walks: one a venue, in increments of the same lengths.
+        follow: part of what liquidations at one venue move its index by that the others' indices follow in the next increment.
+
+    Returns:
+        Shape (V, A), log: what liquidations of the last increment have moved, which others have not followed.
+    """
+    last = max((one.path.hours.size for one in walks), default=0) - 1
+    moved = np.zeros((len(walks), walks[0].venue.market.assets if walks else 0))
+    for k in range(last + 1):
         for one in walks:
             one.increment(k)
+        if follow > 0.0 and len(walks) > 1:
+            moved = np.array([one.moved[: moved.shape[1]] if one.moved.size else np.zeros(moved.shape[1]) for one in walks])
+            for one, others in zip(walks, follow * (moved.sum(axis=0) - moved), strict=True):
+                if k < last and others.any():
+                    one.hear(k + 1, others[one.venue.market.asset])
     for one in walks:
         one.finish()
+    return moved
 
 
 def terminate(venue: Venue, rows: Rows) -> None:

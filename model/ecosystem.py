@@ -20,6 +20,7 @@ from model.events import Events
 from model.expiry import settle_expired
 from model.failure import open_estate, pay_estate, waiting
 from model.firms import Firms
+from model.index import CommonIndex
 from model.ledger import TREASURY
 from model.marketplace import Marketplace
 from model.news import NewsSource
@@ -83,6 +84,8 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self.shocks: list[Shock] = [shock_rules.build(p) for p in self.world.shocks]
         self.places = [Marketplace(self.world, at, self.news, self._streams, record_events) for at in range(len(self.world.venues))]
         self._open_credit()
+        shared = self.world.sharing.index if len(self.places) > 1 else 0.0
+        self.index = CommonIndex([place.venue.market for place in self.places], shared) if shared else None
         for place in self.places:
             place.populate()
         self._create_agents()
@@ -143,7 +146,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             orders = self._decide(place)
             stops = place.venue.halts.orders_stop(self.hours, self.hours_per_step)
             self._trade(place, place.population.nothing() if stops else orders)
-        walk([Walk(place.venue, path) for place, path in zip(self.places, paths, strict=True)])
+        self._walk(paths)
         for place in self._trading():
             settle_expired(place.venue)
         for place in self._trading():
@@ -190,6 +193,14 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
     def _trade(self, place: Marketplace, orders: Orders) -> None:
         """The auction clears orders against the market makers; hedgers bring their spot into line."""
         place.trade(orders)
+
+    def _walk(self, paths: list[Path]) -> None:
+        """All exchanges walk their paths together; where they share an index, each follows what trading elsewhere does to it."""
+        if self.index is not None:
+            paths = self.index.paths(paths)
+        moved = walk([Walk(place.venue, path) for place, path in zip(self.places, paths, strict=True)], self.world.sharing.index)
+        if self.index is not None:
+            self.index.walked(moved)
 
     # -- close ----------------------------------------------------------------------------------------------------------------------
 

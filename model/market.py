@@ -428,7 +428,7 @@ class Market:
         self._opened = self.log_index[: self.assets].copy()
         self.bought = np.zeros(self.assets)
 
-    def _flowing(self) -> Floats:
+    def flowing(self) -> Floats:
         """Shape (M,): log moves of the indices an hour that the step's flow causes."""
         moved: Floats = self.impact * self.flow
         return moved if self.listed is None else self.listed.shared(moved)
@@ -439,7 +439,7 @@ class Market:
         if hours > 0.0:
             decay = float(np.exp(-hours / self._replenish))
             self.pressure = self.pressure * decay + self.flow * (self._replenish * (1.0 - decay))
-            self.log_index = self.log_index + dlog + self._flowing() * hours
+            self.log_index = self.log_index + dlog + self.flowing() * hours
             premium = self.premium
             self.basis = self.basis + (1.0 - float(np.exp(-hours / self._averaging))) * (premium - self.basis)
             self._premium_time += premium * hours
@@ -459,7 +459,7 @@ class Market:
         decay = np.exp(-clock / self._replenish)
         ultimate = self.flow * self._replenish
         pressure = self.pressure[:, None] * decay + ultimate[:, None] * (1.0 - decay)
-        log_index = self.log_index[:, None] + np.cumsum(dlog, axis=1) + self._flowing()[:, None] * clock
+        log_index = self.log_index[:, None] + np.cumsum(dlog, axis=1) + self.flowing()[:, None] * clock
         premium = (self.skew[:, None] + self.displacement(pressure.T).T).T
         weights = -np.expm1(-hours / self._averaging)
         basis, at = np.empty_like(premium), self.basis

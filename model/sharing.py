@@ -25,6 +25,16 @@ class Sharing(Parameters):
         bool,
         Field(description="one set of lenders lends to the firms of all exchanges; false: every exchange has a set like it of its own"),
     ] = True
+    index: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="part of what trading at one exchange moves its index by, beyond news, that the others' indices follow; 0: none "
+            "(our choice)",
+            json_schema_extra={"unit": "1"},
+        ),
+    ] = 1.0
     margin_hours: Annotated[
         float | None,
         Field(

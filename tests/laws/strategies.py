@@ -529,7 +529,7 @@ def ecosystems(draw: st.DrawFn) -> Scenario:
     if draw(st.booleans()):
         second["traders"] = {"groups": [draw(groups("others"))]}
     shared["lenders"] = any(shared.values()) or draw(st.booleans())
-    world["sharing"] = {**shared, "margin_hours": draw(st.one_of(st.none(), rates(0.1, 24.0)))}
+    world["sharing"] = {**shared, "margin_hours": draw(st.one_of(st.none(), rates(0.1, 24.0))), "index": draw(rates(0.0, 1.0))}
     world["venues"].append(second)
     return Scenario.model_validate(world)
 

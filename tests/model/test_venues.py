@@ -15,7 +15,7 @@ from model.scenario import Scenario
 
 type Block = dict[str, Any]
 
-WALL: Block = {"market_makers": False, "liquidators": False, "lenders": False}
+WALL: Block = {"market_makers": False, "liquidators": False, "lenders": False, "index": 0.0}
 
 
 def crash(**changes: Any) -> Block:
@@ -80,8 +80,43 @@ def test_shared_makers_carry_stress_from_one_exchange_to_the_other_and_a_wall_st
     assert struck["margin_brought__beta"][5:].sum() < -5e5
     assert struck["margin_brought"].to_numpy() == pytest.approx(-struck["margin_brought__beta"].to_numpy(), abs=1e-3)
     # What they do not bring, the second does not miss.
-    calm, struck = seen([], {"margin_hours": None}), seen([error], {"margin_hours": None})
+    calm, struck = (seen(shocks, {"margin_hours": None, "index": 0.0}) for shocks in ([], [error]))
     assert struck["depth_BTC__beta"].to_numpy() == pytest.approx(calm["depth_BTC__beta"].to_numpy(), rel=1e-4)
+
+
+def test_exchanges_that_share_an_index_follow_all_that_trading_at_any_of_them_moves() -> None:
+    # Different traders, liquidations at different times, a fund in coins: news and each exchange's own moves are in both indices.
+    calm = {"groups": [{"name": "careful", "count": 80, "equity": 2e8, "leverage": 3}]}
+    for sharing in ({}, {**WALL, "index": 1.0}):
+        eco = Ecosystem(two(crash(), {"traders": calm}, **sharing), rng=3, check_laws=True)
+        assert eco.index is not None
+        moved = []
+        for _ in range(10):
+            eco.step()
+            eco.index.traded()
+            indices = np.array([place.venue.market.log_index for place in eco.places])
+            ahead = indices - eco.index.unheard  # what each exchange has that the others have not yet
+            assert ahead[0] == pytest.approx(ahead[1], abs=1e-12)
+            moved.append(float(np.abs(indices[0] - eco.news.log_value).max()))
+        assert eco.observation["index_BTC"] == pytest.approx(eco.observation["index_BTC__beta"], rel=1e-3)
+        assert max(moved) > 1e-3
+
+
+def test_liquidations_at_one_exchange_bring_down_accounts_at_another_through_the_index() -> None:
+    # Nobody trades but those who are liquidated. Prices fall by 3 % within an hour, by the first exchange's wrong index by far more.
+    error = {"type": "oracle_error", "venue": "exchange", "at": 3.0, "lasts": 1.0, "size": [-0.3]}
+    world = crash(news={"type": "constant"}, shocks=[error, {"type": "price_move", "at": 3.0, "lasts": 1.0, "size": [-0.03]}])
+    world["traders"]["groups"][0] |= {"activity": 0.0, "leverage": 40}
+    world["venues"][0]["market"]["pass_through"] = 1.0
+
+    def seen(share: float) -> Any:
+        return after(two(world, **{**WALL, "index": share}), 4).series().iloc[-1]
+
+    apart, half, whole = seen(0.0), seen(0.5), seen(1.0)
+    assert whole["index_BTC__beta"] < half["index_BTC__beta"] < apart["index_BTC__beta"]
+    accounts, alone = ([series[f"{name}__beta"] for series in (whole, half, apart)] for name in ("liquidated_accounts", "liquidated_alone"))
+    assert accounts[0] > accounts[1] > accounts[2] > 0
+    assert alone[0] == alone[1] == alone[2] <= accounts[2]
 
 
 def one_maker(**changes: Any) -> Scenario:
@@ -210,6 +245,7 @@ def test_a_branched_ecosystem_has_other_luck_at_every_exchange() -> None:
         ({"venues": [{"name": "a"}, {"name": "b", "liquidators": {"count": 3}}]}, "liquidators that venues share, 5, 3 of them"),
         ({"venues": [{"name": "a"}, {"name": "b"}], "sharing": {"lenders": False}}, "lenders that they do not"),
         ({"venues": [{"name": "a"}, {"name": "b"}], "sharing": {"traders": True}}, "traders"),
+        ({"venues": [{"name": "a"}, {"name": "b"}], "sharing": {"index": 1.5}}, "less than or equal to 1"),
         ({"shocks": [{"type": "outage", "venue": "c", "at": 1.0, "lasts": 1.0}]}, "a shock at venue `c`: expected one of exchange"),
     ],
 )
