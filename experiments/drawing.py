@@ -32,7 +32,7 @@ type Drawing = tuple[Figure, dict[str, pd.DataFrame]]
 """A figure and the tables behind it, by what is added to the figure's name."""
 
 BLUE, ORANGE, RED, PLUM, GREY, VIOLET, BLACK = PALETTE = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd", "#000000")
-AQUA, BROWN = "#92dadd", "#a96b59"
+AQUA, BROWN, TAN = "#92dadd", "#a96b59", "#b9ac70"
 """Of Petroff's ten, for what seldom stands beside the others."""
 DASHES: Final = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (7, 1, 1, 1, 1, 1)))
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")

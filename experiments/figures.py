@@ -17,7 +17,7 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import ScalarFormatter
 
 from experiments import drawing as d
-from experiments.drawing import AQUA, BLACK, BLUE, BROWN, DASHES, GREY, ORANGE, PLUM, RED, VIOLET, Clock, Drawing, Floats, Look
+from experiments.drawing import AQUA, BLACK, BLUE, BROWN, DASHES, GREY, ORANGE, PLUM, RED, TAN, VIOLET, Clock, Drawing, Floats, Look
 from model.ledger import Flow
 from model.network import layout
 from model.observables import is_first
@@ -37,6 +37,7 @@ FLOWS: Final[dict[str, Look]] = {
     Flow.LIQUIDATION_FEE: (GREY, "....."),
     Flow.SURPLUS: (VIOLET, "\\\\\\\\\\"),
     Flow.INJECTION: (BLACK, "+++++"),
+    Flow.OPTION_VAULT_INCOME: (TAN, ""),
     Flow.INVENTORY_RESULT: (AQUA, "....."),
     Flow.DRAW_EXECUTION: (RED, ""),
     Flow.DRAW_TAKEOVER: (PLUM, "/////"),
@@ -72,6 +73,7 @@ KINDS: Final = {
     "lender": (BLUE, "o", "lender"),
     "market_maker": (ORANGE, "^", "borrower"),
     "liquidator": (PLUM, "D", "borrower"),
+    "option_vault": (TAN, "p", "borrower"),
     "large_trader": (VIOLET, "v", "borrower"),
 }
 """Colour, marker and ring (`model.network.RINGS`) of each kind of institution; any other kind looks like `ANOTHER`."""

@@ -155,6 +155,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         for place in self._trading():
             self._restore(place)
             self._levy(place)
+            self._share_option_income(place)
             place.venue.settle_currencies()
             place.venue.balance_coins()
             place.venue.size_and_levy(self.hours_per_step)
@@ -216,6 +217,11 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
     def _levy(self, place: Marketplace) -> None:
         """The open-interest levy, from every open position to the fund."""
         place.venue.levy_open_interest(self.hours_per_step)
+
+    def _share_option_income(self, place: Marketplace) -> None:
+        """The option vault's step is done; when series have ended, part of what it has earned goes to the fund."""
+        if place.venue.option_vault is not None:
+            place.venue.option_vault.close(place.venue, self.tick + 1)
 
     def _bring_margin(self) -> None:
         """Firms bring free margin to those of their accounts that have little."""

@@ -21,6 +21,8 @@ def settle_expired(venue: Venue) -> None:
     if not expired.any():
         return
     prices = market.listed.settlement_value(market.average_index(market.listed.settlement_hours))
+    if venue.option_vault is not None:
+        venue.option_vault.settled(venue, expired, prices)
     for at in np.flatnonzero(expired).tolist():
         rows = np.flatnonzero(ledger.exposure[at])
         venue.events.add("expiry", venue.name, account=rows, market=at, quantity=-ledger.position[at, rows], price=prices[at], layer="")

@@ -49,6 +49,9 @@ class Role(IntEnum):
     LIQUIDATOR = 2
     TRADER = 3
     VAULT = 4
+    """The backstop vault, which takes over what is liquidated."""
+    OPTION_VAULT = 5
+    """The vault that sells options."""
 
 
 class Status(IntEnum):
@@ -94,6 +97,8 @@ class Flow(StrEnum):
     STAKING_REWARD = "staking_reward"
     SLASHED = "slashed"
     """What staked tokens bring when they are sold for a loss."""
+    OPTION_VAULT_INCOME = "option_vault_income"
+    """The fund's share of what the option vault has earned."""
     DEFICIT = "deficit"
     DRAW_EXECUTION = "draw_execution"
     DRAW_TAKEOVER = "draw_takeover"

@@ -98,8 +98,9 @@ class Marketplace:
         )
 
     def _endow(self) -> Floats:
-        """The exchange, its market makers, liquidators and vault pay in what they have of their own; that of the first two, (b,), USD."""
+        """The exchange, its market makers, liquidators and vaults pay in what they have of their own; that of the first two, (b,), USD."""
         block, venue, ledger = self.block, self.venue, self.venue.ledger
+        venue.open_option_vault(block.option_vault)
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, FUND, block.clearinghouse.fund)
         ledger.transfer(Flow.DEPOSIT, OUTSIDE, TREASURY, block.clearinghouse.capital)
         own = np.concatenate(
@@ -168,6 +169,9 @@ class Marketplace:
         view = TraderView(misalignment, self._trend, funding, daily, np.empty((len(self.assets), 0)), contracts)
         orders = self.population.decide(step, self.hours_per_step, view)
         unwinding, quantity = venue.unwinding(self.hours_per_step)
+        if venue.option_vault is not None:
+            sold = venue.option_vault.orders(venue, contracts, self.hours_per_step)
+            unwinding, quantity = np.append(unwinding, venue.option_vault.row), np.concatenate((quantity, sold), axis=1)
         venue.requote(venue.ledger)
         rows = np.concatenate((orders.rows, unwinding))
         return Orders(rows, venue.permitted(rows, np.concatenate((orders.contracts, quantity), axis=1)))

@@ -167,6 +167,22 @@ _TOKEN: Final[Table] = (
 )
 
 
+_OPTION_VAULT: Final[Table] = (
+    ("option_vault", "USD", "balance of the vault that sells options: its depositors' claim", "last"),
+    ("option_vault_short", "USD", "notional of the options that it is short of", "last"),
+    ("option_vault_premium", "USD", "premium that it received for options, less what it paid", "sum"),
+    (
+        "option_vault_options",
+        "USD",
+        "result of its options, from mark to mark and at expiry, as if none had been liquidated in the step",
+        "sum",
+    ),
+    ("option_vault_hedging", "USD", "result of its perpetuals, likewise; fees and funding apart", "sum"),
+    ("option_vault_paid", "USD", "its share of realised profit, paid into the fund", "sum"),
+    ("option_vault_failed", "0/1", "whether it has left a deficit", "max"),
+)
+
+
 _IMPLIED: Final[Table] = (("implied_volatility", "annualised", "implied volatility at the money, at thirty days", "mean"),)
 
 
@@ -253,7 +269,7 @@ def of_venue(world: "Scenario", at: int, *, always: bool = False) -> list[Observ
     if always:
         return observables(names, several=several)
     options = {one.asset for one in block.instruments if one.type in {"call", "put"}}
-    return observables(
+    told = observables(
         names,
         Pools.of(house.pools, names).names,
         acts=bool(house.adequacy),
@@ -263,6 +279,7 @@ def of_venue(world: "Scenario", at: int, *, always: bool = False) -> list[Observ
         closes=bool(world.channels.closed()),
         several=several,
     )
+    return [*told, *(_all(_OPTION_VAULT) if block.option_vault is not None else ())]
 
 
 def declared(world: "Scenario", *, always: bool = False) -> list[Observable]:
@@ -352,6 +369,15 @@ def _token(venue: "Venue") -> list[float]:
     """The outputs in the order of `_TOKEN`; nothing if there is no token."""
     token = venue.value.token
     return [token.price, token.price * token.staked, token.slashed, token.bought_back, token.paid] if token is not None else []
+
+
+def _option_vault(venue: "Venue") -> list[float]:
+    """The outputs in the order of `_OPTION_VAULT`; nothing without one."""
+    vault = venue.option_vault
+    if vault is None:
+        return []
+    results = (vault.premium, vault.options, vault.hedging, vault.paid)
+    return [vault.equity(venue.ledger), vault.short(venue), *results, float(vault.failed_in >= 0)]
 
 
 def _rescues(venue: "Venue") -> list[float]:
@@ -484,7 +510,7 @@ def _observe(place: "Marketplace", step: int) -> dict[str, float]:
         0.0 if venue.insolvent else place.population.run_fear,
     )
     implied = [float(venue.market.level[place.assets.index(asset)]) for asset in place.quoted]
-    rest = [*_token(venue), *_rescues(venue), *_crossing(place)]
+    rest = [*_token(venue), *_rescues(venue), *_crossing(place), *_option_vault(venue)]
     further = [*_spread(place, step), *_by_pool(venue), *_actions(venue), *implied, *_in_coin(place), *rest]
     values = [step * place.hours_per_step, *_by_market(venue, interest, place.hours_per_step), *totals, *further]
     return dict(zip(place.outputs, (float(v) for v in values), strict=True))

@@ -11,6 +11,7 @@ from agents.families import Parameters, RuleParameters
 from agents.lender import LenderParameters
 from agents.liquidator import LiquidatorParameters
 from agents.market_maker import MarketMakerParameters
+from agents.option_vault import OptionVaultParameters
 from agents.trader import TraderParameters
 from model.channels import Channels
 from model.instruments import InstrumentParameters
@@ -31,6 +32,10 @@ class VenueParameters(Parameters):
     market: Annotated[MarketParameters, Field(description="how its markets form prices")] = MarketParameters()
     market_makers: Annotated[MarketMakerParameters, Field(description="who makes its markets")] = MarketMakerParameters()
     liquidators: Annotated[LiquidatorParameters, Field(description="who takes liquidated positions")] = LiquidatorParameters()
+    option_vault: Annotated[
+        OptionVaultParameters | None,
+        Field(description="a vault that sells options and pays a share of its profit into the fund; null: none"),
+    ] = None
     instruments: Annotated[
         tuple[InstrumentParameters, ...],
         Field(description="what is traded beside each asset's perpetual: inverse perpetuals, dated futures, European calls and puts"),
@@ -51,6 +56,13 @@ class VenueParameters(Parameters):
             if one.type == "perpetual":
                 raise ValueError("an instrument of type `perpetual`: expected `inverse`, `future`, `call` or `put`")
         options = any(one.type in {"call", "put"} for one in self.instruments)
+        if self.option_vault is not None:
+            sells = getattr(self.option_vault.rule, "sells", ())
+            unlisted = [kind for kind in sells if kind not in {one.type for one in self.instruments}]
+            if unlisted:
+                raise ValueError(
+                    f"`option_vault` sells a {unlisted[0]} where none is listed: expected `instruments` with a `{unlisted[0]}`"
+                )
         if options and self.clearinghouse.margin.type != "portfolio_scenarios":
             raise ValueError("options under a margin rule that does not reprice them: expected `margin` of type `portfolio_scenarios`")
         return self

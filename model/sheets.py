@@ -55,10 +55,24 @@ def balance_sheets(eco: "Ecosystem") -> pd.DataFrame:
     capital; not a number for traders, and for networks too large to rank.
     """
     rows = [row for credit in eco.credits for row in _sheets(eco, credit)]
+    rows += [sheet for _, sheet in _option_vaults(eco)]
     for _, name, equity in _large_traders(eco):
         rows.append((name, "large_trader", equity, 0.0, equity, "active", -1, -1, float("nan")))
     columns = ["node", "kind", "assets", "liabilities", "equity", "status", "wave", "step_of_default", "debtrank"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _option_vaults(eco: "Ecosystem") -> list[tuple[str, Sheet]]:
+    """Exchanges that have an option vault, and its row: it owes its depositors its equity and nobody else anything."""
+    found: list[tuple[str, Sheet]] = []
+    for at, place in enumerate(eco.places):
+        vault, ledger = place.venue.option_vault, place.venue.ledger
+        if vault is not None:
+            name = "option vault" if at == 0 else f"option vault at {place.venue.name}"
+            claim = max(vault.equity(ledger), 0.0)
+            fate = ("defaulted", 1) if vault.failed_in >= 0 else ("active", -1)
+            found.append((place.venue.name, (name, "option_vault", claim, 0.0, claim, *fate, vault.failed_in, float("nan"))))
+    return found
 
 
 def _sheets(eco: "Ecosystem", credit: "Credit") -> list[Sheet]:
@@ -103,6 +117,9 @@ def exposures(eco: "Ecosystem") -> "nx.DiGraph[str]":
             for name, claim in zip(names[credit.lenders : credit.nodes], held, strict=True):
                 if claim > 0.0:
                     graph.add_edge(exchange, name, amount=claim)
+    for exchange, (name, _, claim, *_) in _option_vaults(eco):
+        if claim > 0.0:
+            graph.add_edge(exchange, name, amount=claim)
     for exchange, name, usd in _large_traders(eco):
         graph.add_edge(exchange, name, amount=usd)
     return graph

@@ -24,6 +24,7 @@ from agents.clearinghouse.waterfall import Deleveraging, Layer, layers
 from agents.contracts import Contracts
 from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
 from agents.market_maker import MakerView, MarketMakerParameters, Quotes, quote
+from agents.option_vault import OptionVaultParameters
 from model.channels import OPEN, Channels
 from model.drawdown import Drawdown
 from model.events import Events
@@ -32,6 +33,7 @@ from model.instruments import Fixing, Kind, coin_gains
 from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role, Rows, RowsLike, Status
 from model.market import Market
 from model.members import Members
+from model.option_vault import OptionVault
 from model.value import Value
 
 if TYPE_CHECKING:
@@ -113,6 +115,7 @@ class Venue:
 
     Attributes:
         ledger: its accounts; house rows first, then market makers, then liquidators, then traders.
+        option_vault: the vault that sells options, if there is one.
         makers, liquidators, vault: rows; members: clearing members and their fund, if there are any.
         hours: at the end of the step's walk, since the start; clock: at the end of the increment.
         allowance: shape (M,), USD that may still be liquidated in the increment; None without a speed limit.
@@ -142,6 +145,7 @@ class Venue:
     haircuts: "Haircuts | None"
     failed_at: float | None
     allowance: Floats | None = None
+    option_vault: OptionVault | None = None
 
     def __init__(
         self,
@@ -452,7 +456,10 @@ class Venue:
         cleared = self.market.auction(buys.sum(axis=1), sells.sum(axis=1), hours)
         filled = buys * cleared.buys[:, None] - sells * cleared.sells[:, None]
         taken = self._to_makers(cleared.makers)
-        self.ledger.trade_all(rows, filled, self.market.worth(cleared.price, self.ledger.rates), self.makers, taken)
+        worth = self.market.worth(cleared.price, self.ledger.rates)
+        self.ledger.trade_all(rows, filled, worth, self.makers, taken)
+        if self.option_vault is not None:
+            self.option_vault.traded(self, worth)
         # Fees are on notional, which is the price only of what is linear.
         price = self.market.face(cleared.price) if self.fixing is None else self.ledger.units
         self.tally.volume += np.abs(filled).sum(axis=1) * price
@@ -551,6 +558,17 @@ class Venue:
         shared = self.pools.shared
         moved = [ledger.transfer(kind, rows, int(ledger.funds[-1]), shared * usd)] if shared else []
         return [*moved, ledger.transfer(kind, rows, int(ledger.funds[pool]), (1.0 - shared) * usd)]
+
+    def contribute(self, kind: Flow, row: int, usd: float, contracts: Floats) -> None:
+        """USD from an account to the pools of the markets in which it holds or held `contracts`, (M,), in proportion to notional."""
+        for pool, part in enumerate(self.pools.parts(np.abs(contracts)[:, None], self.ledger.units)):
+            self._to_pool(self.ledger, kind, np.array([row]), pool, part * usd)
+
+    def open_option_vault(self, parameters: OptionVaultParameters | None) -> None:
+        """Opens the account of the vault that sells options, the last of the institutions'."""
+        if parameters is not None:
+            self.option_vault = OptionVault(parameters, self)
+            self.institutions = self.ledger.rows
 
     def distribute(self) -> None:
         """What the exchange has earned beyond its opening capital goes where it should."""
@@ -816,6 +834,8 @@ class Venue:
         self.haircut = self.written_down = self.haircuts = self.deleveraged = None
         self.write_down = self.factor_rise = 0.0
         self.brought_forward = self.outstanding
+        if self.option_vault is not None:
+            self.option_vault.begin_step(self.ledger)
         if self.value.token is not None:
             self.value.token.begin_step()
         self.tally = Tally(np.zeros(self.ledger.markets), np.zeros(self.ledger.markets))

@@ -169,8 +169,8 @@ def institutions(eco: Ecosystem, opening: Floats | None) -> Institutions:
         liabilities=np.array([node["liabilities"] for _, node in sheets], dtype=float),
         equity=equity,
         opening=equity if opening is None else opening,
-        wave=np.concatenate([credit.wave for credit in eco.credits]),
-        when=np.concatenate([credit.defaulted_at for credit in eco.credits]),
+        wave=np.array([node["wave"] for _, node in sheets], dtype=int),
+        when=eco.balance_sheets()["step_of_default"].to_numpy()[: len(sheets)],
         debts=tuple(debts),
     )
 

@@ -17,6 +17,7 @@ INFLOWS: Final = (
     Flow.FUNDING_SHARE,
     Flow.LIQUIDATION_FEE,
     Flow.SURPLUS,
+    Flow.OPTION_VAULT_INCOME,
 )
 """What those who trade pay into the fund."""
 OWNERS: Final = (Flow.INJECTION, Flow.RECAPITALISATION)

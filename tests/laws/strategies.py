@@ -544,6 +544,25 @@ def dated(draw: st.DrawFn) -> Block:
 
 
 @st.composite
+def option_vaults(draw: st.DrawFn, listed: set[str]) -> Block | None:
+    """A vault that sells what is listed, if options are; of any size and greed."""
+    if not listed or draw(st.booleans()):
+        return None
+    rule = {"type": draw(st.sampled_from(["variance_premium", "steady"])), "sells": sorted(listed), "least_days": draw(rates(0.0, 0.5))}
+    return {
+        "capital": draw(usd(1e9)) + 1.0,
+        "rule": {**rule, "share": draw(rates(0.1, 1.0))},
+        "notional_limit": draw(rates(0.1, 50.0)),
+        "vega_limit": draw(rates(0.1, 50.0)),
+        "margin_use": draw(rates(0.1, 1.0)),
+        "pace": draw(rates(0.1, 20.0)),
+        "hedge": draw(st.one_of(st.just(1.0), rates(0.0, 1.0))),
+        "band": draw(rates(0.0, 0.5)),
+        "income_share": draw(rates(0.0, 1.0)),
+    }
+
+
+@st.composite
 def listings(draw: st.DrawFn) -> Scenario:
     """A drawn scenario whose exchange lists futures and options too, with those who trade them."""
     world = draw(scenarios()).model_dump(mode="json", by_alias=True)
@@ -553,6 +572,7 @@ def listings(draw: st.DrawFn) -> Scenario:
     world["venues"][0]["instruments"] = [{**one, "asset": draw(st.sampled_from(names))} for one in instruments]
     if house["margin"]["type"] != "portfolio_scenarios":
         house["margin"] = {"type": "portfolio_scenarios"}
+    world["venues"][0]["option_vault"] = draw(option_vaults({one["type"] for one in instruments} - {"future"}))
     house["pools"]["shares"] = []  # there may be more pools now
     house["coin_haircuts"] = draw(st.sampled_from([[], [0.0], [0.2, 0.6]]))
     world["traders"]["groups"] += [
