@@ -13,6 +13,8 @@ from agents.families import Parameters
 type Floats = NDArray[np.float64]
 
 
+TIE = 1e-9
+"""Who gains by waiting no more than this part of what it earns at once does not wait."""
 LARGEST_DISCOUNT = 0.5
 """However wild the market, nobody is paid more than this part of mark to take a position."""
 
@@ -40,6 +42,16 @@ class LiquidatorParameters(Parameters):
     inventory_loading: Annotated[
         float, Field(ge=0, le=1, description="further discount when capacity is used up (our choice)", json_schema_extra={"unit": "1"})
     ] = 0.01
+    anticipation: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="rise of the discount that they expect by the next round, over hourly volatility, where a queue is all that they "
+            "would take; 0: nobody waits (our choice)",
+            json_schema_extra={"unit": "1", "source": "the no-wait condition: Chitra 2025"},
+        ),
+    ] = 0.0
     unwind_rate: Annotated[
         float, Field(ge=0, description="share of inventory sold in auctions (our choice)", json_schema_extra={"unit": "per hour"})
     ] = 0.25
@@ -77,3 +89,28 @@ def bid(p: LiquidatorParameters, view: LiquidatorView) -> Bids:
     hourly = view.volatility / np.sqrt(HOURS_PER_YEAR)
     discount = p.discount + p.volatility_loading * hourly[:, None] + p.inventory_loading * used
     return Bids(capacity, np.minimum(discount, LARGEST_DISCOUNT))
+
+
+def waiting(p: LiquidatorParameters, bids: Floats, discount: Floats, queue: float, volatility: float, premium: float) -> NDArray[np.bool_]:
+    """Who holds back, (L,), because waiting pays by more than the venue pays for taking a position at once.
+
+    The no-wait condition of Chitra (2025), "Autodeleveraging: impossibilities and optimization", as we read it: who provides the backstop
+    takes a size D now at its discount theta only if what that earns, with the premium that the venue pays, is no less than what it
+    expects to earn by waiting: (theta + premium) D >= E[theta' D']. How the expectation is formed is our choice: the discount rises with
+    hourly volatility in proportion to the queue over what all would take, and who waits finds what the others have left.
+
+    Args:
+        p: of all liquidators.
+        bids: shape (L,), USD that each would take; discount: shape (L,), that each asks of mark.
+        queue: USD that they are asked to take.
+        volatility: of the market, annualised.
+        premium: USD that the venue pays for each USD taken at once.
+    """
+    total = float(bids.sum())
+    if p.anticipation == 0.0 or total <= 0.0:
+        return np.zeros(bids.size, dtype=bool)
+    rise = p.anticipation * volatility / np.sqrt(HOURS_PER_YEAR) * (queue / total)
+    later = np.minimum(discount + rise, LARGEST_DISCOUNT) * np.minimum(bids, np.maximum(queue - (total - bids), 0.0))
+    now = (discount + premium) * np.minimum(bids, queue)
+    waits: NDArray[np.bool_] = later > now * (1.0 + TIE)
+    return waits

@@ -39,6 +39,7 @@ FLOWS: Final[dict[str, Look]] = {
     Flow.INJECTION: (BLACK, "+++++"),
     Flow.OPTION_VAULT_INCOME: (TAN, ""),
     Flow.INVENTORY_RESULT: (AQUA, "....."),
+    Flow.ABSORPTION_PREMIUM: (ORANGE, ""),
     Flow.DRAW_EXECUTION: (RED, ""),
     Flow.DRAW_TAKEOVER: (PLUM, "/////"),
     Flow.DRAW_CLOSE_OUT: (BLACK, "....."),

@@ -97,6 +97,8 @@ class Flow(StrEnum):
     STAKING_REWARD = "staking_reward"
     SLASHED = "slashed"
     """What staked tokens bring when they are sold for a loss."""
+    ABSORPTION_PREMIUM = "absorption_premium"
+    """What the fund pays liquidators for taking positions at once."""
     OPTION_VAULT_INCOME = "option_vault_income"
     """The fund's share of what the option vault has earned."""
     DEFICIT = "deficit"

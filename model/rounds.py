@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from agents.clearinghouse.deleveraging import fill_by_score
 from agents.clearinghouse.liquidation import LiquidationView, Slices, maintenance_shares, settle
 from agents.clearinghouse.vault import may_take
+from agents.liquidator import waiting
 from model.charges import Charges
 from model.deleveraging import Deleverager
 from model.ledger import OUTSIDE, Flow, Rows, Status
@@ -220,7 +221,12 @@ class Liquidator:
         if not rows.size:
             return
         mark, unit = float(self.walked.ledger.marks[side.market]), float(self.walked.ledger.units[side.market])
-        took = fill_by_score(-discount, capacity / unit, left)
+        rules, premium = self.venue.liquidator_parameters, self.venue.parameters.route.absorption_premium
+        ready = capacity
+        if rules.anticipation > 0.0:
+            volatility = float(self.venue.market.alarm[side.market])
+            ready = np.where(waiting(rules, capacity, discount, left * unit, volatility, premium), 0.0, capacity)
+        took = fill_by_score(-discount, ready / unit, left)
         capacity -= took * unit
         asked = 1.0 - discount if side.selling else 1.0 + discount
         inverse = self.walked.ledger.settled[side.market] >= 0
@@ -303,6 +309,19 @@ class Liquidator:
         with np.errstate(invalid="ignore", divide="ignore"):
             by_fund = np.where(notional > 0.0, taken / notional, 0.0)
         self.losses.cover(rows, outcome.deficit, weights, Flow.DRAW_EXECUTION, by_fund)
+        if venue.parameters.route.absorption_premium > 0.0 and not venue.insolvent:
+            for side in sides:
+                self._pay_premium(side)
+
+    def _pay_premium(self, side: Side) -> None:
+        """The market's pool pays liquidators for what they have taken at once, as far as it goes."""
+        part, venue = self.walked.ledger, self.venue
+        for rows, contracts in side.bids:
+            if rows is venue.liquidators:
+                due = venue.parameters.route.absorption_premium * float(part.units[side.market]) * contracts
+                has = max(venue.value.payable(part)[int(venue.pools.market[side.market])], 0.0)
+                share = min(1.0, has / float(due.sum()))
+                part.transfer(Flow.ABSORPTION_PREMIUM, part.fund_of(side.market), rows, due * share)
 
     def _exchange(self, side: Side, accounts: Rows, closed: Floats) -> None:
         """The side's contracts change hands."""

@@ -59,6 +59,16 @@ class RouteParameters(Parameters):
             json_schema_extra={"unit": "1", "source": "Binance: 20 % (2019), 100 % (2020)"},
         ),
     ] = 1.0
+    absorption_premium: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.5,
+            description="paid by the fund for each USD of positions that liquidators take, as far as it goes after the round's "
+            "deficits, so that they do not wait",
+            json_schema_extra={"unit": "1", "source": "the premium of the no-wait condition: Chitra 2025"},
+        ),
+    ] = 0.0
     unwind_rate: Annotated[
         float,
         Field(ge=0, description="share of the fund's inventory sold in auctions (our choice)", json_schema_extra={"unit": "per hour"}),

@@ -60,6 +60,7 @@ CAUSES: Final[dict[str, str]] = {
     Flow.DRAW_EXECUTION: "fills beyond bankruptcy price",
     Flow.DRAW_TAKEOVER: "positions taken over",
     Flow.DRAW_CLOSE_OUT: "close-outs of bankrupt accounts",
+    Flow.ABSORPTION_PREMIUM: "premium for taking positions at once",
 }
 """What the fund is drawn on for, in words."""
 

@@ -222,6 +222,16 @@ class Liquidator(Account):
         used = clamp(self.notional / max(p.appetite * max(self.cash, 0.0), 1e-9), 0.0, 1.0)
         return min(p.discount + p.volatility_loading * volatility / math.sqrt(HOURS_PER_YEAR) + p.inventory_loading * used, HALF)
 
+    def waits(self, p: "LiquidatorParameters", offers: tuple[float, float], queue: float, volatility: float, premium: float) -> bool:
+        """Whether it expects to earn more by waiting for a round than now. `offers`: USD that it, and all of them, would take."""
+        mine, everybody = offers
+        if everybody <= 0.0:
+            return False
+        asked = self.discount(p, volatility)
+        expected = min(asked + p.anticipation * volatility / math.sqrt(HOURS_PER_YEAR) * queue / everybody, HALF)
+        left = max(queue - (everybody - mine), 0.0)
+        return expected * min(mine, left) > (asked + premium) * min(mine, queue) * (1.0 + TIE)
+
 
 class Vault(Account):
     """The backstop vault."""

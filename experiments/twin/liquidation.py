@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from experiments.twin import accrual, coins, deleveraging, fees, slices, waterfall
-from experiments.twin.accounts import CENT, TIE, Account
+from experiments.twin.accounts import CENT, TIE, Account, Liquidator
 from experiments.twin.market import FULL
 
 if TYPE_CHECKING:
@@ -242,6 +242,11 @@ def to_liquidators(exchange: "Exchange", side: Side, left: float, capacity: dict
     mark, volatility = exchange.marks[side.market], exchange.markets[side.market].alarm
     discounts = [one.discount(exchange.liquidator_rules, volatility) for one in exchange.liquidators]
     rooms = [capacity[one] / mark for one in exchange.liquidators]
+    if exchange.liquidator_rules.anticipation > 0.0:
+        everybody, premium = sum(capacity.values()), exchange.rules.route.absorption_premium
+        for at, one in enumerate(exchange.liquidators):
+            if one.waits(exchange.liquidator_rules, (capacity[one], everybody), left * mark, volatility, premium):
+                rooms[at] = 0.0
     took = deleveraging.fill_by_score([-discount for discount in discounts], rooms, left)
     for one, contracts, discount in zip(exchange.liquidators, took, discounts, strict=True):
         if contracts > 0.0:
@@ -298,6 +303,21 @@ def commit(exchange: "Exchange", cases: list[Case], sides: list[Side], excluded:
             by_fund = taken_over[id(case)] / executed[id(case)].total
             deficits.append(waterfall.Deficit(case.account, deficit, left[id(case)], by_fund))
     waterfall.cover(exchange, deficits, "draw_execution")
+    pay_premiums(exchange, sides)
+
+
+def pay_premiums(exchange: "Exchange", sides: list[Side]) -> None:
+    """Liquidators are paid for having taken positions at once, by the market's pool, as far as it goes."""
+    for side in sides if not exchange.insolvent else []:
+        fund = exchange.funds[exchange.pools.of[side.market]]
+        a_contract = exchange.rules.route.absorption_premium * exchange.marks[side.market]
+        takers = [(taker, contracts * a_contract) for taker, contracts, _ in side.fills if isinstance(taker, Liquidator)]
+        due = sum(usd for _, usd in takers)
+        if due > 0.0:
+            paid = min(due, max(fund.worth, 0.0))
+            fund.receive("absorption_premium", -paid)
+            for taker, usd in takers:
+                taker.cash += usd * paid / due
 
 
 def backlog_over_capacity(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid
+from agents.liquidator import Bids, LiquidatorParameters, LiquidatorView, bid, waiting
 
 RULES = LiquidatorParameters(appetite=2.0, discount=0.004, volatility_loading=0.5, inventory_loading=0.01)
 
@@ -39,3 +39,33 @@ def test_who_is_liquidated_or_below_zero_takes_nothing() -> None:
 def test_however_wild_the_market_nobody_asks_more_than_half_of_mark() -> None:
     # 9,359 % a year is 100 % an hour: 0.4 % + 50 % would be asked.
     assert bids(5e6, 0.0, volatility=(np.sqrt(8760.0),)).discount.item() == 0.5
+
+
+ONE_PER_CENT_AN_HOUR = 0.01 * np.sqrt(8760.0)
+
+
+def waits(*capacity, discount=0.02, queue=10.0, anticipation=1.0, premium=0.0, volatility=ONE_PER_CENT_AN_HOUR) -> list[bool]:
+    rules = RULES.model_copy(update={"anticipation": anticipation})
+    return waiting(rules, np.array(capacity), np.full(len(capacity), discount), queue, volatility, premium).tolist()
+
+
+def test_a_lone_liquidator_waits_for_a_discount_that_rises() -> None:
+    # A queue of 10 where 20 would be taken: 2 % are expected to become 2.5 %, of the same 10. No premium below 0.5 % keeps it from waiting.
+    assert waits(20.0) == [True]
+    assert waits(20.0, premium=0.0049) == [True]
+    assert waits(20.0, premium=0.0051) == [False]
+    assert waits(20.0, volatility=0.0) == [False]
+
+
+def test_nobody_waits_for_what_others_take_meanwhile() -> None:
+    # Another takes 8 of the 10: 2 are left to who waits, at 3 % at most, where 8 could be had at 2 %.
+    assert waits(8.0, 8.0, anticipation=1.6) == [False, False]
+    # Of a queue of 20 nothing is lost by waiting: 8 at 2 % now, or 8 at 2 % + 1 % x 20 / 16.
+    assert waits(8.0, 8.0, queue=20.0) == [True, True]
+    assert waits(8.0, 8.0, queue=20.0, premium=0.0126) == [False, False]
+
+
+def test_nobody_waits_for_more_than_is_ever_asked_or_without_anticipation() -> None:
+    assert waits(20.0, discount=0.5) == [False]
+    assert waits(20.0, anticipation=0.0) == [False]
+    assert waits(0.0) == [False]

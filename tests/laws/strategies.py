@@ -363,6 +363,7 @@ def clearinghouses(draw: st.DrawFn) -> Block:
             "book_slippage": draw(rates(1e-4, 0.5)),
             "takeover_limit": draw(st.one_of(st.just(0.0), rates(0.0, 20.0))),
             "unwind_rate": draw(rates(0.0, 5.0)),
+            "absorption_premium": draw(st.one_of(st.just(0.0), rates(0.0, 0.05))),
         },
         "accrual": draw(accruals),
         "sizing": draw(sizings),
@@ -401,6 +402,7 @@ def venues(draw: st.DrawFn) -> Block:
             "capital": draw(usd(1e8)),
             "appetite": draw(rates(0.0, 20.0)),
             "discount": draw(rates(0.0, 0.2)),
+            "anticipation": draw(st.one_of(st.just(0.0), rates(0.0, 10.0))),
         },
     }
 

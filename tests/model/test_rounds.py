@@ -6,7 +6,7 @@ import pytest
 from model.clearing import Walk, walk
 from model.ledger import FUND, OUTSIDE, Flow
 from model.path import Path
-from tests.validation.handmade import FIRST, LIQUIDATOR, MAKER, handmade, of
+from tests.validation.handmade import FIRST, LIQUIDATOR, MAKER, Handmade, handmade, of
 
 A, B, C = FIRST, FIRST + 1, FIRST + 2
 LIQUIDATORS = {"order": ["liquidators"]}
@@ -147,3 +147,47 @@ def test_the_fund_is_no_winner_to_be_deleveraged() -> None:
     assert one.absorbed == {"deleveraging": pytest.approx(25.0), "fund": pytest.approx(25.0)}
     assert one.equity(A, B, FUND) == pytest.approx([0.0, 525.0, 1_025.0], abs=1e-9)
     assert one.held(A, B, FUND) == [0.0, 0.0, 0.0]
+
+
+def patient(anticipation: float, premium: float, fund: float = 100.0, order: tuple[str, ...] = ("liquidators",)) -> Handmade:
+    """Ten bought at 100 with 100 stand at 94: 40 are left, and a liquidator who would take 940 many times over asks 1 %."""
+    route = {"order": order, "absorption_premium": premium, "takeover_limit": 20.0}
+    one = handmade([100.0], liquidator=1e4, discount=0.01, route=route, fund=fund)
+    one.venue.liquidator_parameters = one.venue.liquidator_parameters.model_copy(update={"anticipation": anticipation})
+    one.position(A, MAKER, 10.0, 100.0)
+    one.move(94.0)
+    return one
+
+
+def test_who_expects_a_larger_discount_waits_and_the_account_keeps_its_contracts() -> None:
+    assert patient(1.0, 0.0).held(LIQUIDATOR, A) == [0.0, 10.0]
+    assert patient(0.0, 0.0).held(LIQUIDATOR, A) == [10.0, 0.0]
+
+
+def test_what_liquidators_wait_for_the_fund_takes_over() -> None:
+    order = ("liquidators", "takeover")
+    assert patient(0.0, 0.0, order=order).venue.tally.takeovers == 0.0
+    one = patient(1.0, 0.0, order=order)
+    assert one.venue.tally.takeovers == pytest.approx(940.0)
+    assert one.held(FUND, LIQUIDATOR, A) == [10.0, 0.0, 0.0]
+
+
+def test_a_premium_buys_immediacy_from_the_fund_and_changes_nothing_else() -> None:
+    # The last hour's move of ln 0.94 as one hour's volatility, and a queue of 940 of 200,000, raise 1 % by 0.0003: 0.04 % is enough.
+    at_once, paid = patient(0.0, 0.0), patient(1.0, 4e-4)
+    assert paid.held(LIQUIDATOR, A) == at_once.held(LIQUIDATOR, A)
+    premium = 4e-4 * 940.0
+    assert paid.statement[Flow.ABSORPTION_PREMIUM] == pytest.approx(-premium)
+    assert paid.equity(LIQUIDATOR, FUND, A) == pytest.approx(
+        [at_once.equity(LIQUIDATOR)[0] + premium, at_once.equity(FUND)[0] - premium, at_once.equity(A)[0]]
+    )
+    assert patient(1.0, 2e-4).held(LIQUIDATOR, A) == [0.0, 10.0]
+
+
+def test_the_fund_pays_the_premium_only_as_far_as_it_goes() -> None:
+    # What the slice leaves, 40 less the discount of 9.4, is all that a fund of nothing has, 4.7 of it as fee; half of 940 is more.
+    one = patient(0.0, 0.5, fund=0.0)
+    fee, surplus = 0.005 * 940.0, 30.6 - 0.005 * 940.0
+    found = {Flow.LIQUIDATION_FEE: fee, Flow.SURPLUS: surplus, Flow.ABSORPTION_PREMIUM: -30.6}
+    assert one.statement == {kind: pytest.approx(usd) for kind, usd in found.items()}
+    assert one.equity(FUND) == pytest.approx([0.0], abs=1e-9)

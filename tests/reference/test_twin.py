@@ -566,6 +566,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             "backstop": draw(st.sampled_from([None, ["vault"], ["liquidators", "takeover"]])),
             "takeover_limit": draw(st.sampled_from([0.0, 1.0, 5.0])),
             "book_slippage": draw(st.sampled_from([0.005, 0.02, 0.1])),
+            "absorption_premium": draw(st.sampled_from([0.0, 0.0, 1e-3, 0.05])),
         },
         "waterfall": order,
         "members": {"traders": draw(st.integers(0, 5)), "share": draw(st.sampled_from([0.01, 0.3])), "restore_hours": 8.0},
@@ -576,7 +577,11 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             "capital": draw(st.sampled_from([1e6, 2e7])),
             "depth": (draw(st.sampled_from([5e4, 1.5e6])), 1e6),
         },
-        "liquidators": {"count": draw(st.integers(0, 3)), "capital": draw(st.sampled_from([1e5, 4e6]))},
+        "liquidators": {
+            "count": draw(st.integers(0, 3)),
+            "capital": draw(st.sampled_from([1e5, 4e6])),
+            "anticipation": draw(st.sampled_from([0.0, 0.3, 3.0])),
+        },
         "market": {"price_band": draw(st.sampled_from([0.01, 0.03, 0.3])), "pass_through": draw(st.sampled_from([0.0, 0.1, 1.0]))},
     }
     move = tuple(draw(st.lists(st.floats(-0.99, 1.5), max_size=3)))
@@ -609,6 +614,20 @@ def test_drawn_scenarios_agree(scenario: Scenario, seed: int) -> None:
 @given(scenarios(), st.integers(0, 1000))
 def test_many_drawn_scenarios_agree(scenario: Scenario, seed: int) -> None:
     losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
+
+
+def test_liquidators_who_wait_agree_and_a_premium_keeps_them_from_it() -> None:
+    def cleared(anticipation: float, premium: float) -> float:
+        house = {"route": {"order": ("liquidators", "takeover"), "absorption_premium": premium}, "fund": 1e8}
+        venue = {"liquidators": {"count": 1, "capital": 1e9, "appetite": 20.0, "anticipation": anticipation}}
+        scenario = world(move=(-0.3, -0.4, -0.5), lasts=3.0, house=house, venue=venue)
+        assert losses(scenario, steps=12)
+        eco = Ecosystem(scenario, rng=0)
+        eco.run_for(12)
+        return float(eco.series()["takeovers"].sum())
+
+    assert cleared(0.0, 0.0) == cleared(3.0, 0.05) == 0.0
+    assert cleared(3.0, 0.0) > 1e5
 
 
 @pytest.mark.parametrize(
