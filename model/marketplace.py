@@ -214,8 +214,10 @@ class Marketplace:
             raise LawViolation(
                 step, f"losses are conserved (deficits {tally.deficits:g} USD, absorbed {absorbed:g}, more outstanding {later:g})", []
             )
-        for row, name, off in zip(ledger.funds.tolist(), self.venue.pools.names, self.statement.discrepancies(), strict=True):
-            if abs(off) > 1e-9 * gross:
+        pools = zip(ledger.funds.tolist(), self.venue.pools.names, ledger.pools, ledger.statements, strict=True)
+        for (row, name, held, flows), off in zip(pools, self.statement.discrepancies(), strict=True):
+            # Coins and tokens are no cash: what they are worth, and what that has changed by, is rounded too.
+            if abs(off) > 1e-9 * (gross + abs(held) + sum(map(abs, flows.values()))):
                 raise LawViolation(step, f"the fund reconciles (pool {name} off by {off:g} USD)", [row])
         token = self.venue.value.token
         if token is not None and min(token.holdings(ledger.tokens)) < -1e-9 * token.supply:

@@ -48,6 +48,11 @@ class Token:
         """Its market."""
         return Book(self.price, self.parameters.depth * self.parameters.supply)
 
+    def open(self, log_index: Floats, fund: float, target: float) -> None:
+        """Before the first step the market has not moved from where it stands; what the fund, USD, is short of its target it sees."""
+        self._closed = self._index = float(log_index[0])
+        self.take_fright(fund, target)
+
     def follow(self, log_index: Floats) -> None:
         """The market has moved to these log indices, (M,)."""
         self._index = float(log_index[0])

@@ -74,7 +74,7 @@ class Value:
         """The opening: the market sees what the fund is short of; part of the fund's balance is exchanged for tokens at their price."""
         if self.token is not None:
             ledger = venue.ledger
-            self.token.take_fright(ledger.fund, venue.target)
+            self.token.open(venue.market.log_index, ledger.fund, venue.target)
             ledger.revalue_tokens(self.token.price)
             usd = self.token.parameters.fund_share * venue.parameters.fund
             ledger.trade_tokens(usd / self.token.price, usd)

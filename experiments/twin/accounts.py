@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agents.liquidator import LiquidatorParameters
     from agents.market_maker import MarketMakerParameters
     from experiments.twin.margin import Margin
+    from experiments.twin.token import Token
 
 TIE = 1e-9
 """Relative tolerance of thresholds: an account is breached, or bankrupt, when it is short by more than this share of what is asked."""
@@ -138,7 +139,11 @@ class Fund(Account):
 
     Attributes:
         indices: USD at which its coins are valued, by market.
+        token: the venue's, of which it may hold some; token_price: USD at which they are valued.
     """
+
+    token: "Token | None" = None
+    token_price = 0.0
 
     def __init__(self, model: Any, number: int, marks: list[float], balance: Balance, indices: list[float]) -> None:
         super().__init__(model, number, marks, balance)
@@ -146,13 +151,30 @@ class Fund(Account):
 
     @property
     def worth(self) -> float:
+        """USD: dollars, coins and tokens."""
+        return self.without_tokens + self.token_price * self.tokens
+
+    @property
+    def tokens(self) -> float:
+        """How many it holds."""
+        return self.token.held if self.token is not None else 0.0
+
+    @property
+    def without_tokens(self) -> float:
         """USD: dollars and coins."""
         return self.cash + sum(units * price for units, price in zip(self.spot, self.indices, strict=True))
 
+    @property
+    def payable(self) -> float:
+        """USD that it could pay now: what its tokens would bring, not what they are worth."""
+        return self.without_tokens + (self.token.brings(self.tokens) if self.token is not None else 0.0)
+
     def revalue(self, indices: list[float]) -> None:
-        """Coins gain or lose, itemised."""
+        """Coins and tokens gain or lose, itemised."""
         before, self.indices = self.worth, indices
-        if any(self.spot):
+        if self.token is not None:
+            self.token_price = self.token.price
+        if any(self.spot) or self.tokens:
             self.statement.add("revaluation", self.worth - before)
 
     def settle(self, marks: list[float]) -> None:

@@ -117,7 +117,7 @@ def collect(exchange: "Exchange", kind: str, due: dict[Account, float]) -> float
     The outside has all that it is asked for.
     """
     share = 1.0
-    has = {account: account.worth if isinstance(account, Fund) else coins.means(exchange, account) for account in due}
+    has = {account: account.without_tokens if isinstance(account, Fund) else coins.means(exchange, account) for account in due}
     has[exchange.outside] = float("inf")
     short = [(account, max(has[account], 0.0)) for account, usd in due.items() if usd > 0.0 and usd > has[account]]
     if short:
@@ -131,6 +131,13 @@ def collect(exchange: "Exchange", kind: str, due: dict[Account, float]) -> float
         else:
             account.cash -= paid
     return share
+
+
+def target(exchange: "Exchange", interest: list[float]) -> float:
+    """USD that the fund should be, all pools together. `interest` is `open_interest`."""
+    pools = exchange.pools
+    by_pool = [[usd if home == pool else 0.0 for usd, home in zip(interest, pools.of, strict=True)] for pool in range(pools.own)]
+    return sum(sizing.target(exchange, mine) for mine in by_pool)
 
 
 def set_levies(exchange: "Exchange", interest: list[float]) -> list[Levies]:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 def revalue(exchange: "Exchange") -> None:
     """Coins, and the venue's token, are worth what the index says from now on."""
     indices = [market.index for market in exchange.markets]
-    for fund in exchange.funds:
-        fund.revalue(indices)
     if exchange.token is not None:
         exchange.token.log_index = exchange.markets[0].log_index
+    for fund in exchange.funds:
+        fund.revalue(indices)
 
 
 def lent(exchange: "Exchange", account: Account) -> float:
@@ -53,18 +53,32 @@ def force(exchange: "Exchange", orders: list[tuple[int, int, float]]) -> None:
 
 
 def draw(exchange: "Exchange", fund: Fund, kind: str, usd: float) -> None:
-    """A pool pays, out of its dollars and then out of coins."""
+    """A pool pays, out of its dollars, then out of coins, then out of tokens."""
     sell_for(exchange, fund, usd)
     fund.receive(kind, -usd)
 
 
 def sell_for(exchange: "Exchange", fund: Fund, usd: float) -> None:
-    """A pool sells, of its coins, what its dollars lack to pay `usd`."""
+    """A pool sells, of its coins and then of its tokens, what its dollars lack to pay `usd`."""
     for asset, units in enumerate(fund.spot):
         price = fund.indices[asset]
         if units and price > 0.0:
             sold = min(max(usd - max(fund.cash, 0.0), 0.0) / price, units)
             trade(exchange, fund, asset, -sold, moves=exchange.channels.price_impact)
+    sell_tokens(fund, usd - max(fund.cash, 0.0))
+
+
+def sell_tokens(fund: Fund, usd: float) -> None:
+    """A pool sells tokens for USD, or all that it has; their price falls."""
+    token = fund.token
+    if token is None or not token.held or usd <= 0.0:
+        return
+    before, units = fund.worth, min(token.needed_for(usd), token.held)
+    fund.cash += token.brings(units)
+    token.held -= units
+    token.trade(-units)
+    fund.token_price = token.price
+    fund.statement.add("revaluation", fund.worth - before)
 
 
 def trade(exchange: "Exchange", fund: Fund, asset: int, units: float, *, moves: bool = True) -> None:

@@ -30,7 +30,7 @@ def settle(exchange: "Exchange", hours: float) -> None:
             return
         exchange.since_settlement = 0.0
     (fund,) = exchange.funds
-    paid = min(exchange.outstanding, max(fund.worth, 0.0))
+    paid = min(exchange.outstanding, max(fund.payable, 0.0))
     if paid > 0.0 and any(one.type == "fund" for one in exchange.rules.waterfall):
         fund.receive("draw_close_out", -paid)
         bear(exchange, "fund", paid)

@@ -37,6 +37,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         haircuts: share of equity that accounts lost in the step to deleveraging and socialised loss; given: USD, to deleveraging alone.
         openings: hour and fund, USD, at which each step's walk began; opened: the hour of the latest; clock: of the next.
         channels: of contagion, which may be closed; outside: who then takes the other side or pays.
+        token: the venue's, if it has one; target: USD that the fund should then be, as of the last close.
         vault: backstop vault, if there is one; now: hour at the end of the increment; sliced: hour of accounts' latest partial liquidation.
         allowance: USD by market that may still be liquidated in the increment; empty without a speed limit.
         luck: the exchange's draws, uniform on 0 to 1.
@@ -57,6 +58,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
     sliced: dict[Account, float]
     allowance: list[float]
     vault: Vault | None = None
+    target: float
 
     def __init__(self, scenario: "Scenario", opening: Opening, *, rng: Any = None) -> None:
         super().__init__(rng=rng)
@@ -74,9 +76,6 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.pools = Pools(self.rules.pools, list(scenario.markets))
         indices = [market.index for market in self.markets]
         self.funds = [Fund(self, fund_number(at), self.marks, balance, indices) for at, balance in enumerate(opening.funds)]
-        token = self.rules.token
-        if token is not None and token.fund_share > 0.0:
-            raise NotImplementedError("the twin's fund holds no tokens")
         self.token: Token | None = None
         self.treasury, self.levies = opening.treasury, [Levies() for _ in range(self.pools.own)]
         for number, balance in opening.accounts.items():
@@ -87,6 +86,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.depth, self.funding = [1.0] * len(self.markets), [0.0] * len(self.markets)
         self.insolvent = False
         self.closed = [market.log_index for market in self.markets]
+        if self.rules.token is not None:
+            self._open_token(Token(self.rules.token, self.closed[0]))
         self.margin.observe([0.0] * len(self.markets), 0.0, accrual.open_interest(self))
         self.paused_until = -math.inf
         self.outstanding = self.since_settlement = 0.0
@@ -113,6 +114,15 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         for market, quoting in zip(self.markets, opening.markets, strict=True):
             market.basis, market.pressure = quoting.basis, quoting.pressure
             market.momentum, market.average_premium = quoting.momentum, quoting.average_premium
+
+    def _open_token(self, token: Token) -> None:
+        """The fund has exchanged a part of its balance for tokens, at the price that its shortfall leaves."""
+        self.token = self.funds[0].token = token
+        usd = self.rules.fund * token.parameters.fund_share
+        self.target = accrual.target(self, accrual.open_interest(self))
+        token.see(self.fund + usd, self.target)
+        token.held = usd / token.price
+        self.funds[0].token_price = token.price
 
     @property
     def fund(self) -> float:
@@ -170,8 +180,6 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         if inputs is not None:
             self.depth, self.levies, self.margin.factors = inputs.depth, inputs.levies, inputs.margin
             self.luck = inputs.luck or self.rng.random
-            if self.rules.token is not None:
-                self.token = Token(self.rules.token, *inputs.token, self.markets[0].log_index)
             for at, (market, volatility) in enumerate(zip(self.markets, inputs.volatility, strict=True)):
                 market.volatility = volatility
                 market.mispricing = inputs.mispricing[at] if inputs.mispricing else 0.0
@@ -182,7 +190,20 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         """The fund's coins; then what comes from elsewhere after the close."""
         if not self.insolvent:
             coins.balance(self)
+            if self.token is not None:
+                self.target = accrual.target(self, accrual.open_interest(self))
         self.refill(visits)
+        self.spread_defaults(visits)
+        self.enter_and_leave(visits)
+        self.treasury += visits.treasury
+        for fund, usd in zip(self.funds, visits.released, strict=False):
+            fund.receive("release", -usd)
+        if self.token is not None and visits.bought_back:
+            self.token.buy_back(visits.bought_back)
+        self.learn()
+
+    def spread_defaults(self, visits: Visits) -> None:
+        """Loans are served; who fails on them is closed at mark, and what it has is divided among its creditors."""
         for number, usd in visits.served.items():
             self.accounts[number].cash += usd
         if visits.ended and not self.insolvent:
@@ -192,9 +213,11 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             waterfall.settle_flat(self)
         for number, usd in visits.left.items():
             self.accounts[number].cash = usd
+
+    def enter_and_leave(self, visits: Visits) -> None:
+        """Traders pay in and out, come and go; withdrawals bear of outstanding losses."""
         for number, usd in visits.money.items():
             self.accounts[number].cash += usd
-        self.treasury += visits.treasury
         for number, balance in visits.entered.items():
             self.enter(number, balance)
         for number, status in visits.status.items():
@@ -204,7 +227,6 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         if visits.withheld:
             self.outstanding -= visits.withheld
             self.absorbed["withdrawal_factor"] = self.absorbed.get("withdrawal_factor", 0.0) + visits.withheld
-        self.learn()
 
     def refill(self, visits: Visits) -> None:
         """The exchange pays into its fund out of its capital, then its owners do."""
@@ -214,11 +236,12 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             fund.receive("injection", injection)
         for fund, usd in zip(self.funds, visits.recapitalised, strict=False):
             fund.receive("recapitalisation", usd)
-        for fund, usd in zip(self.funds, visits.released, strict=False):
-            fund.receive("release", -usd)
 
     def learn(self) -> None:
-        """The close of a step: the margin rule sees how far indices have moved since the last one, and open interest."""
+        """The close of a step: the margin rule sees how far indices have moved since the last one, and open interest; the token's price."""
+        if self.token is not None:
+            self.token.close(self.world.hours_per_step, self.fees, self.fund, self.target)
+            self.funds[0].revalue(self.funds[0].indices)
         moved = [market.log_index - before for market, before in zip(self.markets, self.closed, strict=True)]
         self.closed = [market.log_index for market in self.markets]
         if self.channels.margin_spiral:

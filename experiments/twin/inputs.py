@@ -54,7 +54,6 @@ class Inputs:
         depth: factor on what market makers show, by market.
         levies: what the fund takes, by pool.
         margin: factors on initial and on maintenance margin, because the fund is short.
-        token: USD that the venue's token costs as the step begins, and how many are staked.
         mispricing: log error of the index that contracts are marked by, by market.
         outages: from and until, hours since the run began.
         luck: the exchange's draws in the step, uniform on 0 to 1; its own if None.
@@ -70,7 +69,6 @@ class Inputs:
     depth: list[float]
     levies: list[Levies] = field(default_factory=list)
     margin: tuple[float, float] = (1.0, 1.0)
-    token: tuple[float, float] = (0.0, 0.0)
     mispricing: list[float] = field(default_factory=list)
     outages: list[tuple[float, float]] = field(default_factory=list)
     luck: Callable[[], float] | None = None
@@ -85,6 +83,7 @@ class Visits:
 
     Attributes:
         injections: USD from exchange capital to each pool of the fund; recapitalised: from its owners; released: to that capital.
+        bought_back: USD for which exchange capital has bought tokens.
         served: USD by which accounts change as loans are served.
         ended: numbers of accounts whose contracts end at mark, for they failed elsewhere; what they lack goes down the waterfall.
         left: USD that market makers and liquidators have once creditors are paid.
@@ -105,5 +104,6 @@ class Visits:
     injections: list[float] = field(default_factory=list)
     recapitalised: list[float] = field(default_factory=list)
     released: list[float] = field(default_factory=list)
+    bought_back: float = 0.0
     paid_in: dict[int, float] = field(default_factory=dict)
     withheld: float = 0.0

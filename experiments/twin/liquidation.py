@@ -120,7 +120,7 @@ def short_claimants(exchange: "Exchange", cases: list[Case], sides: list[Side]) 
     short = {at for at, (loss, usd) in enumerate(zip(losses, paid, strict=True)) if loss > usd * (1.0 + TIE) + TIE}
     for pool in range(pools.own):
         mine = [at for at, home in enumerate(pools.pool_of) if home == pool]
-        limit = max(exchange.funds[pool].worth, sum(at_mark[at] for at in mine))  # what closing at mark would cost
+        limit = max(exchange.funds[pool].payable, sum(at_mark[at] for at in mine))  # what closing at mark would cost
         if sum(losses[at] for at in mine) > limit * (1.0 + TIE) + TIE:
             short.update(mine)
     return short

@@ -57,6 +57,7 @@ class State:
     outstanding: float
     contributions: dict[int, float]
     insolvent: bool
+    token: dict[str, float]
 
 
 @dataclass
@@ -100,7 +101,8 @@ class RecordedEcosystem(Ecosystem):
         ledger, tally, haircuts = self.venue.ledger, self.venue.tally, self.venue.haircuts
         equity = ledger.equity()
         gross = np.abs(ledger.cash) + ledger.marks @ ledger.exposure + FLOOR
-        gross[ledger.funds] += ledger.index @ ledger.spot[:, ledger.funds]  # out of coins it pays
+        gross[ledger.funds] += ledger.index @ ledger.spot[:, ledger.funds]  # out of coins it pays, and out of tokens
+        gross[FUND] += ledger.tokens * ledger.token_price
         haircut = np.zeros(ledger.rows)
         if self.venue.haircut is not None:
             haircut[: self.venue.haircut.size] = self.venue.haircut
@@ -128,6 +130,7 @@ class RecordedEcosystem(Ecosystem):
             self.venue.outstanding,
             _contributions(self),
             self.venue.insolvent,
+            _token(self.venue.value.token, ledger.tokens),
         )
 
     def balances(self, rows: range) -> dict[int, Balance]:
@@ -166,7 +169,7 @@ class RecordedEcosystem(Ecosystem):
 
     def _begin(self) -> list[Path]:
         self.core = None
-        levied, token = self.venue.levied, self.venue.value.token
+        levied = self.venue.levied
         volatility = self.venue.market.volatility.tolist()
         paths = super()._begin()
         path = paths[0]
@@ -180,7 +183,6 @@ class RecordedEcosystem(Ecosystem):
             self.venue.depth_multiplier.tolist(),
             [Levies(**asdict(one)) for one in levied],
             (self.venue.action.initial, self.venue.action.maintenance),
-            (token.price, token.staked) if token is not None else (0.0, 0.0),
             self.venue.market.mispricing.tolist(),
             list(self.venue.halts.windows),
             Streams(self.seed).generator("venue", self.tick).random,
@@ -241,6 +243,7 @@ class RecordedEcosystem(Ecosystem):
             injections,
             self.venue.recapitalised.tolist() if not core.insolvent else [],
             [-statement.get(Flow.RELEASE, 0.0) for statement in ledger.statements],
+            self.venue.value.token.bought_back if self.venue.value.token is not None else 0.0,
             {row: float(ledger.paid_in[row]) for row in range(first, ledger.rows) if ledger.role[row] != Role.HOUSE},
             self.venue.tally.absorbed.get("withdrawal_factor", 0.0) - core.absorbed.get("withdrawal_factor", 0.0),
         )
@@ -249,6 +252,14 @@ class RecordedEcosystem(Ecosystem):
 def _by_market(spot: Floats, markets: int) -> Floats:
     """Coins, (A, n), by market, (M, n): an underlying's stand with its perpetual."""
     return np.vstack((spot, np.zeros((markets - spot.shape[0], spot.shape[1]))))
+
+
+def _token(token: Any, of_fund: float) -> dict[str, float]:
+    """What either engine knows of the venue's token, by name; nothing where there is none."""
+    if token is None:
+        return {}
+    counted = {"tokens staked": token.staked, "tokens of the fund": of_fund, "tokens destroyed": token.destroyed}
+    return {"the token's price": token.price, **counted}
 
 
 def _contributions(eco: Ecosystem) -> dict[int, float]:
@@ -322,6 +333,9 @@ def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> 
         yield f"mark of market {at}", mark, exchange.marks[at], tolerance * abs(mark)
     yield "exchange capital", state.treasury, exchange.treasury, total
     yield "outstanding losses", state.outstanding, exchange.outstanding, total
+    supply = exchange.token.supply if exchange.token is not None else 0.0
+    for name, value in _token(exchange.token, exchange.funds[0].tokens).items():
+        yield name, state.token[name], value, tolerance * (state.token[name] + (supply if name.startswith("tokens") else 0.0))
     for member in exchange.members:
         number = member.account.number
         yield f"contribution of {number}", state.contributions[number], member.held, tolerance * (float(gross[number]) + member.required)
@@ -407,6 +421,7 @@ def _state_of(exchange: Exchange, like: State) -> State:
         counted=_counted(exchange),
         absorbed=dict(exchange.absorbed),
         contributions={member.account.number: member.held for member in exchange.members},
+        token=_token(exchange.token, exchange.funds[0].tokens),
     )
 
 

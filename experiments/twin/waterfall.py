@@ -54,7 +54,7 @@ def house_pays(exchange: "Exchange", losses: list[float]) -> list[float]:
     pools, paid = exchange.pools, [0.0] * len(losses)
     if fund_spared(exchange):
         return paid
-    held = [max(fund.worth, 0.0) for fund in exchange.funds]
+    held = [max(fund.payable, 0.0) for fund in exchange.funds]
     treasury = max(exchange.treasury, 0.0)
     for layer in exchange.rules.waterfall:
         left = [loss - usd for loss, usd in zip(losses, paid, strict=True)]
@@ -207,7 +207,7 @@ def rescue(exchange: "Exchange", channel: str, usd: float) -> None:
 
 def pay_with_everything(exchange: "Exchange", loss: float, kind: str) -> None:
     """What claims cannot bear is borne by what is still there, whatever the waterfall keeps back: capital, fund, contributions."""
-    held = [max(fund.worth, 0.0) for fund in exchange.funds]
+    held = [max(fund.payable, 0.0) for fund in exchange.funds]
     own = min(loss, max(exchange.treasury, 0.0))
     drawn = min(loss - own, sum(held))
     exchange.treasury -= own
@@ -237,7 +237,7 @@ def draw(exchange: "Exchange", layer: Any, left: list[float], paid: list[float],
     for pool in asked:
         fund = exchange.funds[pool]
         claims = may_claim(exchange, pool, left) if layer.type == "fund" else left
-        usd = min(sum(claims), layer.share * max(fund.worth, 0.0))
+        usd = min(sum(claims), layer.share * max(fund.payable, 0.0))
         if usd <= 0.0:
             continue
         _share(paid, claims, usd)

@@ -8,6 +8,7 @@ import pytest
 
 from agents.clearinghouse.value import TokenParameters
 from model.ecosystem import Ecosystem
+from model.errors import LawViolation
 from model.ledger import FUND, OUTSIDE, TREASURY, Flow
 from model.scenario import Scenario
 from model.token import Token
@@ -145,3 +146,26 @@ def test_a_fund_in_its_own_token_falls_further_and_pays_less_than_one_in_dollars
     assert lost[1] > lost[0]
     assert wrong.series()["residual_loss"].sum() > plain.series()["residual_loss"].sum()
     assert wrong.observation["token_price"] < 0.5 * wrong.series()["token_price"].iloc[5]
+
+
+def test_a_fund_of_coins_reconciles_to_the_rounding_of_what_they_are_worth_and_no_worse() -> None:
+    # A billion in coins beside accounts of a few dollars: its last bit alone is worth more than a billionth of those.
+    house = {"fund": 1e9, "capital": 0.0, "pools": {"currency": "underlying"}}
+    block = {"clearinghouse": house, "market_makers": {"count": 1, "capital": 10.0}, "liquidators": {"count": 0}}
+    world = Scenario.model_validate({"venues": [block], "traders": {"groups": []}, "lenders": {"count": 0}, "hours_per_step": 8.0})
+    for seed in range(5):
+        eco = Ecosystem(world, rng=seed, check_laws=True)
+        eco.run_for(5)
+    eco.venue.ledger.statements[0][Flow.REVALUATION] += 10.0
+    with pytest.raises(LawViolation, match="the fund reconciles"):
+        eco.assert_laws()
+
+
+def test_what_the_fund_buys_at_the_opening_is_no_return_that_the_token_follows() -> None:
+    # The fund buys coins for its 100 m before the first step, which moves the index; the token opens at 5 x 300 m / 100 m all the same.
+    house = {"fund": 1e8, "pools": {"currency": "underlying"}, "token": {"beta": 2.0}, "sizing": {"type": "fixed", "amount": 1e8}}
+    block = {"clearinghouse": house, "market": {"pass_through": 1.0}}
+    eco = Ecosystem(Scenario.model_validate({"venues": [block]}), rng=1)
+    assert eco.venue.market.index[0] > 1.01 * 60_000.0
+    assert eco.venue.value.token is not None
+    assert eco.venue.value.token.price == pytest.approx(15.0 * math.exp(-eco.venue.value.token.fear))

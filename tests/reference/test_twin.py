@@ -146,6 +146,7 @@ def test_severity_and_drawdown_agree(change: dict[str, Any]) -> None:
     assert borne["deleveraging"] > 0.0
 
 
+SURPLUS = [{"type": kind, "share": 0.3, "above": above} for kind, above in (("treasury", 1.0), ("buy_back", 0.0), ("stakers", 1.0))]
 FEES: list[dict[str, Any]] = [
     {"type": "flat", "rate": 0.02, "bounty": 0.6},
     {"type": "margin_share", "bounty": 0.5},
@@ -242,6 +243,25 @@ def test_every_division_of_the_fund_agrees(divided: dict[str, Any], move: tuple[
     layers = [FUND, *behind, CAPITAL, deleveraging("queue", "bitmex"), socialised(), WRITE_DOWN]
     borne = losses(world(move=move, house={"fund": 8e6, "pools": divided, "waterfall": layers}))
     assert borne["fund"] > 0.0
+
+
+@pytest.mark.parametrize(
+    ("token", "layers"),
+    [
+        ({"fund_share": 0.5, "depth": 1e-2}, [FUND, CAPITAL, deleveraging("queue", "bitmex"), WRITE_DOWN]),
+        ({"fund_share": 0.5, "depth": 1e-4}, [FUND, {"type": "withdrawal_factor"}, WRITE_DOWN]),
+        ({"fund_share": 0.9, "depth": 1e-2}, [FUND, WRITE_DOWN]),
+        ({"depth": 1e-2}, [{"type": "stakers"}, FUND, WRITE_DOWN]),
+    ],
+    ids=["deep", "thin", "nearly all", "staked alone"],
+)
+@pytest.mark.parametrize("move", [(-0.3, -0.4, -0.5), (-0.5, -0.5, -0.7), (0.5, 0.6, 0.8)])
+def test_the_venues_token_agrees_in_price_stake_and_what_the_fund_has_of_it(
+    token: dict[str, float], layers: list[dict[str, Any]], move: tuple[float, ...]
+) -> None:
+    quick = {"staked": 0.3, "memory": 24.0, "recovery": 3.0, "restake_hours": 5.0, "beta": 1.5}
+    house = {"fund": 6e6, "sizing": {"type": "fixed", "amount": 5e6}, "release": 1.1, "value_accrual": SURPLUS, "waterfall": layers}
+    assert sum(losses(world(move=move, lasts=2.0, house={**house, "token": {**quick, **token}}), steps=16).values()) > 0.0
 
 
 CCP = [
@@ -541,10 +561,12 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     seeking = [{"type": "target_seeking", "levies": one} for one in levies]
     actions = [{"type": kind, "below": 0.5} for kind in ("raise_levies", "recapitalise", "cap_open_interest", "halt")]
     actions.append({"type": "raise_margin", "below": 0.5, "initial": 3.0, "maintenance": draw(st.sampled_from([1.0, 2.0]))})
-    surplus = [{"type": kind, "share": 0.3, "above": above} for kind, above in (("treasury", 1.0), ("buy_back", 0.0), ("stakers", 1.0))]
+    token = {"depth": draw(st.sampled_from([1e-6, 1e-4, 1e-2])), "beta": draw(st.sampled_from([0.0, 1.5])), "memory": 6.0}
+    if divided["by"] == "all" and divided["currency"] == "usd" and not any(layer["type"] == "stakers" for layer in order):
+        token["fund_share"] = draw(st.sampled_from([0.0, 0.3, 0.8]))
     house = {
-        "token": {"depth": draw(st.sampled_from([1e-6, 1e-4, 1e-2])), "beta": draw(st.sampled_from([0.0, 1.5]))},
-        "value_accrual": draw(st.lists(st.sampled_from(surplus), max_size=3)),
+        "token": token,
+        "value_accrual": draw(st.lists(st.sampled_from(SURPLUS), max_size=3)),
         "release": draw(st.sampled_from([None, 1.0])),
         "adequacy": draw(st.lists(st.sampled_from(actions), max_size=2)),
         "accrual": draw(st.lists(st.sampled_from([*steady, *seeking, {"type": "liquidation_fees"}]), max_size=4)),
