@@ -369,6 +369,6 @@ def recover_fund(exchange: "Exchange") -> None:
         short = -fund.worth
         exchange.deficits += short
         fund.receive("deficit", short)
-        mine = [home == pool for home in exchange.pools.pool_of]
+        mine = [home == pool or pool >= exchange.pools.own for home in exchange.pools.pool_of]  # a shared pool's loss is of all markets
         losses = [short / sum(mine) if home else 0.0 for home in mine]
         absorb(exchange, losses, [0.0] * len(losses), "draw_close_out", skip=("fund",))

@@ -245,6 +245,15 @@ def test_every_division_of_the_fund_agrees(divided: dict[str, Any], move: tuple[
     assert borne["fund"] > 0.0
 
 
+def test_a_shared_pool_that_its_own_coins_have_left_short_agrees() -> None:
+    # Nobody trades: the pools give away all that they are worth, and the coins that they are then to sell have fallen in the meantime.
+    divided = {"by": "market", "shared": 0.3, "currency": "underlying"}
+    layers = [{"type": "shared_fund"}, {"type": "stakers"}, WRITE_DOWN]
+    house = {"fund": 1e5, "pools": divided, "release": 1.0, "token": {"depth": 1e-4}, "waterfall": layers}
+    venue = {"market_makers": {"count": 0}, "liquidators": {"count": 0}}
+    assert losses(world(traders=0, house=house, venue=venue), steps=10, seed=0)["stakers"] > 0.0
+
+
 @pytest.mark.parametrize(
     ("token", "layers"),
     [
