@@ -193,7 +193,7 @@ class Losses:
         if charge.treasury > 0.0:
             paid += part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, charge.treasury)
         if charge.stakers > 0.0:
-            paid += self.venue.value.slash(part, SETTLEMENT, charge.stakers)
+            paid += self.venue.value.slash(part, SETTLEMENT, charge.stakers, layer.parameters.share)
         if charge.vault > 0.0:
             paid += part.transfer(Flow.VAULT, int(self.venue.vault[0]), SETTLEMENT, charge.vault)
         if charge.contributions is not None and charge.contributions.any():

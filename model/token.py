@@ -65,10 +65,10 @@ class Token:
         """Tokens were bought (> 0) or sold on the market."""
         self.pressure += units / self.book.depth
 
-    def slash(self, usd: float) -> None:
-        """So many staked tokens are sold as bring USD; the price falls."""
+    def slash(self, usd: float, share: float) -> None:
+        """So many staked tokens, at most a share of them, are sold as bring USD; the price falls."""
         book = self.book
-        units = min(book.units_for(usd), self.staked)
+        units = book.units_for(usd, share * self.staked)
         self.staked -= units
         self.slashed += units * book.price
         self.move(-units)

@@ -102,13 +102,13 @@ class Value:
         """The fund sells tokens for USD, or all that it has; their price falls."""
         if self.token is None or not ledger.tokens or usd <= 0.0:
             return
-        units = min(self.token.book.units_for(usd), ledger.tokens)
+        units = self.token.book.units_for(usd, ledger.tokens)
         ledger.trade_tokens(-units, -self.token.book.raises(units))
         self.token.move(-units)
         ledger.revalue_tokens(self.token.price)
 
-    def slash(self, ledger: Ledger, target: int, usd: float) -> float:
-        """Staked tokens are sold for USD, which the outside world pays to a row. Returns it."""
+    def slash(self, ledger: Ledger, target: int, usd: float, share: float) -> float:
+        """Staked tokens, at most a share of them, are sold for USD, which the outside world pays to a row. Returns it."""
         assert self.token is not None
-        self.token.slash(usd)
+        self.token.slash(usd, share)
         return ledger.transfer(Flow.SLASHED, OUTSIDE, target, usd)

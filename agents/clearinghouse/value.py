@@ -5,7 +5,7 @@ owners have the rest.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -180,6 +180,10 @@ class TokenParameters(Parameters):
     ] = 72.0
 
 
+TIE: Final = 1e-9
+"""A sale that brings all but this part of what it could brings all of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Book:
     """The token's market as it stands: USD a token; `depth`: tokens whose sale divides the price by e."""
@@ -191,10 +195,11 @@ class Book:
         """USD that selling so many tokens brings: the price falls by exp(-units / depth) on the way."""
         return self.price * self.depth * -float(np.expm1(-units / self.depth))
 
-    def units_for(self, usd: float) -> float:
-        """Tokens whose sale brings USD; without end if no sale does."""
-        most = self.price * self.depth
-        return -self.depth * float(np.log1p(-usd / most)) if usd < most else np.inf
+    def units_for(self, usd: float, most: float) -> float:
+        """Tokens, of `most`, whose sale brings USD; all of them if they bring no more, which near p N rounding would not tell."""
+        if usd >= self.raises(most) * (1.0 - TIE):
+            return most
+        return -self.depth * float(np.log1p(-usd / (self.price * self.depth)))
 
     def bought_for(self, usd: float) -> float:
         """Tokens that USD buys."""

@@ -73,7 +73,7 @@ def sell_tokens(fund: Fund, usd: float) -> None:
     token = fund.token
     if token is None or not token.held or usd <= 0.0:
         return
-    before, units = fund.worth, min(token.needed_for(usd), token.held)
+    before, units = fund.worth, token.needed_for(usd, token.held)
     fund.cash += token.brings(units)
     token.held -= units
     token.trade(-units)

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from agents.clock import HOURS_PER_YEAR
+from experiments.twin.accounts import TIE
 
 
 class Token:
@@ -49,18 +50,19 @@ class Token:
         """USD that selling so many raises."""
         return self.price * self.depth * (1.0 - math.exp(-units / self.depth))
 
-    def needed_for(self, usd: float) -> float:
-        """Tokens whose sale raises USD; without end if no sale does."""
-        most = self.price * self.depth
-        return -self.depth * math.log(1.0 - usd / most) if usd < most else math.inf
+    def needed_for(self, usd: float, most: float) -> float:
+        """Tokens, of `most`, whose sale raises USD; all of them if they raise no more."""
+        if usd >= self.brings(most) * (1.0 - TIE):
+            return most
+        return -self.depth * math.log(1.0 - usd / (self.price * self.depth))
 
     def trade(self, units: float) -> None:
         """Somebody has bought (> 0) or sold so many."""
         self.traded += units / self.depth
 
-    def slash(self, usd: float) -> None:
-        """As many staked tokens are sold as bring USD."""
-        units = min(self.needed_for(usd), self.staked)
+    def slash(self, usd: float, share: float) -> None:
+        """As many staked tokens, of a share of them, are sold as bring USD."""
+        units = self.needed_for(usd, share * self.staked)
         self.staked -= units
         self.trade(-units)
 

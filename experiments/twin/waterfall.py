@@ -263,7 +263,7 @@ def charge(exchange: "Exchange", layer: Any, loss: float) -> float:
     """What one layer other than the fund and the members' pays, USD."""
     if layer.type == "stakers" and exchange.token is not None:
         slashed = min(loss, stake(exchange, layer))
-        exchange.token.slash(slashed)
+        exchange.token.slash(slashed, layer.share)
         return slashed
     if layer.type == "vault" and exchange.vault is not None:
         borne = min(loss, exchange.vault.may_lose(exchange.rules.vault))  # type: ignore[arg-type]

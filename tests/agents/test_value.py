@@ -27,9 +27,10 @@ def test_a_sale_of_tokens_brings_less_the_more_of_them_there_are() -> None:
     # 2 USD a token and a depth of 1 m: selling 1 m x ln 2 halves the price and brings 2 x 1 m x (1 - 1/2) = 1 m; no sale brings 2 m.
     book = Book(2.0, 1e6)
     assert book.raises(1e6 * math.log(2.0)) == pytest.approx(1e6)
-    assert book.units_for(1e6) == pytest.approx(1e6 * math.log(2.0))
+    assert book.units_for(1e6, 1e12) == pytest.approx(1e6 * math.log(2.0))
     assert book.raises(1e12) == pytest.approx(2e6)
-    assert book.units_for(2e6) == math.inf
+    assert book.units_for(2e6, 3e7) == book.units_for(2e6 * (1.0 - 1e-15), 3e7) == 3e7
+    assert book.units_for(1e6, 1e3) == 1e3
     # Buying for as much as all is worth at depth: 1 m x ln 2 tokens, and the price doubles.
     assert book.bought_for(2e6) == pytest.approx(1e6 * math.log(2.0))
 

@@ -12,7 +12,7 @@ from model.errors import LawViolation
 from model.ledger import FUND, OUTSIDE, TREASURY, Flow
 from model.scenario import Scenario
 from model.token import Token
-from tests.validation.handmade import MAKER, handmade
+from tests.validation.handmade import FIRST, MAKER, handmade
 
 PLAIN = {"supply": 1e6, "staked": 0.2, "multiple": 2.0, "revenue": 1e6, "fear": 1.0, "beta": 0.5, "depth": 0.1}
 
@@ -159,6 +159,17 @@ def test_a_fund_of_coins_reconciles_to_the_rounding_of_what_they_are_worth_and_n
     eco.venue.ledger.statements[0][Flow.REVALUATION] += 10.0
     with pytest.raises(LawViolation, match="the fund reconciles"):
         eco.assert_laws()
+
+
+def test_one_loss_slashes_no_more_than_its_share_of_the_stake_however_thin_the_market_is() -> None:
+    # 200,000 staked and a depth of 100 tokens: 60,000 of them bring hardly more than 2 x 100 USD, and that is all that one loss may use.
+    thin = {**PLAIN, "depth": 1e-4, "beta": 0.0}
+    one = handmade([60.0], token=thin, waterfall=[{"type": "stakers", "share": 0.3}, {"type": "write_down"}])
+    one.position(FIRST, MAKER, 100.0, 100.0)
+    one.move(90.0)
+    assert one.absorbed["stakers"] == pytest.approx(200.0)
+    assert one.venue.value.token is not None
+    assert one.venue.value.token.staked == pytest.approx(1.4e5)
 
 
 def test_what_the_fund_buys_at_the_opening_is_no_return_that_the_token_follows() -> None:
