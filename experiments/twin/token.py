@@ -62,7 +62,7 @@ class Token:
 
     def slash(self, usd: float, share: float) -> None:
         """As many staked tokens, of a share of them, are sold as bring USD."""
-        units = self.needed_for(usd, share * self.staked)
+        units = self.needed_for(usd, share * self.staked) if usd > 0.0 else 0.0
         self.staked -= units
         self.trade(-units)
 
