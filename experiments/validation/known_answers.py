@@ -37,7 +37,7 @@ def market(*groups: dict[str, Any], maker: dict[str, Any] | None = None, **chang
         "schema": 1,
         "assets": [{"name": "BTC", "price": 100.0, "volatility": 0.6}],
         "news": {"type": "constant"},
-        "traders": {"groups": list(groups)},
+        "traders": {"groups": list(groups), "demand": {"volume_elasticity": 0.0, "position_elasticity": 0.0}},
         "lenders": {"count": 0, "loan_to_capital": 0.0},
         "venues": [venue],
     }

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.validation import avellaneda_stoikov, duffie_zhu, franke_westerhoff, leveraged_funds, oracles, published
+from experiments.validation import avellaneda_stoikov, duffie_zhu, franke_westerhoff, known_answers, leveraged_funds, oracles, published
 from experiments.validation.check import Check, Validation, between
 from experiments.validation.table import checks, main
 
@@ -79,6 +79,10 @@ def test_margin_rules_are_compared_on_the_prices_that_are_here(tmp_path: Path, m
 
 def test_every_oracle_is_met() -> None:
     assert [check.what for check in oracles.examples(False) if check.verdict != "ok"] == []
+
+
+def test_every_known_answer_is_met() -> None:
+    assert [check.what for check in known_answers.markets(False) if check.verdict != "ok"] == []
 
 
 # -- published models -------------------------------------------------------------------------------------------------------------------
