@@ -683,8 +683,8 @@ MUTATIONS: Final = (
         "charges_stay_in_dollars",
         "Whose margin is in coin is left with dollars.",
         "model/venue.py",
-        "units[asset, mine] = dollars[mine] / max(rate, 1e-300)",
-        "units[asset, mine] = 0.0 * dollars[mine]",
+        "np.where(currency == asset + 1, dollars / max(rate, 1e-300),",
+        "np.where(currency == asset + 1, 0.0 * dollars,",
         ("tests/model/test_inverse.py",),
     ),
     Mutation(

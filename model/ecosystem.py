@@ -156,7 +156,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             self._restore(place)
             self._levy(place)
             self._share_option_income(place)
-            place.venue.settle_currencies()
+            place.venue.settle_currencies(place.venue.ledger, np.arange(place.venue.ledger.rows))
             place.venue.balance_coins()
             place.venue.size_and_levy(self.hours_per_step)
         for credit in self.credits:

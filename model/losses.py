@@ -33,7 +33,7 @@ class Losses:
             by_fund: shape (n,), part of each deficit that the fund's takeovers caused; none if not given.
         """
         part, venue = self.walked.ledger, self.venue
-        self._to_dollars(part, rows)
+        self._to_dollars(part, rows[deficit > DUST])
         deficit = deficit - self._convert(part, rows, deficit)
         some = deficit > DUST
         if not some.any():

@@ -204,7 +204,10 @@ class Market:
     @property
     def quoted_marks(self) -> Floats:
         """Shape (M,), USD: marks as the book quotes them, those of inverse contracts in USD a coin."""
-        return self.marks if self.inverse is None else np.where(self.inverse, -self.rates[self.asset] / self.marks, self.marks)
+        marks = self.marks
+        if self.inverse is None:
+            return marks
+        return np.where(self.inverse, self.rates[self.asset] / np.where(self.inverse, -marks, 1.0), marks)
 
     def rates_along(self, log_index: Floats) -> Floats:
         """Shape (A, K), USD a coin along a path of log indices, (M, K); (0, K) where nothing is settled in coin."""

@@ -308,6 +308,7 @@ class Liquidator:
         )
         with np.errstate(invalid="ignore", divide="ignore"):
             by_fund = np.where(notional > 0.0, taken / notional, 0.0)
+        venue.settle_flat(part, rows[outcome.deficit <= 0.0])
         self.losses.cover(rows, outcome.deficit, weights, Flow.DRAW_EXECUTION, by_fund)
         if venue.parameters.route.absorption_premium > 0.0 and not venue.insolvent:
             for side in sides:

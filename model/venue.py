@@ -464,6 +464,7 @@ class Venue:
         price = self.market.face(cleared.price) if self.fixing is None else self.ledger.units
         self.tally.volume += np.abs(filled).sum(axis=1) * price
         self._charge(rows, np.abs(filled), np.abs(taken), price)
+        self.settle_flat(self.ledger, rows)
 
     def _to_makers(self, contracts: Floats) -> Floats:
         """Shape (M, K): what each maker takes of `contracts`, (M,), in proportion to the depth it shows on that side."""
@@ -719,25 +720,27 @@ class Venue:
             if usd and self.channels.price_impact:
                 self.market.trade_spot(asset, usd)
 
-    def settle_currencies(self) -> None:
-        """Close of a step: accounts come to hold the money that their margin is in.
+    def settle_currencies(self, ledger: Ledger, rows: Rows) -> None:
+        """Accounts, (n,), come to hold the money that their margin is in: at the close of a step, and once they have no contracts left.
 
-        Whose margin is in coin has been charged and paid in dollars during the step, and changes them into coin; who has contracts in
-        dollars, and none left that are settled in a coin, changes what has become of them into dollars.
+        Whose margin is in coin has been charged and paid in dollars, and changes them into coin; others, who have no contracts left that
+        are settled in a coin, change what has become of them into dollars.
         """
-        ledger = self.ledger
-        if not ledger.currencies:
+        rows = rows[rows != OUTSIDE]
+        if not ledger.currencies or not rows.size:
             return
-        rows = np.arange(ledger.rows) != OUTSIDE
-        dollars = ledger.cash + np.where(ledger.settled < 0, ledger.marks, 0.0) @ ledger.position
-        units = np.zeros_like(ledger.coins)
+        currency, coins = ledger.currency[rows], ledger.coins[:, rows]
+        dollars = ledger.cash[rows] + np.where(ledger.settled < 0, ledger.marks, 0.0) @ ledger.position[:, rows]
+        units = np.zeros_like(coins)
         for asset, rate in enumerate(ledger.rates.tolist()):
-            mine = rows & (ledger.currency == asset + 1)
-            units[asset, mine] = dollars[mine] / max(rate, 1e-300)
-            others = rows & (ledger.currency != asset + 1) & ~ledger.exposure[ledger.settled == asset].any(axis=0)
-            units[asset, others] = -ledger.coins[asset, others]
-        some = np.flatnonzero(units.any(axis=0))
-        self.change_coins(ledger, some, units[:, some])
+            open_still = ledger.exposure[np.ix_(ledger.settled == asset, rows)].any(axis=0)
+            units[asset] = np.where(currency == asset + 1, dollars / max(rate, 1e-300), np.where(open_still, 0.0, -coins[asset]))
+        self.change_coins(ledger, rows, units)
+
+    def settle_flat(self, ledger: Ledger, rows: Rows) -> None:
+        """Those among accounts, (n,), who have no contracts left hold the money that their margin is in, before its rate moves on."""
+        if ledger.currencies:
+            self.settle_currencies(ledger, rows[~ledger.exposure[:, rows].any(axis=0)])
 
     def margin_of(self, ledger: Ledger, rows: RowsLike) -> Margin:
         """Margin of accounts, (n,), as they stand."""

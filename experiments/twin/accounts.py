@@ -30,6 +30,11 @@ type Status = Literal["active", "bankrupt", "gone", "closing"]
 type Role = Literal["market_maker", "liquidator", "trader", "vault"]
 
 
+def sizes(marks: list[float], settled: list[int | None]) -> list[float]:
+    """USD of notional that one contract is, by market: its mark, or one dollar where it is `settled` in coin."""
+    return [mark if home is None else 1.0 for mark, home in zip(marks, settled, strict=True)]
+
+
 @dataclass
 class Balance:
     """An account as it stands: USD after variation margin, contracts, entry prices and units of the underlying by market."""
@@ -44,6 +49,10 @@ class Balance:
     """USD, a market maker's own and borrowed capital at the start."""
     paid_in: float = 0.0
     """USD of equity when profits were last settled, and what has been paid in since."""
+    coins: list[float] = field(default_factory=list)
+    """Part of the cash that is in coin, units by underlying, contracts settled in it up to the mark; nothing where there are none."""
+    currency: int | None = None
+    """The underlying in which its margin is; None for dollars."""
 
 
 class Account(mesa.Agent[Any]):
@@ -54,7 +63,9 @@ class Account(mesa.Agent[Any]):
         cash: USD, after variation margin up to `marks`; with contracts settled at every mark it is all that the account is worth.
         position: contracts by market, long > 0; entry: USD, average price of the open contracts.
         spot: units of the underlying by market, outside the margin account's equity.
-        marks: prices at which the contracts were settled last.
+        coins: units by underlying, the part of the cash that is in coin; empty on an exchange that settles everything in dollars.
+        rates: USD a coin at which that part counts; currency: the underlying in which its margin is, None for dollars.
+        marks: prices at which the contracts were settled last, worth of one contract where they are settled in coin.
         paid_in: USD of equity when profits were last settled, and what has been paid in since.
     """
 
@@ -64,24 +75,42 @@ class Account(mesa.Agent[Any]):
         self.number, self.marks = number, marks
         self.cash, self.status = balance.cash, balance.status
         self.position, self.entry, self.spot = list(balance.position), list(balance.entry), list(balance.spot)
+        self.coins, self.currency = list(balance.coins), balance.currency
+        self.rates: list[float] = model.rates
 
     def settle(self, marks: list[float]) -> None:
         """Variation margin: gains and losses since the last mark are paid in cash."""
         for market, held in enumerate(self.position):
-            if held:
+            if held and (not self.coins or self.model.settled[market] is None):
                 self.cash += held * (marks[market] - self.marks[market])
+        if self.coins:
+            self.settle_in_coin(marks, self.model.rates)
         self.marks = marks
+
+    def settle_in_coin(self, marks: list[float], rates: list[float]) -> None:
+        """Contracts of one dollar gain 1 / price before - 1 / price now, in coin; coins are worth what the index says."""
+        before = sum(units * rate for units, rate in zip(self.coins, self.rates, strict=True))
+        for market, home in enumerate(self.model.settled):
+            if home is not None and self.position[market]:
+                earlier, now = -self.rates[home] / self.marks[market], -rates[home] / marks[market]
+                self.coins[home] += self.position[market] * (1.0 / earlier - 1.0 / now)
+        self.rates = rates
+        self.cash += sum(units * rate for units, rate in zip(self.coins, rates, strict=True)) - before
 
     def trade(self, market: int, quantity: float, price: float) -> None:
         """Buys (> 0) or sells contracts at `price`, settled to the mark. Entry: average on adding, kept on reducing, new on turning."""
-        old = self.position[market]
+        old, settled = self.position[market], price
+        home = self.model.settled[market] if self.coins else None
+        if home is not None:
+            settled = abs(price) / self.rates[home]
+            self.coins[home] += quantity * (self.marks[market] - price) / self.rates[home]
         new = old + quantity
         if abs(new) <= DUST * abs(quantity):
             new = self.entry[market] = 0.0
         elif old * quantity >= 0.0:
-            self.entry[market] = (self.entry[market] * abs(old) + price * abs(quantity)) / abs(new)
+            self.entry[market] = (self.entry[market] * abs(old) + settled * abs(quantity)) / abs(new)
         elif old * new < 0.0:
-            self.entry[market] = price
+            self.entry[market] = settled
         self.position[market] = new
         self.cash += quantity * (self.marks[market] - price)
 
@@ -104,11 +133,32 @@ class Account(mesa.Agent[Any]):
     @property
     def notional(self) -> float:
         """USD, gross."""
-        return sum(abs(held) * mark for held, mark in zip(self.position, self.marks, strict=True))
+        return sum(abs(held) * size for held, size in zip(self.position, self.sizes, strict=True))
+
+    @property
+    def sizes(self) -> list[float]:
+        """USD of notional that one contract is, by market."""
+        return sizes(self.marks, self.model.settled) if self.coins else self.marks
+
+    @property
+    def dollars(self) -> float:
+        """USD, the part of the cash that is not in coin."""
+        return self.cash - sum(units * rate for units, rate in zip(self.coins, self.rates, strict=True))
+
+    def cost(self, market: int) -> float:
+        """USD, what a contract of one market cost at entry; in coin, at today's rate, and below zero as its worth is."""
+        home = self.model.settled[market] if self.coins else None
+        return self.entry[market] if home is None else -self.entry[market] * self.rates[home]
 
     def profit(self, market: int) -> float:
         """USD gained since entry in one market."""
-        return self.position[market] * (self.marks[market] - self.entry[market])
+        return self.position[market] * (self.marks[market] - self.cost(market))
+
+    def concede(self, market: int, part: float) -> None:
+        """The entry price moves towards the mark by a part of the way."""
+        home = self.model.settled[market] if self.coins else None
+        mark = self.marks[market] if home is None else -self.marks[market] / self.rates[home]
+        self.entry[market] += part * (mark - self.entry[market])
 
     def gains(self) -> float:
         """USD of gains since entry, losing markets left out."""
@@ -116,11 +166,11 @@ class Account(mesa.Agent[Any]):
 
     def initial(self, margin: "Margin") -> float:
         """USD of initial margin."""
-        return margin.initial(self.position, self.marks)
+        return margin.initial(self.position, self.sizes)
 
     def maintenance(self, margin: "Margin") -> list[float]:
         """USD of maintenance margin by market."""
-        return margin.maintenance(self.position, self.marks)
+        return margin.maintenance(self.position, self.sizes)
 
 
 @dataclass
@@ -210,8 +260,12 @@ class MarketMaker(Account):
 
     def inventory(self, market: int) -> float:
         """USD that a market's book counts as inventory."""
-        held: float = sum(self.position[at] * self.marks[at] for at in self.model.counted[market])
-        return held
+        sizes = self.sizes
+        held: float = sum(self.position[at] * sizes[at] for at in self.model.counted[market])
+        for at, home in enumerate(self.model.settled if self.coins else ()):
+            if home == market:  # the coins that stand against contracts settled in them
+                held -= self.position[at] * self.marks[at]
+        return held + (self.coins[market] * self.rates[market] if self.coins and market < len(self.coins) else 0.0)
 
     def quote(self, p: "MarketMakerParameters", margin: "Margin", calm: list[float], capital: float, *, able: bool) -> None:
         """Shows depth in proportion to the capital it has left, less with margin use, and less on the side that adds to its inventory.
@@ -276,8 +330,15 @@ class Outside(Account):
 
     def __init__(self, model: Any, marks: list[float]) -> None:
         nothing = [0.0] * len(marks)
-        super().__init__(model, 0, marks, Balance(0.0, nothing, nothing, nothing))
+        super().__init__(model, 0, marks, Balance(0.0, nothing, nothing, nothing, coins=[0.0] * len(model.rates)))
         self.begin_step()
+
+    def trade(self, market: int, quantity: float, price: float) -> None:
+        """A trade; of the coins only what open contracts have gained is still its own to win or lose."""
+        super().trade(market, quantity, price)
+        home = self.model.settled[market] if self.coins else None
+        if home is not None:
+            self.coins[home] = self.profit(market) / self.rates[home]
 
     def begin_step(self) -> None:
         """Clears what is counted by step."""

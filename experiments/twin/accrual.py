@@ -75,7 +75,7 @@ def to_pool(exchange: "Exchange", kind: str, pool: int, usd: float) -> None:
 def pay_funding(exchange: "Exchange", hours: float) -> None:
     """Longs pay shorts, or the other way round; the pools take their share of what receivers get in their markets."""
     rates = exchange.funding = [market.funding_rate(hours) for market in exchange.markets]
-    a_contract = [rate * mark for rate, mark in zip(rates, exchange.marks, strict=True)]
+    a_contract = [rate * size for rate, size in zip(rates, exchange.sizes, strict=True)]
     due: dict[Account, float] = {}
     for account in exchange.holders():
         usd = sum(map(mul, a_contract, account.position))
@@ -95,7 +95,7 @@ def pay_funding(exchange: "Exchange", hours: float) -> None:
 def charge_open_interest(exchange: "Exchange", hours: float) -> None:
     """Every open position pays its market's pool by its size."""
     pools = exchange.pools
-    a_contract = [exchange.levies[pools.of[at]].open_interest * hours * mark for at, mark in enumerate(exchange.marks)]
+    a_contract = [exchange.levies[pools.of[at]].open_interest * hours * size for at, size in enumerate(exchange.sizes)]
     due: dict[Account, float] = {}
     owed = [0.0] * pools.own
     for account in (exchange.outside, *exchange.accounts.values()):
@@ -193,7 +193,7 @@ def open_interest(exchange: "Exchange") -> list[float]:
     for account in exchange.holders():
         for market, held in enumerate(account.position):
             contracts[market] += abs(held)
-    return [0.5 * total * mark for total, mark in zip(contracts, exchange.marks, strict=True)]
+    return [0.5 * total * size for total, size in zip(contracts, exchange.sizes, strict=True)]
 
 
 def _volatility(exchange: "Exchange", interest: list[float], otherwise: float) -> float:

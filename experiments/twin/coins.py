@@ -1,4 +1,7 @@
-"""A fund that is held in coins: it buys them with what comes in, and sells them for what it must pay; both move the index."""
+"""Coins: of a fund that is held in them, of account holders who borrow on them, and those that contracts are settled in.
+
+A fund buys them with what comes in, and sells them for what it must pay; both move the index.
+"""
 
 import math
 from typing import TYPE_CHECKING
@@ -102,6 +105,56 @@ def balance(exchange: "Exchange") -> None:
                 money = min(money, max(custody(exchange), 0.0))
             trade(exchange, fund, asset, max(money / price, -fund.spot[asset]))
     revalue(exchange)
+
+
+def worth(exchange: "Exchange", market: int, price: float) -> float:
+    """USD that a contract bought at `price` is worth, by the rate at which settlement coins count now."""
+    home = exchange.settled[market]
+    return price if home is None else exchange.markets[market].worth(price, exchange.rates[home])
+
+
+def into_own_currency(exchange: "Exchange", account: Account) -> float:
+    """Dollars of an account whose margin is in coin become coin; all claims on a failed exchange are in dollars. Returns USD."""
+    if account.currency is None or not account.coins or exchange.insolvent:
+        return 0.0
+    dollars = account.dollars
+    account.coins[account.currency] += dollars / account.rates[account.currency]
+    return dollars
+
+
+def into_dollars(exchange: "Exchange", accounts: "list[Account]") -> None:
+    """Settlement coins of accounts without contracts become dollars; their sale moves the index."""
+    totals = [0.0] * len(exchange.rates)
+    for account in accounts:
+        for asset, units in enumerate(account.coins if account.flat else ()):
+            totals[asset] -= units * exchange.rates[asset]
+            account.coins[asset] = 0.0
+    change(exchange, totals)
+
+
+def settle_flat(exchange: "Exchange", accounts: "list[Account]") -> None:
+    """Those who have no contracts left settle at once."""
+    settle_currencies(exchange, [account for account in accounts if account.flat])
+
+
+def settle_currencies(exchange: "Exchange", accounts: "list[Account]") -> None:
+    """Dollars of those whose margin is in coin become coin; others keep no coin in which they have no contracts."""
+    totals = [0.0] * len(exchange.rates)
+    for account in accounts if exchange.rates else ():
+        for asset, rate in enumerate(exchange.rates):
+            if account.currency == asset:
+                totals[asset] += into_own_currency(exchange, account)
+            elif not any(account.position[at] for at, home in enumerate(exchange.settled) if home == asset):
+                totals[asset] -= account.coins[asset] * rate
+                account.coins[asset] = 0.0
+    change(exchange, totals)
+
+
+def change(exchange: "Exchange", totals: list[float]) -> None:
+    """Coins were bought (> 0) or sold for so many USD, by underlying, at the exchange's rates: the index moves."""
+    for asset, usd in enumerate(totals):
+        if usd and exchange.channels.price_impact:
+            exchange.markets[asset].trade_spot(usd)
 
 
 def custody(exchange: "Exchange") -> float:

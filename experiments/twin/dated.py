@@ -75,7 +75,7 @@ def settle_expired(exchange: "Exchange") -> None:
         market.series.expiry = market.series.clock + market.series.life
         market.pressure = market.skew = market.basis = market.flow = 0.0
     exchange.outside.earned += exchange.outside.cash - before
-    exchange.marks = [market.mark for market in exchange.markets]
+    exchange.mark()
     exchange.settle()
     weights = [1.0 if at in ended else 0.0 for at in range(len(exchange.markets))]
     short = [account for account in everyone if account.flat and account.cash < -CENT]

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from experiments.twin import waterfall
+from experiments.twin import coins, waterfall
 from experiments.twin.accounts import CENT, TIE, Account
 from experiments.twin.market import FULL
 
@@ -47,7 +47,8 @@ def deleverage(exchange: "Exchange", bankrupt: list["Case"], excluded: set[Accou
         part = asked[exchange.pools.claimant[market]]
         if part <= TIE:
             continue
-        gap = exchange.markets[market].index * exchange.markets[market].fair - exchange.marks[market] if layer.price == "index" else 0.0
+        fair = coins.worth(exchange, market, exchange.markets[market].index * exchange.markets[market].fair)
+        gap = fair - exchange.marks[market] if layer.price == "index" else 0.0
         above = [gap * account.position[market] for account in accounts]
         if layer.price == "bankruptcy":
             above = [mine[market] for mine in owed]
@@ -100,7 +101,8 @@ def against_winners(
     given = sum(usd for _, usd in mine) * part
     haircut, mark = given / wanted, exchange.marks[market]
     winners = find_winners(exchange, market, sign, haircut, excluded)
-    contracts = choose(exchange, winners, wanted, mark, long=sign < 0.0)
+    upwards = (sign < 0.0) == (exchange.settled[market] is None)  # whether they gain as the worth of a contract rises, taken unsigned
+    contracts = choose(exchange, winners, wanted, abs(mark), long=upwards)
     contracts = [min(contract, winner.room) for contract, winner in zip(contracts, winners, strict=True)]
     placed = sum(contracts)
     if placed <= 0.0:
@@ -135,7 +137,9 @@ def find_winners(exchange: "Exchange", market: int, sign: float, haircut: float,
         size, profit = abs(account.position[market]), account.profit(market)
         most = min(profit, account.cash) if layer.price == "bankruptcy" else account.cash
         room = min(size, max(most, 0.0) / haircut) if haircut > 0.0 else size
-        winners.append(Winner(account, room, size, profit, account.cash, sum(account.maintenance(exchange.margin)), account.entry[market]))
+        winners.append(
+            Winner(account, room, size, profit, account.cash, sum(account.maintenance(exchange.margin)), abs(account.cost(market)))
+        )
     return winners
 
 
@@ -269,4 +273,4 @@ def close_out(exchange: "Exchange", bankrupt: list[tuple[Account, list[float]]])
 def margin_weights(exchange: "Exchange", account: Account) -> list[float]:
     """Its maintenance margin by market; where there is none, its open positions."""
     maintenance = account.maintenance(exchange.margin)
-    return maintenance if any(maintenance) else [abs(held) * mark for held, mark in zip(account.position, exchange.marks, strict=True)]
+    return maintenance if any(maintenance) else [abs(held) * size for held, size in zip(account.position, exchange.sizes, strict=True)]

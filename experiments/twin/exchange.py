@@ -7,7 +7,7 @@ import mesa
 
 from agents.clock import HOURS_PER_YEAR
 from experiments.twin import accrual, coins, dated, deferral, deleveraging, liquidation, members, waterfall
-from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Outside, Trader, Vault
+from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Outside, Trader, Vault, sizes
 from experiments.twin.accrual import Levies
 from experiments.twin.inputs import Inputs, Opening, Visits, fund_number
 from experiments.twin.margin import PORTFOLIO, Margin
@@ -30,7 +30,9 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         levies: what the fund takes in the step, by pool.
         interest: open interest at the step's start, USD by market, where losses of no market in particular need it.
         homes: by market, the number of its underlying.
-        counted: by market, the markets whose contracts its book counts as inventory: a perpetual's, all on its underlying.
+        counted: by market, the markets whose contracts its book counts as inventory: a perpetual's, all in dollars on its underlying.
+        settled: by market, the number of the underlying in which it is settled, None for dollars; rates: USD a coin by underlying, at which
+            settlement balances count, nothing where everything is settled in dollars.
         marks: USD, to which contracts are settled; funding: what longs paid in the last step, on notional.
         watched: accounts that the walk settles and checks: all of them.
         closed: log index of each market at the last close.
@@ -102,15 +104,20 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         replayed = scenario.news.type == "replay"
         assets = [asset.name for asset in scenario.assets]
         self.markets = [Market(venue.market, m.index, m.depth, m.volatility, replayed=replayed) for m in opening.markets[: len(assets)]]
+        self.settled: list[int | None] = [None] * len(assets)
+        self.rates = list(opening.rates)
         self.counted, self.homes = [[at] for at in range(len(opening.markets))], list(range(len(assets)))
         for terms, m in zip(venue.instruments, opening.markets[len(assets) :], strict=True):
-            if terms.type != "future" or self.rules.margin.type in PORTFOLIO:
-                raise NotImplementedError("beside perpetuals the twin has dated futures only, margined market by market")
-            home = assets.index(terms.asset)
-            self.counted[home].append(len(self.markets))
+            if terms.type not in ("future", "inverse") or self.rules.margin.type in PORTFOLIO:
+                raise NotImplementedError("beside perpetuals the twin has inverse ones and dated futures, margined market by market")
+            home, inverse = assets.index(terms.asset), terms.type == "inverse"
+            if not inverse:
+                self.counted[home].append(len(self.markets))
             self.homes.append(home)
-            series, perpetual = dated.Series(terms), self.markets[home]
-            self.markets.append(Market(venue.market, m.index, m.depth, m.volatility, replayed=replayed, series=series, perpetual=perpetual))
+            self.settled.append(home if inverse else None)
+            more: Any = {"replayed": replayed, "perpetual": self.markets[home], "inverse": inverse}
+            more["series"] = None if inverse else dated.Series(terms)
+            self.markets.append(Market(venue.market, m.index, m.depth, m.volatility, **more))
         for market, quoting in zip(self.markets, opening.markets, strict=True):
             market.basis, market.pressure = quoting.basis, quoting.pressure
             market.momentum, market.average_premium = quoting.momentum, quoting.average_premium
@@ -123,6 +130,16 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         token.see(self.fund + usd, self.target)
         token.held = usd / token.price
         self.funds[0].token_price = token.price
+
+    @property
+    def sizes(self) -> list[float]:
+        """USD of notional that one contract is, by market."""
+        return sizes(self.marks, self.settled) if self.rates else self.marks
+
+    def mark(self) -> None:
+        """Contracts, and settlement coins, are worth what the markets say now; accounts are not settled yet."""
+        self.marks = [market.mark for market in self.markets]
+        self.rates = [self.markets[at].rate for at in range(len(self.rates))]
 
     @property
     def fund(self) -> float:
@@ -189,6 +206,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
     def visit(self, visits: Visits) -> None:
         """The fund's coins; then what comes from elsewhere after the close."""
         if not self.insolvent:
+            coins.settle_currencies(self, [*self.funds, *self.accounts.values()])
             coins.balance(self)
             if self.token is not None:
                 self.target = accrual.target(self, accrual.open_interest(self))
@@ -218,6 +236,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         """Traders pay in and out, come and go; withdrawals bear of outstanding losses."""
         for number, usd in visits.money.items():
             self.accounts[number].cash += usd
+            coins.into_own_currency(self, self.accounts[number])
         for number, balance in visits.entered.items():
             self.enter(number, balance)
         for number, status in visits.status.items():
@@ -292,20 +311,22 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             buys = sum(max(contracts[at], 0.0) for _, contracts in orders)
             sells = sum(max(-contracts[at], 0.0) for _, contracts in orders)
             price, filled_buys, filled_sells, taken = market.auction(buys, sells, hours)
+            worth = coins.worth(self, at, price)
             for number, contracts in orders:
                 quantity = contracts[at] * (filled_buys if contracts[at] > 0.0 else filled_sells)
                 if quantity:
-                    self._holder(number).trade(at, quantity, price)
-                    ordered[number][at] += abs(quantity) * price
+                    self._holder(number).trade(at, quantity, worth)
+                    ordered[number][at] += abs(quantity) * market.face(price)
             shown = sum(maker.bids[at] if taken > 0.0 else maker.asks[at] for maker in self.makers)
             if taken and shown > 0.0:
                 for maker in self.makers:
                     quantity = taken * (maker.bids[at] if taken > 0.0 else maker.asks[at]) / shown
                     if quantity:
-                        maker.trade(at, quantity, price)
-                        made[maker][at] += abs(quantity) * price
+                        maker.trade(at, quantity, worth)
+                        made[maker][at] += abs(quantity) * market.face(price)
         traders = {self.accounts[number]: usd for number, usd in ordered.items() if number in self.accounts}
         accrual.charge_trading(self, traders, made)
+        coins.settle_flat(self, [self._holder(number) for number, _ in orders])
 
     def _holder(self, number: int) -> Account:
         return self.accounts.get(number) or next(fund for fund in self.funds if fund.number == number)
@@ -341,7 +362,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
                     market.series.note(hours, market.index)
             if self.insolvent:
                 continue
-            self.marks = [market.mark for market in self.markets]
+            self.mark()
             self.settle()
             coins.revalue(self)
             if not self.paused(clock) and not any(begin < clock <= end for begin, end in outages):
@@ -349,7 +370,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
                 limits = self.rules.speed_limit
                 self.allowance = [limits[min(at, len(limits) - 1)] * 60.0 * hours for at in range(len(self.markets) if limits else 0)]
                 self.increment()
-        self.marks = [market.mark for market in self.markets]
+        self.mark()
         self.everyone()
         coins.revalue(self)
 

@@ -53,7 +53,7 @@ def asked(exchange: "Exchange", case: "Case", executed: Executed, share: float, 
         case "remaining_equity":
             return p.share * (1.0 - case.keeps) * leaves, p.bounty
         case "headroom":
-            held = sum(abs(contracts) * mark for contracts, mark in zip(case.held, exchange.marks, strict=True))
+            held = sum(abs(contracts) * size for contracts, size in zip(case.held, exchange.sizes, strict=True))
             left_over = min(case.equity, required) / held - p.liquidator if held > 0.0 else 0.0
             rate = p.liquidator + min(p.largest, p.safety * max(left_over, 0.0))
             return rate * executed.total, p.liquidator / rate if rate > 0.0 else 0.0

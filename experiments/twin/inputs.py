@@ -31,13 +31,17 @@ class Quoting:
 
 @dataclass
 class Opening:
-    """The state from which the twin starts: markets, accounts by number, the fund's pools, capital and members' contributions (USD)."""
+    """The state from which the twin starts: markets, accounts by number, the fund's pools, capital and members' contributions (USD).
+
+    `rates` are USD a settlement coin by underlying; nothing where everything is settled in dollars.
+    """
 
     markets: list[Quoting]
     accounts: dict[int, Balance]
     funds: list[Balance]
     treasury: float
     members: dict[int, float] = field(default_factory=dict)
+    rates: list[float] = field(default_factory=list)
 
 
 @dataclass

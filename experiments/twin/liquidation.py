@@ -142,7 +142,7 @@ def make_case(exchange: "Exchange", account: Account) -> Case:
 def keep_speed(exchange: "Exchange", cases: list[Case]) -> None:
     """Cuts slices to what may still be liquidated of each market in this increment."""
     for at, left in enumerate(exchange.allowance):
-        wanted = sum(abs(case.held[at]) * exchange.marks[at] * case.fraction[at] for case in cases)
+        wanted = sum(abs(case.held[at]) * exchange.sizes[at] * case.fraction[at] for case in cases)
         part = left / wanted if wanted > left else 1.0
         exchange.allowance[at] = max(left - part * wanted, 0.0)
         for case in cases:
@@ -161,11 +161,11 @@ def route(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> li
     vault, p = exchange.vault, exchange.rules.vault
     vault_room = [vault.room(p) if vault is not None and p is not None and exchange.able(vault, excluded) else 0.0]
     sides = []
-    for at, mark in enumerate(exchange.marks):
+    for at, size in enumerate(exchange.sizes):
         for sign in (1.0, -1.0):
             for stages, mine in who_asks_whom(exchange, cases):
                 wanted = sum(max(case.held[at] * sign, 0.0) * case.fraction[at] for case in mine)
-                if wanted <= 0.0 or mark <= 0.0:
+                if wanted <= 0.0 or size <= 0.0:
                     continue
                 side = Side(at, sign, wanted, {id(case) for case in mine})
                 ask(exchange, side, stages, capacity, vault_room, rooms)
@@ -211,19 +211,19 @@ def who_asks_whom(exchange: "Exchange", cases: list[Case]) -> list[tuple[tuple[s
 
 def to_fund(exchange: "Exchange", side: Side, left: float, rooms: list[float]) -> None:
     """The market's pool takes over at mark, as far as it has room and is not spared."""
-    pool, mark = exchange.pools.of[side.market], exchange.marks[side.market]
+    pool, mark, size = exchange.pools.of[side.market], exchange.marks[side.market], exchange.sizes[side.market]
     if rooms[pool] > 0.0 and not waterfall.fund_spared(exchange):
-        side.taken = min(left, rooms[pool] / mark)
+        side.taken = min(left, rooms[pool] / size)
         side.fills.append((exchange.funds[pool], side.taken, mark))
-        rooms[pool] -= side.taken * mark
+        rooms[pool] -= side.taken * size
 
 
 def to_vault(exchange: "Exchange", side: Side, left: float, room: list[float]) -> None:
     """The vault takes over at mark; `room`, USD, is what it will still take in this round."""
-    mark = exchange.marks[side.market]
-    took = min(left, room[0] / mark)
+    mark, size = exchange.marks[side.market], exchange.sizes[side.market]
+    took = min(left, room[0] / size)
     if took > 0.0 and exchange.vault is not None:
-        room[0] -= took * mark
+        room[0] -= took * size
         side.fills.append((exchange.vault, took, mark))
 
 
@@ -234,24 +234,27 @@ def to_book(exchange: "Exchange", side: Side, left: float) -> None:
     if total <= 0.0:
         return
     filled, price = exchange.markets[side.market].execute(-side.sign * left, exchange.rules.route.book_slippage)
-    side.fills += [(maker, abs(filled) * depth / total, max(price, 0.0)) for maker, depth in shown if filled and depth > 0.0]
+    worth = coins.worth(exchange, side.market, max(price, 0.0))
+    side.fills += [(maker, abs(filled) * depth / total, worth) for maker, depth in shown if filled and depth > 0.0]
 
 
 def to_liquidators(exchange: "Exchange", side: Side, left: float, capacity: dict["Account", float]) -> None:
     """The cheapest bids first, each as far as its capacity goes."""
-    mark, volatility = exchange.marks[side.market], exchange.markets[side.market].alarm
+    mark, size, volatility = exchange.marks[side.market], exchange.sizes[side.market], exchange.markets[side.market].alarm
+    inverse = exchange.settled[side.market] is not None
     discounts = [one.discount(exchange.liquidator_rules, volatility) for one in exchange.liquidators]
-    rooms = [capacity[one] / mark for one in exchange.liquidators]
+    rooms = [capacity[one] / size for one in exchange.liquidators]
     if exchange.liquidator_rules.anticipation > 0.0:
         everybody, premium = sum(capacity.values()), exchange.rules.route.absorption_premium
         for at, one in enumerate(exchange.liquidators):
-            if one.waits(exchange.liquidator_rules, (capacity[one], everybody), left * mark, volatility, premium):
+            if one.waits(exchange.liquidator_rules, (capacity[one], everybody), left * size, volatility, premium):
                 rooms[at] = 0.0
     took = deleveraging.fill_by_score([-discount for discount in discounts], rooms, left)
     for one, contracts, discount in zip(exchange.liquidators, took, discounts, strict=True):
         if contracts > 0.0:
-            capacity[one] -= contracts * mark
-            side.fills.append((one, contracts, mark * (1.0 - side.sign * discount)))
+            capacity[one] -= contracts * size
+            part = 1.0 - side.sign * discount  # of the price; the dollars that are settled in coin are worth its inverse
+            side.fills.append((one, contracts, mark / part if inverse else mark * part))
 
 
 # -- what it leaves -----------------------------------------------------------------------------------------------------------------
@@ -283,13 +286,13 @@ def commit(exchange: "Exchange", cases: list[Case], sides: list[Side], excluded:
     taken_over = {id(case): 0.0 for case in cases}
     left = {id(case): list(none) for case in cases}
     for side in sides:
-        mark = exchange.marks[side.market]
+        one = exchange.sizes[side.market]
         closed = [(case, side.closes(case)) for case in cases]
-        all_of_it = sum(abs(contracts) * mark for _, contracts in closed)
+        all_of_it = sum(abs(contracts) * one for _, contracts in closed)
         for case, contracts in closed:
             if contracts:
                 case.account.trade(side.market, -contracts, side.price)
-                size = abs(contracts) * mark
+                size = abs(contracts) * one
                 executed[id(case)].add(exchange, side, size, all_of_it)
                 taken_over[id(case)] += size * side.taken / side.filled
                 left[id(case)][side.market] += case.shares[side.market] * case.fraction[side.market] * side.ratio
@@ -302,6 +305,8 @@ def commit(exchange: "Exchange", cases: list[Case], sides: list[Side], excluded:
         if deficit > 0.0:
             by_fund = taken_over[id(case)] / executed[id(case)].total
             deficits.append(waterfall.Deficit(case.account, deficit, left[id(case)], by_fund))
+    short = [deficit.account for deficit in deficits]
+    coins.settle_flat(exchange, [case.account for case in cases if case.account not in short])
     waterfall.cover(exchange, deficits, "draw_execution")
     pay_premiums(exchange, sides)
 
@@ -310,7 +315,7 @@ def pay_premiums(exchange: "Exchange", sides: list[Side]) -> None:
     """Liquidators are paid for having taken positions at once, by the market's pool, as far as it goes."""
     for side in sides if not exchange.insolvent else []:
         fund = exchange.funds[exchange.pools.of[side.market]]
-        a_contract = exchange.rules.route.absorption_premium * exchange.marks[side.market]
+        a_contract = exchange.rules.route.absorption_premium * exchange.sizes[side.market]
         takers = [(taker, contracts * a_contract) for taker, contracts, _ in side.fills if isinstance(taker, Liquidator)]
         due = sum(usd for _, usd in takers)
         if due > 0.0:
@@ -322,8 +327,8 @@ def pay_premiums(exchange: "Exchange", sides: list[Side]) -> None:
 
 def backlog_over_capacity(exchange: "Exchange", cases: list[Case], excluded: set[Account]) -> float:
     """What the round was to execute over what liquidators would take, both USD."""
-    rows = [zip(case.held, case.fraction, exchange.marks, strict=True) for case in cases]
-    backlog = sum(abs(held) * part * mark for row in rows for held, part, mark in row)
+    rows = [zip(case.held, case.fraction, exchange.sizes, strict=True) for case in cases]
+    backlog = sum(abs(held) * part * size for row in rows for held, part, size in row)
     capacity = sum(one.capacity(exchange.liquidator_rules, able=exchange.able(one, excluded)) for one in exchange.liquidators)
     return backlog / capacity if capacity > 0.0 else math.inf
 

@@ -32,7 +32,8 @@ class Market:
     """One perpetual's, or dated future's, index, book and mark.
 
     Attributes:
-        series: of a future; None of a perpetual. A future has the index of the perpetual on its underlying, `perpetual`.
+        series: of a future; None of a perpetual. What is listed beside the perpetual on its underlying, `perpetual`, has its index.
+        inverse: whether contracts are of one dollar and settled in coin.
         log_index: log of the index price, USD.
         pressure: USD of net buying that the book has taken and not yet replenished.
         bids, asks: USD resting within ten basis points.
@@ -56,8 +57,9 @@ class Market:
         replayed: bool = False,
         series: "Series | None" = None,
         perpetual: "Market | None" = None,
+        inverse: bool = False,
     ) -> None:
-        self.parameters = parameters
+        self.parameters, self.inverse = parameters, inverse
         self.series, self.perpetual = series, perpetual
         self._log_index = math.log(price)
         self.calm_depth = self.bids = self.asks = depth
@@ -97,9 +99,23 @@ class Market:
 
     @property
     def mark(self) -> float:
-        """USD: the index, as the exchange has it, times one plus the averaged premium."""
+        """USD: the index, as the exchange has it, times one plus the averaged premium; of one that is settled in coin, its worth."""
         premium = self.basis if self.series is None else self.series.fading * self.basis
-        return math.exp(self.log_index + self.mispricing) * (self.fair + premium)
+        price = self.rate * (self.fair + premium)
+        return self.worth(price, self.rate) if self.inverse else price
+
+    @property
+    def rate(self) -> float:
+        """USD: the index as the exchange has it."""
+        return math.exp(self.log_index + self.mispricing)
+
+    def worth(self, price: float, rate: float) -> float:
+        """USD that a contract bought at `price` is worth: 1 / price coins are owed for each dollar that is settled in coin."""
+        return -rate / price if self.inverse else price
+
+    def face(self, price: float) -> float:
+        """USD of notional that a contract is at a price."""
+        return 1.0 if self.inverse else price
 
     @property
     def alarm(self) -> float:
@@ -141,12 +157,12 @@ class Market:
         if net != 0.0 and self.depth(net) > 0.0 and index > 0.0:
             decay = math.exp(-hours / self.replenish)
             left = max(self.limit(net, self.parameters.price_band) - math.copysign(1.0, net) * self.pressure * decay, 0.0)
-            room = left / (self.replenish / hours * (1.0 - decay)) / index
+            room = left / (self.replenish / hours * (1.0 - decay)) / self.face(index)
         taken = clamp(net, -room, room)
         short = abs(net) - abs(taken)
         filled_buys = 1.0 - short / buys if net > 0.0 else 1.0
         filled_sells = 1.0 - short / sells if net < 0.0 else 1.0
-        self.flow = taken * index / hours
+        self.flow = taken * self.face(index) / hours
         ultimate, average = self.flow * self.replenish, 0.0
         for node, weight in GAUSS:
             decay = math.exp(-node * hours / self.replenish)
@@ -162,7 +178,7 @@ class Market:
         sign, index = math.copysign(1.0, quantity), self.index
         if self.depth(sign) <= 0.0 or index <= 0.0:
             return 0.0, index
-        whole = abs(quantity) * index
+        whole = abs(quantity) * self.face(index)
         size = min(whole, max(self.limit(sign, min(band, self.parameters.price_band)) - sign * self.pressure, 0.0))
         if size <= 0.0:
             return 0.0, index
@@ -175,7 +191,7 @@ class Market:
             average = self.displacement(0.5 * (start + stop))
         self.pressure = stop
         self.log_index += self.impact * sign * size
-        return (quantity if size == whole else sign * size / index), index * (self.fair + self.skew + average)
+        return (quantity if size == whole else sign * size / self.face(index)), index * (self.fair + self.skew + average)
 
     def _integral(self, pressure: float) -> float:
         """Of the displacement, from 0 to `pressure`: 10 bp x depth x (|Q| / depth) ** (1 / e + 1) / (1 / e + 1), the band beyond."""

@@ -14,7 +14,7 @@ from experiments.twin.accrual import Levies
 from experiments.twin.exchange import Exchange
 from experiments.twin.inputs import Inputs, Opening, Quoting, Visits
 from model.ecosystem import Ecosystem
-from model.ledger import FUND, Flow, Role
+from model.ledger import FUND, Flow, Ledger, Role
 from model.marketplace import Marketplace
 from model.path import Path
 from model.population import Orders
@@ -38,6 +38,8 @@ ROLES: dict[int, Holder] = {1: "market_maker", 2: "liquidator", 3: "trader", 4: 
 class State:
     """The array engine's accounts, a column each, (R,) or (M, R), and what it counted; rounding is measured against `gross`, USD.
 
+    `coins`, (A, R), are settlement balances with contracts settled in them at mark.
+
     `haircut` is the share of equity lost in the step to deleveraging and socialised loss, `counted` are sums of the step by name, USD.
     """
 
@@ -46,6 +48,7 @@ class State:
     position: Floats
     entry: Floats
     spot: Floats
+    coins: Floats
     status: list[Status]
     marks: Floats
     treasury: float
@@ -100,7 +103,9 @@ class RecordedEcosystem(Ecosystem):
         """Accounts as they stand."""
         ledger, tally, haircuts = self.venue.ledger, self.venue.tally, self.venue.haircuts
         equity = ledger.equity()
-        gross = np.abs(ledger.cash) + ledger.marks @ ledger.exposure + FLOOR
+        gross = np.abs(ledger.cash) + ledger.units @ ledger.exposure + FLOOR
+        if ledger.currencies:
+            gross += ledger.rates @ np.abs(ledger.coins)
         gross[ledger.funds] += ledger.index @ ledger.spot[:, ledger.funds]  # out of coins it pays, and out of tokens
         gross[FUND] += ledger.tokens * ledger.token_price
         haircut = np.zeros(ledger.rows)
@@ -112,6 +117,7 @@ class RecordedEcosystem(Ecosystem):
             ledger.position.copy(),
             ledger.entry.copy(),
             _by_market(ledger.spot, ledger.markets),
+            _in_coin(ledger),
             [STATUS[code] for code in ledger.status.tolist()],
             ledger.marks.copy(),
             ledger.treasury,
@@ -136,7 +142,7 @@ class RecordedEcosystem(Ecosystem):
     def balances(self, rows: range) -> dict[int, Balance]:
         """Accounts as the twin takes them in."""
         ledger, venue = self.venue.ledger, self.venue
-        equity = ledger.equity()
+        equity, coins = ledger.equity(), _in_coin(ledger)
         opening = dict(zip(venue.makers.tolist(), venue.maker_capital.tolist(), strict=True))
         return {
             row: Balance(
@@ -148,6 +154,8 @@ class RecordedEcosystem(Ecosystem):
                 ROLES.get(int(ledger.role[row]), "trader"),
                 opening.get(row, 0.0),
                 float(ledger.paid_in[row]),
+                coins[:, row].tolist(),
+                int(ledger.currency[row]) - 1 if ledger.currency[row] else None,
             )
             for row in rows
             if row in ledger.funds or ledger.role[row] != Role.HOUSE
@@ -163,7 +171,8 @@ class RecordedEcosystem(Ecosystem):
         quoting = [Quoting(*values) for values in zip(*columns, strict=True)]
         funds = [self.balances(range(row, row + 1))[row] for row in ledger.funds.tolist()]
         members = _contributions(self)
-        return Opening(quoting, self.balances(range(ledger.house, ledger.rows)), funds, ledger.treasury, members)
+        rates = ledger.rates[: ledger.currencies].tolist()
+        return Opening(quoting, self.balances(range(ledger.house, ledger.rows)), funds, ledger.treasury, members, rates)
 
     # -- what goes in ---------------------------------------------------------------------------------------------------------------
 
@@ -262,6 +271,15 @@ def _token(token: Any, of_fund: float) -> dict[str, float]:
     return {"the token's price": token.price, **counted}
 
 
+def _in_coin(ledger: Ledger) -> Floats:
+    """Settlement coins, (A, R), with the contracts that are settled in them at mark."""
+    held = ledger.coins.copy()
+    for market, asset in enumerate(ledger.settled.tolist()):
+        if asset >= 0:
+            held[asset] += ledger.marks[market] * ledger.position[market] / ledger.rates[asset]
+    return held
+
+
 def _contributions(eco: Ecosystem) -> dict[int, float]:
     """USD that each clearing member has in the members' default fund, by number."""
     members = eco.venue.members
@@ -315,7 +333,9 @@ def _accounts(exchange: Exchange, state: State, gross: Floats, held: Floats, tol
         # A share of equity: rounding of what is left, against what is left.
         haircut, left = exchange.haircuts.get(account, 0.0), max(float(state.equity[number]), 1e-300)
         yield f"haircut of account {number}", float(state.haircut[number]), haircut, min(within / left, 1.0)
-        for at, mark in enumerate(state.marks.tolist()):
+        for at, rate in enumerate(exchange.rates if account is not exchange.outside else ()):
+            yield f"coins of account {number} on {at}", float(state.coins[at, number]), account.coins[at], within / max(rate, 1e-300)
+        for at, mark in enumerate(exchange.sizes):
             where = f"of account {number} in market {at}"
             position, entry = float(state.position[at, number]), float(state.entry[at, number])
             least = FLOOR / max(mark, 1e-300)
@@ -405,15 +425,18 @@ def _state_of(exchange: Exchange, like: State) -> State:
     """The twin's accounts as the array engine would keep them; rounding is measured as in `like`."""
     everyone = {account.number: account for account in exchange.holders()}
     (equity, haircut), (position, entry, spot) = np.zeros((2, like.equity.size)), np.zeros((3, *like.position.shape))
+    coins = np.zeros_like(like.coins)
     for number, account in everyone.items():
         equity[number], haircut[number] = account.cash, exchange.haircuts.get(account, 0.0)
         position[:, number], entry[:, number], spot[:, number] = account.position, account.entry, account.spot
+        coins[:, number] = account.coins
     return replace(
         like,
         equity=equity,
         position=position,
         entry=entry,
         spot=spot,
+        coins=coins,
         marks=np.array(exchange.marks),
         treasury=exchange.treasury,
         statements=[dict(fund.statement.flows) for fund in exchange.funds],

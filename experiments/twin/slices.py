@@ -57,7 +57,7 @@ def smallest(p: Any, account: Account, required: float) -> tuple[float, float]:
 
 def cut_by_tier(p: Any, account: Account) -> tuple[list[float], float]:
     """Positions in higher tiers are cut by some tiers; where there are none, all goes."""
-    sizes = [abs(held) * mark for held, mark in zip(account.position, account.marks, strict=True)]
+    sizes = [abs(held) * size for held, size in zip(account.position, account.sizes, strict=True)]
     tiers = [sum(usd > bound * (1.0 + TIE) for bound in p.tiers) for usd in sizes]
     if account.cash < 0.0 or all(tier < p.down for tier in tiers):
         return [1.0] * len(sizes), 0.0

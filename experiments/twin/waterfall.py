@@ -106,6 +106,8 @@ def cover(exchange: "Exchange", deficits: list[Deficit], kind: str) -> None:
         deficits: what they are short of.
         kind: of draw on the fund, for what takeovers did not cause.
     """
+    into = [deficit.account for deficit in deficits if deficit.usd > CENT]
+    coins.into_dollars(exchange, into)
     held = {deficit.account: deficit.account.cash for deficit in deficits}
     coins.convert(exchange, [(deficit.account, deficit.usd) for deficit in deficits])
     for deficit in deficits:
@@ -313,9 +315,9 @@ def take(exchange: "Exchange", account: Account, usd: float) -> None:
     """Takes from an account. Gains that are given are gains no longer: entry prices of winning positions move towards the mark."""
     gains = account.gains()
     given = min(usd / gains, 1.0) if gains > 0.0 else 0.0
-    for market, mark in enumerate(account.marks):
+    for market in range(len(account.marks)):
         if account.profit(market) > 0.0:
-            account.entry[market] += given * (mark - account.entry[market])
+            account.concede(market, given)
     note_haircut(exchange, account, usd / account.cash)
     account.cash -= usd
 
@@ -342,6 +344,9 @@ def end_contracts(exchange: "Exchange") -> None:
     exchange.treasury += deficit
     for account in exchange.holders():
         account.tear_up()
+        if exchange.insolvent:
+            account.coins = [0.0] * len(account.coins)  # all claims are in dollars from now on
+    coins.into_dollars(exchange, [account for account in everyone if isinstance(account, Fund) or account.cash < -CENT])
     coins.convert(exchange, [(account, -account.cash) for account in everyone if account.cash < -CENT and not isinstance(account, Fund)])
     for account in everyone:
         if isinstance(account, Fund):

@@ -589,3 +589,17 @@ def listings(draw: st.DrawFn) -> Scenario:
         for kind in ("protected", "call_buyer", "volatility_seller")
     ]
     return Scenario.model_validate(world)
+
+
+@st.composite
+def settled_in_coin(draw: st.DrawFn) -> Scenario:
+    """A drawn scenario, with or without futures and options, whose exchange lists inverse perpetuals too, with those who hold coin."""
+    world = draw(st.one_of(scenarios(), listings())).model_dump(mode="json", by_alias=True)
+    venue, names = world["venues"][0], [asset["name"] for asset in world["assets"]]
+    coins = draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
+    venue["instruments"] += [{"type": "inverse", "asset": name, "depth": draw(rates(0.05, 2.0))} for name in coins]
+    venue["clearinghouse"]["pools"]["shares"] = []  # there may be more pools now
+    world["traders"]["groups"].append({**draw(groups("holders")), "margin": "coin"})
+    if draw(st.booleans()):
+        world["shocks"].append({"type": "oracle_error", "at": draw(rates(0.0, 10.0)), "lasts": 5.0, "size": [draw(rates(-0.5, 0.5))]})
+    return Scenario.model_validate(world)

@@ -13,7 +13,7 @@ from model.marketplace import Marketplace
 from model.observables import PARTIAL
 from model.scenario import Scenario
 from model.venue import DUST
-from tests.laws.strategies import ecosystems, listings, scenarios
+from tests.laws.strategies import ecosystems, listings, scenarios, settled_in_coin
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -50,7 +50,7 @@ def obeys(place: Marketplace, openings: list[float]) -> None:
     """What the laws ask of one exchange."""
     venue = place.venue
     ledger, tally = venue.ledger, venue.tally
-    gross = float(np.abs(ledger.cash).sum()) + 1.0
+    gross = float(np.abs(ledger.cash).sum() + ledger.rates[: ledger.currencies] @ np.abs(ledger.coins).sum(axis=1)) + 1.0
     drawn = -sum(min(ledger.statement.get(kind, 0.0), 0.0) for kind in DRAWS)
     assert drawn == pytest.approx(tally.absorbed.get("fund", 0.0), abs=1e-9 * gross)
     assert min(tally.absorbed.values(), default=0.0) >= 0.0
@@ -91,6 +91,19 @@ def test_the_laws_hold_where_there_are_two_exchanges(scenario: Scenario, seed: i
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ecosystems(), SEEDS, st.integers(6, 60))
 def test_the_laws_hold_in_a_thousand_ecosystems_of_two_exchanges(scenario: Scenario, seed: int, steps: int) -> None:
+    obey(scenario, seed, steps)
+
+
+@settings(QUICK, max_examples=12)
+@given(settled_in_coin(), SEEDS, st.integers(6, 16))
+def test_the_laws_hold_where_contracts_are_settled_in_coin(scenario: Scenario, seed: int, steps: int) -> None:
+    obey(scenario, seed, steps)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(settled_in_coin(), SEEDS, st.integers(6, 60))
+def test_the_laws_hold_in_many_scenarios_settled_in_coin(scenario: Scenario, seed: int, steps: int) -> None:
     obey(scenario, seed, steps)
 
 

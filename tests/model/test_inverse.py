@@ -82,6 +82,10 @@ class Exchange:
         walk([Walk(self.venue, Path(np.vstack((steps, steps)), np.zeros(steps.size)))])
         self.ledger.check(1, outstanding=self.venue.outstanding)
 
+    def close(self) -> None:
+        """The close of a step, as far as money is concerned."""
+        self.venue.settle_currencies(self.ledger, np.arange(self.ledger.rows))
+
     def coins(self, row: int) -> float:
         """What an account is worth, in coin."""
         return float(self.ledger.equity(row)) / float(self.ledger.rates[0])
@@ -218,7 +222,7 @@ def test_fees_are_on_the_dollars_traded_and_leave_as_coin_at_the_close() -> None
     assert one.venue.tally.volume.tolist() == pytest.approx([0.0, 20_000.0])
     assert one.ledger.cash[LONG] == pytest.approx(-10.0)
     before = one.ledger.equity(LONG)
-    one.venue.settle_currencies()
+    one.close()
     assert one.ledger.cash[LONG] == 0.0
     assert one.ledger.equity(LONG) == pytest.approx(before)
     assert one.ledger.coins[0, LONG] == pytest.approx(1.0 + 2.0 - 0.001, rel=1e-6)
@@ -234,7 +238,7 @@ def test_funding_is_paid_by_longs_to_shorts_and_moves_no_coin_between_them_and_t
     one.venue.exchange_funding(8.0)
     rate = float(one.venue.funding[INVERSE])
     assert rate > 0.0
-    one.venue.settle_currencies()
+    one.close()
     assert one.coins(LONG) == pytest.approx(1.0 - rate * 5_000.0 / before)
     assert one.coins(SHORT) == pytest.approx(1.0 + rate * 5_000.0 / before)
     assert float(one.venue.market.index[0]) == pytest.approx(before, rel=1e-12)
@@ -245,10 +249,10 @@ def test_what_a_maker_has_gained_in_coin_is_dollars_once_it_holds_nothing_that_i
     one = Exchange(10_000.0, (1.0,))
     one.buy(LONG, MAKER, 5_000.0)
     one.move(8_000.0)
-    one.venue.settle_currencies()
+    one.close()
     assert one.ledger.coins[0, MAKER] == pytest.approx(-0.5)
     one.buy(MAKER, LONG, 5_000.0)
-    one.venue.settle_currencies()
+    one.close()
     assert one.ledger.coins[0, MAKER] == 0.0
     assert one.ledger.cash[MAKER] == pytest.approx(1e9 + 0.125 * 8_000.0)
 
@@ -397,3 +401,33 @@ def test_outputs_quote_what_is_settled_in_coin_and_count_the_coins_that_are_its_
     ledger = eco.venue.ledger
     assert seen["coin_margin_BTC"] == pytest.approx(ledger.equity()[ledger.currency == 1].sum() / seen["index_BTC"])
     assert "coin_margin_ETH" not in seen
+
+
+def test_who_is_liquidated_and_has_something_left_has_it_in_coin() -> None:
+    # 0.1 + 1 - 10,000 / 9,500 = 0.0474 BTC, below 5 % of 10,000 USD, stay; only who is short has to change money, and moves the index.
+    one = Exchange(10_000.0, (0.1,), liquidation={"type": "full", "keeps": 1.0}, pass_through=1.0)
+    one.buy(LONG, MAKER, 10_000.0)
+    one.venue.begin_step(np.random.default_rng(1))
+    one.move(9_500.0)
+    assert one.ledger.position[INVERSE, LONG] == 0.0
+    assert one.ledger.coins[0, LONG] == pytest.approx(1.1 - 10_000.0 / 9_500.0)
+    assert one.ledger.cash[LONG] == 0.0
+
+
+def test_who_is_closed_at_bankruptcy_price_has_no_coins_left_to_lose() -> None:
+    # 0.0474 BTC are left at 9,500 and go to the fund, 450 USD; nothing is long of coin and short of dollars when the price falls on.
+    one = Exchange(10_000.0, (0.1,))
+    one.buy(LONG, MAKER, 10_000.0)
+    one.move(9_500.0, 5_000.0)
+    assert one.ledger.coins[0, LONG] == pytest.approx(0.0, abs=1e-15)
+    assert one.ledger.cash[LONG] == pytest.approx(0.0, abs=1e-9)
+    assert one.ledger.fund == pytest.approx(9_500.0 * 1.1 - 10_000.0)
+    assert one.venue.tally.deficits == 0.0
+
+
+def test_who_closes_its_last_contract_pays_the_fee_in_coin_at_once() -> None:
+    one = Exchange(10_000.0, (1.0,), fees={"taker": 1e-3, "maker": 0.0, "liquidation": 0.0})
+    one.buy(LONG, MAKER, 5_000.0)
+    one.venue.trade(rows(LONG), np.array([[0.0], [-5_000.0]]), 1.0)
+    assert one.ledger.cash[LONG] == 0.0
+    assert one.ledger.coins[0, LONG] == pytest.approx(1.0 - 5.0 / 10_000.0)

@@ -712,6 +712,59 @@ def test_drawn_scenarios_with_futures_agree(scenario: Scenario, seed: int) -> No
     losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
 
 
+def in_coin(block: dict[str, Any], *instruments: dict[str, Any], holders: dict[str, Any] | None = None) -> Scenario:
+    """The same world with inverse perpetuals, and with a group of traders whose margin is in coin."""
+    venue, groups = block["venues"][0], block["traders"]["groups"]
+    venue["instruments"] = list(instruments)
+    group = {**groups[0], "name": "holders", "margin": "coin", "count": 30, "equity": 3e7, **(holders or {})}
+    return Scenario.model_validate({**block, "traders": {**block["traders"], "groups": [*groups, group]}})
+
+
+INVERSE = ({"type": "inverse", "asset": "BTC", "depth": 1.0}, {"type": "inverse", "asset": "ETH", "depth": 0.3})
+
+
+@pytest.mark.parametrize(
+    ("move", "lasts", "house"),
+    [
+        ((), 0.0, {}),
+        ((-0.3, -0.4, -0.5), 3.0, {}),
+        ((-0.5, -0.5, -0.7), 0.0, {"pools": {"by": "market", "currency": "underlying"}}),
+        ((-0.5, -0.5, -0.7), 0.0, {"waterfall": [deleveraging("queue", "hyperliquid", "index"), {"type": "write_down"}]}),
+        ((0.5, 0.6, 0.8), 0.0, {"waterfall": [{"type": "fund"}, deleveraging("queue", "bitmex"), socialised(), {"type": "write_down"}]}),
+    ],
+    ids=["calm", "a fall in hours", "a fund in coin", "an exchange that fails", "a jump upwards"],
+)
+def test_settlement_in_coin_agrees(move: tuple[float, ...], lasts: float, house: dict[str, Any]) -> None:
+    scenario = in_coin(world(move=move, lasts=lasts, house=house).model_dump(mode="json", by_alias=True), *INVERSE)
+    assert bool(losses(scenario, steps=14)) == bool(move)
+
+
+@st.composite
+def settled_in_coin(draw: st.DrawFn) -> Scenario:
+    """A drawn scenario whose exchange lists inverse perpetuals, perhaps a future too, and whose index may be wrong for a while."""
+    block = draw(with_futures()).model_dump(mode="json", by_alias=True)
+    listed, names = block["venues"][0]["instruments"], [asset["name"] for asset in block["assets"]]
+    coins = draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
+    inverse = [{"type": "inverse", "asset": name, "depth": draw(st.sampled_from([0.1, 1.0]))} for name in coins]
+    if draw(st.booleans()):
+        block["shocks"].append({"type": "oracle_error", "at": 6.0, "lasts": 3.0, "size": [draw(st.sampled_from([-0.3, 0.2]))]})
+    holders = {"leverage": draw(st.sampled_from([1.0, 10.0, 50.0])), "count": draw(st.integers(1, 30))}
+    return in_coin(block, *inverse, *draw(st.sampled_from([[], listed])), holders=holders)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=QUIET)
+@given(settled_in_coin(), st.integers(0, 1000))
+def test_drawn_scenarios_settled_in_coin_agree(scenario: Scenario, seed: int) -> None:
+    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None, suppress_health_check=QUIET)
+@given(settled_in_coin(), st.integers(0, 1000))
+def test_many_drawn_scenarios_settled_in_coin_agree(scenario: Scenario, seed: int) -> None:
+    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
+
+
 def test_a_recorded_run_is_the_run_itself() -> None:
     recorded, plain = RecordedEcosystem(world(), rng=4), Ecosystem(world(), rng=4)
     for _ in range(5):
