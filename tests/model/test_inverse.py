@@ -11,6 +11,7 @@ from agents.clearinghouse.accrual import Levies
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.liquidator import LiquidatorParameters
 from agents.market_maker import MarketMakerParameters
+from experiments import shipped
 from model.clearing import Walk, walk
 from model.ecosystem import Ecosystem
 from model.events import Events
@@ -431,3 +432,13 @@ def test_who_closes_its_last_contract_pays_the_fee_in_coin_at_once() -> None:
     one.venue.trade(rows(LONG), np.array([[0.0], [-5_000.0]]), 1.0)
     assert one.ledger.cash[LONG] == 0.0
     assert one.ledger.coins[0, LONG] == pytest.approx(1.0 - 5.0 / 10_000.0)
+
+
+def test_in_the_shipped_crash_the_fund_loses_far_more_of_its_dollars_than_of_its_coins() -> None:
+    eco = Ecosystem(shipped.load("inverse"), rng=1)
+    eco.run_for(72)
+    seen = eco.series().iloc[[47, 72]]
+    coins, dollars = (np.diff(column)[0] / column[0] for column in ((seen["fund"] / seen["index_BTC"]).to_numpy(), seen["fund"].to_numpy()))
+    # BitMEX, 12 to 13 March 2020: 4.6 % of its coins and about 42 % of its dollars.
+    assert -0.15 < coins < 0.0
+    assert dollars < -0.4
