@@ -116,7 +116,7 @@ def load_rare(path: str | Path) -> RareStudy:
     faults = [*document.faults, *(in_file(file, document.lines, finding) for finding in findings)]
     if study is None or faults:
         raise ScenarioError(by_line(faults))
-    known = [output.name for output in declared(study.scenario, always=True)]
+    known = [output.name for output in declared(study.scenario)]
     unknown = [event.of for event in study.events if event.of not in known]
     if unknown:
         raise ScenarioError([fault(file, None, "events", of, f"a declared output{did_you_mean(of, known)}") for of in unknown])

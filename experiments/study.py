@@ -408,7 +408,7 @@ def resolved(study: Study) -> Study:
     """
     study = study.model_copy(update={"base": study.base if isinstance(study.base, Scenario) else shipped.load(study.base)})
     scenario = study.scenario
-    units = {output.name: output.unit for output in declared(scenario, always=True)}
+    units = {output.name: output.unit for output in declared(scenario)}
     unknown = [output.of for output in study.outputs if output.of not in units]
     if unknown:
         raise ScenarioError(

@@ -258,15 +258,23 @@ def _worlds(parts: _Parts, where: Callable[[Place], str]) -> list[str]:
         name: _grown(world, overrides(arm, lambda path, name=name: where(("arms", name, path))), base, faults)
         for name, arm in parts.arms.items()
     }
-    for at, output in parts.outputs.items():
-        known = [observable.name for observable in declared(world, always=True)]
-        if output.of not in known:
-            expected = f"a declared output{did_you_mean(output.of, known)}"
-            faults.append(fault(where(("outputs", at, "of")), None, f"outputs.{at}.of", repr(output.of), expected))
+    faults += _undeclared(parts, where, world, arms)
     if parts.burn_in >= world.steps:
         faults.append(fault(where(("burn_in",)), None, "burn_in", parts.burn_in, f"less than the {world.steps} steps of a run"))
     sound = [(f, where(("factors", at, "path"))) for at, f in parts.factors.items() if _alone(f, where, at, list(arms.values()), faults)]
     return list(dict.fromkeys([*faults, *_corners(list(arms.values()), sound)]))
+
+
+def _undeclared(parts: _Parts, where: Callable[[Place], str], world: Scenario, arms: Mapping[str, Scenario]) -> Iterator[str]:
+    """Outputs that the base, or an arm, does not have: some come with pools, options, a token or a vault."""
+    told = {name: [output.name for output in declared(one)] for name, one in [("", world), *arms.items()]}
+    for at, output in parts.outputs.items():
+        lacks = [name for name, known in told.items() if output.of not in known]
+        if lacks:
+            expected = (
+                f"an output of every arm (not of `{lacks[0]}`)" if lacks[0] else f"a declared output{did_you_mean(output.of, told[''])}"
+            )
+            yield fault(where(("outputs", at, "of")), None, f"outputs.{at}.of", repr(output.of), expected)
 
 
 def _grown(world: Scenario, settings: Sequence[Override], base: Scenario, faults: list[str]) -> Scenario:

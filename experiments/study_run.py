@@ -88,7 +88,7 @@ def kept(series: pd.DataFrame, study: Study, world: Scenario) -> pd.DataFrame:
     """The rows that the study keeps: all, or the opening and one for `every` steps, aggregated as each output declares."""
     if not isinstance(study.series, Every):
         return series
-    how = {output.name: output.aggregate for output in declared(world, always=True)}
+    how = {output.name: output.aggregate for output in declared(world)}
     block = (series["step"] + study.series.every - 1) // study.series.every
     rows: pd.DataFrame = series.groupby(block).agg({"step": "last", **how})
     return rows.reset_index(drop=True)

@@ -262,12 +262,10 @@ def observables(
     ]
 
 
-def of_venue(world: "Scenario", at: int, *, always: bool = False) -> list[Observable]:
-    """The outputs of a scenario's exchange number `at`, by the names that they have where there is no other; `always` as in `declared`."""
+def of_venue(world: "Scenario", at: int) -> list[Observable]:
+    """The outputs of a scenario's exchange number `at`, by the names that they have where there is no other."""
     block, several = world.venues[at], len(world.venues) > 1
     house, names = block.clearinghouse, world.markets_of(at)
-    if always:
-        return observables(names, several=several)
     options = {one.asset for one in block.instruments if one.type in {"call", "put"}}
     told = observables(
         names,
@@ -282,20 +280,18 @@ def of_venue(world: "Scenario", at: int, *, always: bool = False) -> list[Observ
     return [*told, *(_all(_OPTION_VAULT) if block.option_vault is not None else ())]
 
 
-def declared(world: "Scenario", *, always: bool = False) -> list[Observable]:
-    """All outputs of a scenario, in order; `always`: those that it has whatever the pools, rules and options of its exchanges.
+def declared(world: "Scenario") -> list[Observable]:
+    """All outputs of a scenario, in order; some come with the pools, rules, options, token or vault of its exchanges.
 
     Of several exchanges, the first's have plain names, those of another end in two underscores and its name, and totals over all of them in
     `__all`. What lenders are to firms at several exchanges is told once, with the first's.
     """
-    out = of_venue(world, 0, always=always)
+    out = of_venue(world, 0)
     if len(world.venues) == 1:
         return out
     summed = [one for one in out if _adds_up(one)]
     for at, block in enumerate(world.venues[1:], start=1):
-        theirs = [
-            one for one in of_venue(world, at, always=always) if one.name != "hours" and not (world.sharing.lenders and one.name in NETWORK)
-        ]
+        theirs = [one for one in of_venue(world, at) if one.name != "hours" and not (world.sharing.lenders and one.name in NETWORK)]
         out = out + [replace(one, name=named(one.name, block.name), definition=f"{one.definition} ({block.name})") for one in theirs]
     totals = [replace(one, name=named(one.name, ALL), definition=f"{one.definition} (all exchanges together)") for one in summed]
     return [*out, *totals]

@@ -59,7 +59,7 @@ def analyse(study: "Study", summary: pd.DataFrame, series: Series | None = None)
 
 def measures(study: "Study") -> list[Measure]:
     """The study's outputs; a unit that is not stated is the observable's."""
-    units = {output.name: output.unit for output in declared(study.scenario, always=True)}
+    units = {output.name: output.unit for output in declared(study.scenario)}
     given = []
     for output in study.outputs:
         binary = output.over == "any" or (units.get(output.of) == "0/1" and output.over in {"max", "min", "last"})

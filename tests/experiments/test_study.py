@@ -189,6 +189,15 @@ def test_a_fault_is_one_line_with_its_line_in_the_file(load: Load, changes: dict
     assert line.startswith(said) or said in line, line
 
 
+def test_an_output_that_comes_with_a_rule_can_be_named_where_every_arm_has_the_rule(load: Load) -> None:
+    paid = {"name": "paid", "of": "option_vault_paid", "over": "sum"}
+    assert load(base="option_vault", outputs=[paid]).outputs[0].unit == "USD"
+    without = {"with_it": {}, "without": {"venues.0.option_vault": None}}
+    said = faults(load, base="option_vault", outputs=[paid], arms=without)
+    assert len(said) == 1
+    assert "outputs.0.of: found 'option_vault_paid', expected an output of every arm (not of `without`)" in said[0]
+
+
 def test_a_whole_numbered_factor_has_no_more_levels_than_values(load: Load) -> None:
     integer = {"name": "makers", "path": "venues.0.market_makers.count", "scale": "integer", "low": 2, "high": 4}
     (line,) = faults(load, factors=[integer], design={"type": "factorial", "levels": 5})
