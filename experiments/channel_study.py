@@ -19,8 +19,10 @@ from experiments.study import Factor, Factorial, Output, Study, resolved
 from experiments.summary import usd
 from model.channels import CHANNELS
 from model.errors import ScenarioError, fault
+from model.observables import named
 from model.scenario import Scenario
 from model.scenario_faults import did_you_mean
+from model.sharing import ALL
 
 OPEN: Final = "open"
 CLOSED: Final = "closed"
@@ -31,7 +33,7 @@ OUTPUTS: Final = (
     Output(name="defaults", of="defaults", over="sum"),
 )
 """What is divided: what others than those who failed lost (`passed_on` in `model.observables`), what of it the fund did not bear, and the
-accounts and institutions that failed."""
+accounts and institutions that failed; of several exchanges all together."""
 
 
 def chosen(text: str | None) -> tuple[str, ...]:
@@ -86,7 +88,7 @@ def study_of(scenario: Scenario, channels: Sequence[str], seeds: int, seed: int 
             design=Factorial(type="factorial"),
             replications=seeds,
             seed=seed,
-            outputs=OUTPUTS,
+            outputs=OUTPUTS if len(scenario.venues) == 1 else tuple(o.model_copy(update={"of": named(o.of, ALL)}) for o in OUTPUTS),
         )
     )
 

@@ -96,6 +96,8 @@ def split[W](chain: Chain[W], levels: Sequence[float], effort: int, repetitions:
 def to_breach(scenario: Scenario) -> Chain[Ecosystem]:
     """A scenario's world on its way to a breach; the score is the part of the opening fund that is gone, and `BREACH` in a breach.
 
+    Of several exchanges it is the first one's fund and breach.
+
     Levels such as (0.25, 0.5, 0.75, BREACH). All state of a world is copied, the draws of later steps come from another seed, and a step's
     draws depend on nothing but seed, component and step, so that continuations are independent given the state.
     """

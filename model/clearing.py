@@ -85,8 +85,11 @@ class Walk:
         venue = self.venue
         rows = venue.at_risk(self.low, self.high)
         self.first = k + self._first_breach(rows, marks, rates)
+        if venue.walked is not None:
+            venue.walked.write_back()
+            venue.walked = None
         if self.first < self.path.hours.size:
-            self.walked = Walked(venue, rows)
+            self.walked = venue.walked = Walked(venue, rows)
             self.losses = Losses(self.walked)
             self.liquidator = Liquidator(self.walked, self.losses, Deleverager(self.walked, self.losses))
             held = (venue.ledger.cash[rows], venue.ledger.position[:, rows], venue.ledger.coins[:, rows])
@@ -236,6 +239,7 @@ class Walk:
         else:
             self.walked.write_back()
             self._count_spread()
+        venue.walked = None
         venue.mark(venue.ledger, venue.market.marks)
         venue.revalue(venue.ledger)
         venue.events.increment = venue.events.round = -1

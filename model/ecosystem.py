@@ -20,8 +20,9 @@ from model.events import Events
 from model.expiry import settle_expired
 from model.failure import open_estate, pay_estate, waiting
 from model.firms import Firms
+from model.guarantee import Guarantee
 from model.index import CommonIndex
-from model.ledger import TREASURY
+from model.ledger import TREASURY, Flow
 from model.marketplace import Marketplace
 from model.news import NewsSource
 from model.observables import declared, observe
@@ -86,6 +87,10 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         self._open_credit()
         shared = self.world.sharing.index if len(self.places) > 1 else 0.0
         self.index = CommonIndex([place.venue.market for place in self.places], shared) if shared else None
+        if len(self.places) > 1 and self.world.sharing.funds == "pooled":
+            guarantee = Guarantee([place.venue for place in self.places])
+            for place in self.places:
+                place.venue.guarantee = guarantee
         for place in self.places:
             place.populate()
         self._create_agents()
@@ -310,10 +315,13 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         """
         for place in self.places:
             place.assert_laws(self.tick)
-        brought = [place.venue.tally.brought for place in self.places]
         gross = sum(float(np.abs(place.venue.ledger.cash).sum()) for place in self.places)
-        if abs(sum(brought)) > 1e-9 * gross:
-            raise LawViolation(self.tick, f"what firms take from one exchange they bring to others (off by {sum(brought):g} USD)", [])
+        brought = sum(place.venue.tally.brought for place in self.places)
+        if abs(brought) > 1e-9 * gross:
+            raise LawViolation(self.tick, f"what firms take from one exchange they bring to others (off by {brought:g} USD)", [])
+        called = sum(place.venue.ledger.statement.get(Flow.GUARANTEE, 0.0) for place in self.places)
+        if abs(called) > 1e-9 * gross:
+            raise LawViolation(self.tick, f"what one fund is paid for its losses another pays (off by {called:g} USD)", [])
 
     # -- what others see ------------------------------------------------------------------------------------------------------------
 

@@ -42,12 +42,16 @@ class Firms:
         self.rows: list[Rows] = [np.concatenate((venue.makers, venue.liquidators)) for venue in venues]
         self.who: list[Rows] = [np.concatenate(both) for both in zip(makers, liquidators, strict=True)]
         self._present = self._spread([np.ones(who.size) for who in self.who]) > 0.0
+        self._first = np.zeros(self._present.shape)
+        self._first[self._present.argmax(axis=0), np.arange(self.count)] = 1.0
         capital = self._spread(own)
         self.own: Floats = capital.sum(axis=0)
         self.division = self.split(capital)
 
     def _spread(self, values: Sequence[Floats]) -> Floats:
         """What each exchange's accounts have, (b,) each, by exchange and firm, (V, B)."""
+        if len(values) == 1:  # then firms have the order of the ledger's rows
+            return values[0][None, :]
         out = np.zeros((len(self.who), self.count))
         for at, (who, value) in enumerate(zip(self.who, values, strict=True)):
             out[at, who] = value
@@ -56,9 +60,7 @@ class Firms:
     def split(self, weights: Floats) -> Floats:
         """Shape (V, B): parts in proportion to weights, (V, B); all at a firm's first exchange where it has no weight anywhere."""
         total = weights.sum(axis=0)
-        first = np.zeros(weights.shape)
-        first[self._present.argmax(axis=0), np.arange(self.count)] = 1.0
-        parts: Floats = np.divide(weights, total, out=first, where=total > 0.0)
+        parts: Floats = np.divide(weights, total, out=self._first.copy(), where=total > 0.0)
         return parts
 
     @property
@@ -90,6 +92,8 @@ class Firms:
 
     def broken(self) -> Flags:
         """Shape (B,): firms that have an account closed for good and others elsewhere."""
+        if len(self.venues) == 1:
+            return np.zeros(self.count, dtype=bool)
         return ~self.sound() & (self._present.sum(axis=0) > 1)
 
     def written_down(self) -> Floats:

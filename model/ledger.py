@@ -73,6 +73,8 @@ class Flow(StrEnum):
     WITHDRAWAL = "withdrawal"
     MARGIN_TRANSFER = "margin_transfer"
     """What firms bring from their accounts at one exchange to those at another."""
+    GUARANTEE = "guarantee"
+    """What a fund pays into another exchange's for losses beyond it."""
     LOAN = "loan"
     REPAYMENT = "repayment"
     INTEREST = "interest"

@@ -163,6 +163,8 @@ class Losses:
         funds = part.funds if pool is None else part.funds[pool : pool + 1]
         held = np.maximum(part.pools, 0.0) if funds.size > 1 else np.ones(1)
         shares = held / held.sum() if held.any() else held
+        if self.venue.guarantee is not None:
+            self.venue.guarantee.call(self.venue, part, usd - max(self.venue.value.payable(part)[0], 0.0))
         for row, share in zip(funds.tolist(), shares.tolist(), strict=True):
             self._sell_holdings(part, row, usd * share)
         return sum(part.transfer(kind, row, SETTLEMENT, usd * share) for row, share in zip(funds.tolist(), shares.tolist(), strict=True))
@@ -207,7 +209,7 @@ class Losses:
         """What claims cannot bear is borne by what the exchange and its members' fund still have, whatever the waterfall keeps back."""
         part = self.walked.ledger
         own = min(loss, max(part.treasury, 0.0))
-        drawn = min(loss - own, sum(max(usd, 0.0) for usd in self.venue.value.payable(part)))
+        drawn = min(loss - own, sum(max(usd, 0.0) for usd in self.venue.payable(part)))
         if own > 0.0:
             part.transfer(Flow.EXCHANGE_CAPITAL, TREASURY, SETTLEMENT, own)
         if drawn > 0.0:
@@ -230,7 +232,7 @@ class Losses:
 
     def _layer_view(self, loss: float, pool: int | None, part: Ledger, everybody: bool, defaulters: Defaulters | None) -> LayerView:
         venue = self.venue
-        pools = venue.value.payable(part)
+        pools = venue.payable(part)
         held = pools if pool is None else [pools[pool]]
         fund, treasury = sum(max(usd, 0.0) for usd in held), max(part.treasury, 0.0)
         members = venue.members.view(defaulters, venue.hours) if venue.members is not None else None
@@ -293,7 +295,7 @@ class Losses:
     def _house_holds(self, losses: Floats) -> Floats:
         part = self.walked.ledger
         nobody = (np.zeros(0), np.zeros(0), np.zeros(0))
-        funds, treasury, paid = np.maximum(self.venue.value.payable(part), 0.0), max(part.treasury, 0.0), np.zeros_like(losses)
+        funds, treasury, paid = np.maximum(self.venue.payable(part), 0.0), max(part.treasury, 0.0), np.zeros_like(losses)
         vault = self.vault_may_lose()
         members = self.venue.members.view(None, self.venue.hours) if self.venue.members is not None else None
         for at, layer in enumerate(self.venue.waterfall):
@@ -374,6 +376,10 @@ class Losses:
                 self.walked.close_at_mark(np.array([row]))
                 part = self.walked.ledger
                 short = -part.pools[pool]
+            if venue.guarantee is not None:
+                short -= venue.guarantee.call(venue, part, short)
+                if short <= TIE * (abs(float(part.balance(row))) + 1.0):
+                    continue
             venue.tally.deficits += part.transfer(Flow.DEFICIT, SETTLEMENT, row, short)
             mine = venue.pools.pool == pool
             mine = mine if mine.any() else np.ones_like(mine)  # a shared pool is nobody's in particular

@@ -205,6 +205,7 @@ _SPREAD: Final[Table] = (
 
 _CROSSING: Final[Table] = (
     ("margin_brought", "USD", "margin that firms brought from accounts at other exchanges, less what they took there", "sum"),
+    ("guarantee", "USD", "what other exchanges' funds paid into the fund for losses beyond it, less what it paid into theirs", "sum"),
 )
 
 NETWORK: Final = frozenset(
@@ -407,7 +408,9 @@ def _spread(place: "Marketplace", step: int) -> list[float]:
 
 def _crossing(place: "Marketplace") -> list[float]:
     """The outputs in the order of `_CROSSING`; nothing if there is no other exchange."""
-    return [place.venue.tally.brought] if len(place.world.venues) > 1 else []
+    if len(place.world.venues) == 1:
+        return []
+    return [place.venue.tally.brought, place.venue.ledger.statement.get(Flow.GUARANTEE, 0.0)]
 
 
 def _residual(venue: "Venue") -> float:

@@ -134,7 +134,7 @@ class Liquidator:
         """
         pools, lost = self.venue.pools, np.maximum(-equity, 0.0)
         at_mark = np.array([float((part * lost)[bankrupt].sum()) for part in pools.claims(shares)])
-        held = np.array(self.venue.value.payable(self.walked.ledger))
+        held = np.array(self.venue.payable(self.walked.ledger))
         alone = np.zeros_like(losses, dtype=bool)
         for pool in range(pools.own):
             mine = pools.pool == pool

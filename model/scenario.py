@@ -149,27 +149,35 @@ class Scenario(Parameters):
             raise ValueError(f"an inverse perpetual on `{asset}`: expected a weight above 0 for it in the traders' `markets`")
 
     def _distinct(self) -> None:
-        """Several exchanges can be told apart, what is said of one is of one there is, and firms that they share are there to be shared."""
+        """Several exchanges can be told apart, and what is said of one is of one that there is."""
         called = [venue.name for venue in self.venues]
         for shock in self.shocks:
             where = getattr(shock, "venue", None)
             if where not in (None, *called):
                 raise ValueError(f"a shock at venue `{where}`: expected one of {', '.join(called)}")
-        if len(called) == 1:
-            return
         if len(set(called)) != len(called):
             raise ValueError("two venues of one name: expected every venue's name once")
-        if ALL in called:
-            raise ValueError(f"a venue called `{ALL}`: expected another name, for that one ends the names of totals over venues")
+        if len(called) > 1:
+            if ALL in called:
+                raise ValueError(f"a venue called `{ALL}`: expected another name, for that one ends the names of totals over venues")
+            self._shareable()
+
+    def _shareable(self) -> None:
+        """What exchanges share they have."""
+        sharing = self.sharing
         for role in ("market_makers", "liquidators"):
             counts = [getattr(venue, role).count for venue in self.venues]
-            if getattr(self.sharing, role) and len(set(counts)) > 1:
+            if getattr(sharing, role) and len(set(counts)) > 1:
                 found = ", ".join(map(str, counts))
                 raise ValueError(f"{role} that venues share, {found} of them: expected one `count`, or `sharing.{role}: false`")
-        if (self.sharing.market_makers or self.sharing.liquidators) and not self.sharing.lenders:
+        if (sharing.market_makers or sharing.liquidators) and not sharing.lenders:
             raise ValueError(
                 "firms that venues share, but lenders that they do not: expected `sharing.lenders: true`, for a firm has one balance sheet"
             )
+        for venue in self.venues if sharing.funds == "pooled" else ():
+            pools, token = venue.clearinghouse.pools, venue.clearinghouse.token
+            if pools.by != "all" or pools.currency != "usd" or (token is not None and token.fund_share > 0.0):
+                raise ValueError(f"a fund of `{venue.name}` that is divided, or not in dollars: expected one pool in usd to be pooled")
 
     @property
     def markets(self) -> tuple[str, ...]:

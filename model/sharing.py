@@ -1,6 +1,6 @@
 """What the exchanges of one ecosystem share: firms, lenders, the index, and the losses of their funds."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -43,3 +43,7 @@ class Sharing(Parameters):
             json_schema_extra={"unit": "h"},
         ),
     ] = 4.0
+    funds: Annotated[
+        Literal["separate", "pooled"],
+        Field(description="separate: every exchange's fund is for its own losses; pooled: the others' funds pay what it cannot"),
+    ] = "separate"

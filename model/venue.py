@@ -37,7 +37,9 @@ from model.option_vault import OptionVault
 from model.value import Value
 
 if TYPE_CHECKING:
+    from model.guarantee import Guarantee
     from model.haircuts import Haircuts
+    from model.walked import Walked
 
 type Floats = NDArray[np.float64]
 
@@ -136,6 +138,7 @@ class Venue:
         factor_seen, factor_rise: highest withdrawal factor while losses have been outstanding, and its rise in the step;
             since_settlement: hours since the last clawback.
         value: what becomes of the exchange's surplus, and its token.
+        guarantee: other exchanges' funds that stand in for this one's; walked: its accounts that a walk has before it.
         haircuts: of the step's deleveraging, None if there was none; drawdown: how far the fund has fallen from its recent peak.
     """
 
@@ -146,6 +149,8 @@ class Venue:
     failed_at: float | None
     allowance: Floats | None = None
     option_vault: OptionVault | None = None
+    guarantee: "Guarantee | None" = None
+    walked: "Walked | None" = None
 
     def __init__(
         self,
@@ -605,6 +610,13 @@ class Venue:
         if self.outstanding <= DUST or not isinstance(self.deferral, WithdrawalFactor):
             return 0.0
         return withdrawal_factor(self.outstanding, self.ledger.fund, float(self.ledger.claims().sum()))
+
+    def payable(self, ledger: Ledger) -> list[float]:
+        """USD by pool that the fund could pay now for losses, with what other exchanges' funds would for it."""
+        held = self.value.payable(ledger)
+        if self.guarantee is not None:
+            held[0] += self.guarantee.stands_by(self)
+        return held
 
     def note_deleveraged(self, market: int, rows: Rows, contracts: Floats) -> None:
         """Remembers contracts, (n,), unsigned, of accounts that were closed against bankrupt ones."""

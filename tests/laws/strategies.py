@@ -532,6 +532,13 @@ def ecosystems(draw: st.DrawFn) -> Scenario:
         second["traders"] = {"groups": [draw(groups("others"))]}
     shared["lenders"] = any(shared.values()) or draw(st.booleans())
     world["sharing"] = {**shared, "margin_hours": draw(st.one_of(st.none(), rates(0.1, 24.0))), "index": draw(rates(0.0, 1.0))}
+    if draw(st.booleans()):
+        world["sharing"]["funds"] = "pooled"
+        for house in (world["venues"][0]["clearinghouse"], second["clearinghouse"]):
+            house["pools"] = {"claims": house["pools"].get("claims", [])[:1]}
+            house["waterfall"] = [layer for layer in house["waterfall"] if layer["type"] != "shared_fund"]
+            if house["token"] is not None:
+                house["token"]["fund_share"] = 0.0
     world["venues"].append(second)
     return Scenario.model_validate(world)
 

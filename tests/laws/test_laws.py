@@ -56,6 +56,7 @@ def obeys(place: Marketplace, openings: list[float]) -> None:
     assert min(tally.absorbed.values(), default=0.0) >= 0.0
     for name, start, pool in zip(venue.pools.names, openings, ledger.pools, strict=True):
         assert start + sum(place.statement.totals(name).values()) == pytest.approx(pool, abs=1e-8 * gross)
+    assert venue.walked is None
     assert (venue.claimed <= venue.pools.limits * (1.0 + 1e-9)).all()
     if venue.insolvent:
         assert not ledger.exposure.any()

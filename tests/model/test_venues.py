@@ -8,9 +8,11 @@ from pydantic import ValidationError
 
 from agents.participants import MarketMaker, Trader
 from experiments import shipped
+from model.clearing import Walk
 from model.ecosystem import Ecosystem
 from model.ledger import OUTSIDE, Flow, Status
 from model.observables import declared, named
+from model.path import Path
 from model.scenario import Scenario
 
 type Block = dict[str, Any]
@@ -37,6 +39,8 @@ def after(scenario: Scenario, steps: int, seed: int = 3) -> Ecosystem:
     eco = Ecosystem(scenario, rng=seed, check_laws=True)
     for _ in range(steps):
         eco.step()
+        # A walk that stays open would put accounts back to where they were.
+        assert [place.venue.walked for place in eco.places] == [None] * len(eco.places)
     return eco
 
 
@@ -117,6 +121,98 @@ def test_liquidations_at_one_exchange_bring_down_accounts_at_another_through_the
     accounts, alone = ([series[f"{name}__beta"] for series in (whole, half, apart)] for name in ("liquidated_accounts", "liquidated_alone"))
     assert accounts[0] > accounts[1] > accounts[2] > 0
     assert alone[0] == alone[1] == alone[2] <= accounts[2]
+
+
+def test_pooled_funds_pay_for_each_others_losses_as_far_as_they_go() -> None:
+    # The first exchange's index is wrong for an hour, and its traders' losses are far beyond its fund of a million.
+    error = {"type": "oracle_error", "venue": "exchange", "at": 3.0, "lasts": 1.0, "size": [-0.15]}
+    world = crash(news={"type": "constant"}, shocks=[error])
+
+    def seen(fund: float, funds: str) -> Any:
+        house = {**world["venues"][0]["clearinghouse"], "fund": fund}
+        return after(two(world, {"clearinghouse": house}, **WALL, funds=funds), 4).series().iloc[-1]
+
+    rich, separate = seen(1e9, "pooled"), seen(1e9, "separate")
+    assert separate["residual_loss"] > 1e6
+    assert separate["guarantee"] == separate["guarantee__beta"] == 0.0
+    assert rich["residual_loss"] == pytest.approx(0.0, abs=1e-3)
+    assert rich["deficits"] == pytest.approx(rich["absorbed_fund"])
+    # The other fund pays all that its own cannot.
+    assert rich["guarantee"] > 1e6
+    assert rich["guarantee__beta"] == -rich["guarantee"]
+    assert rich["fund__beta"] == pytest.approx(separate["fund__beta"] - rich["guarantee"])
+    assert rich["fund"] == pytest.approx(0.0, abs=5e4)
+    modest = seen(2e6, "pooled")
+    assert 1.9e6 < modest["guarantee"] < 2.1e6
+    assert separate["residual_loss"] > modest["residual_loss"] > 0.0
+    assert modest["fund__beta"] >= 0.0
+
+
+def test_pooled_funds_that_are_never_called_change_nothing() -> None:
+    # Both indices hear of each other's liquidations, within steps; each fund can bear all of its own losses.
+    calm = {"groups": [{"name": "careful", "count": 80, "equity": 2e8, "leverage": 3}]}
+    error = {"type": "oracle_error", "venue": "exchange", "at": 3.0, "lasts": 1.0, "size": [-0.15]}
+    world = crash(shocks=[error, {"type": "price_move", "at": 5.0, "lasts": 1.0, "size": [-0.1]}])
+    world["venues"][0]["clearinghouse"]["fund"] = 1e12
+    separate, pooled = (after(two(world, {"traders": calm}, funds=funds), 9).series() for funds in ("separate", "pooled"))
+    assert separate["deficits"].sum() > 1e6
+    assert separate.to_numpy().tobytes() == pooled.to_numpy().tobytes()
+
+
+def test_funds_are_called_as_far_as_custody_goes_and_in_proportion_to_what_they_have() -> None:
+    names = [{"name": name, "clearinghouse": {"fund": fund}} for name, fund in (("a", 100.0), ("b", 600.0), ("c", 300.0))]
+    eco = Ecosystem(one_maker(venues=names, sharing={"funds": "pooled"}, lenders={"count": 0}), rng=1)
+    a, b, c = (place.venue for place in eco.places)
+    assert a.guarantee is not None
+    assert a.payable(a.ledger) == [pytest.approx(1_000.0)]
+    assert a.guarantee.call(a, a.ledger, 300.0) == pytest.approx(300.0)
+    assert [venue.ledger.fund for venue in (a, b, c)] == pytest.approx([400.0, 400.0, 200.0])
+    c.ledger.transfer(Flow.WITHDRAWAL, 2, OUTSIDE, c.ledger.custody - 50.0)
+    b.insolvent = True  # its fund is part of its estate
+    assert a.guarantee.stands_by(a) == pytest.approx(50.0)
+    assert a.guarantee.call(a, a.ledger, 300.0) == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize("known", [0.0, -0.05, -0.15])
+def test_a_walk_that_hears_of_a_fall_ends_where_it_would_had_it_known(known: float) -> None:
+    # Four increments; the second brings what is known from the start, the third -20 % that one walk is told only then.
+    told, knew = (after(two(crash(shocks=[])), 2).venue for _ in range(2))
+    moves, fall = np.array([[0.0, known, 0.0, 0.01]] * 3), np.array([-0.2, -0.21, -0.25])
+    late = Walk(told, Path(moves, np.full(4, 0.25)))
+    for k in range(4):
+        if k == 2:
+            late.hear(2, fall)
+        late.increment(k)
+    late.finish()
+    moves[:, 2] += fall
+    early = Walk(knew, Path(moves, np.full(4, 0.25)))
+    for k in range(4):
+        early.increment(k)
+    early.finish()
+    assert early.losses.venue.tally.deficits > 1e6
+    assert told.ledger.cash == pytest.approx(knew.ledger.cash, rel=1e-9, abs=1e-3)
+    assert told.ledger.position == pytest.approx(knew.ledger.position, rel=1e-9, abs=1e-9)
+    assert told.market.log_index == pytest.approx(knew.market.log_index, abs=1e-12)
+    assert told.tally.liquidated_accounts == knew.tally.liquidated_accounts
+
+
+def test_a_walk_that_hears_of_a_rise_before_anybody_is_breached_leaves_accounts_alone() -> None:
+    eco = after(two(crash(shocks=[])), 2)
+    venue = eco.venue
+    venue.market.flow = np.zeros(3)
+    walk = Walk(venue, Path(np.array([[0.0, 0.0, -0.3]] * 3), np.full(3, 1.0 / 3.0)))
+    assert walk.first == 2
+    for k in (0, 1):
+        walk.increment(k)
+    walk.hear(2, np.full(3, 0.3))
+    assert walk.first == 3
+    position, cash = venue.ledger.position.copy(), venue.ledger.cash.copy()
+    walk.increment(2)
+    walk.finish()
+    assert venue.walked is None
+    assert np.array_equal(venue.ledger.position, position)
+    assert np.array_equal(venue.ledger.cash, cash)
+    assert venue.market.clock == pytest.approx(3.0)
 
 
 def one_maker(**changes: Any) -> Scenario:
@@ -245,6 +341,13 @@ def test_a_branched_ecosystem_has_other_luck_at_every_exchange() -> None:
         ({"venues": [{"name": "a"}, {"name": "b", "liquidators": {"count": 3}}]}, "liquidators that venues share, 5, 3 of them"),
         ({"venues": [{"name": "a"}, {"name": "b"}], "sharing": {"lenders": False}}, "lenders that they do not"),
         ({"venues": [{"name": "a"}, {"name": "b"}], "sharing": {"traders": True}}, "traders"),
+        (
+            {
+                "venues": [{"name": "a"}, {"name": "b", "clearinghouse": {"pools": {"by": "market"}}}],
+                "sharing": {"funds": "pooled"},
+            },
+            "a fund of `b` that is divided",
+        ),
         ({"venues": [{"name": "a"}, {"name": "b"}], "sharing": {"index": 1.5}}, "less than or equal to 1"),
         ({"shocks": [{"type": "outage", "venue": "c", "at": 1.0, "lasts": 1.0}]}, "a shock at venue `c`: expected one of exchange"),
     ],
@@ -267,3 +370,20 @@ def test_an_exchange_fails_and_what_shared_firms_get_of_it_they_bring_to_the_oth
     assert eco.credit.debt().sum() == pytest.approx(0.0, abs=1e-9)
     assert held(eco) == pytest.approx([0.0, 1_000.0], abs=1e-9)
     assert np.array([place.venue.tally.brought for place in eco.places]) == pytest.approx([-400.0, 400.0])
+
+
+def test_the_shipped_scenario_of_two_exchanges_shows_what_its_description_says() -> None:
+    wall = ["sharing.market_makers=false", "sharing.liquidators=false", "sharing.lenders=false", "sharing.index=0"]
+    shared, walled, pooled = (
+        after(shipped.load("two_venues", settings), 56, seed=1).series() for settings in ([], wall, ["sharing.funds=pooled"])
+    )
+    for series in (shared, walled):
+        assert series["insolvent"].max() == 1.0
+        assert series["insolvent__beta"].max() == 0.0
+    calm = after(shipped.load("two_venues", ["shocks=[]"]), 56, seed=1).series()
+    assert (shared["depth_BTC__beta"] < 0.97 * calm["depth_BTC__beta"])[-3:].all()
+    # Firms with capital at both exchanges are not brought down by the failure of one.
+    assert shared["contagious_defaults"].sum() < walled["contagious_defaults"].sum()
+    assert pooled["insolvent"].max() == 0.0
+    assert pooled["guarantee"].sum() > 1e6
+    assert pooled["depth_BTC__beta"].iloc[-1] > shared["depth_BTC__beta"].iloc[-1]
