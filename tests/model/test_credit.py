@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.ecosystem import Ecosystem
-from model.ledger import OUTSIDE, Flow, Status
+from model.ledger import FUND, OUTSIDE, TREASURY, Flow, Status
 from model.scenario import Scenario
 
 
@@ -38,6 +38,21 @@ def test_a_defaulters_loan_is_settled_by_its_estate_and_written_off(eco: Ecosyst
     assert not credit.owed.any()
     assert ledger.status[maker] == Status.BANKRUPT
     assert ledger.equity(np.array([maker])).tolist() == [pytest.approx(0.0, abs=1e-9)]
+
+
+def test_an_estate_pays_no_more_than_custody_does(eco: Ecosystem) -> None:
+    # 300 are left of the maker, of which 150 would reach the lender; but the fund has lost all and 200 more: custody holds 100.
+    credit, ledger, (maker,) = eco.credit, eco.venue.ledger, eco.venue.makers.tolist()
+    cash = float(credit.cash[0])
+    ledger.transfer(Flow.WITHDRAWAL, maker, OUTSIDE, 1_300.0)
+    ledger.transfer(Flow.WITHDRAWAL, TREASURY, OUTSIDE, ledger.treasury)
+    ledger.transfer(Flow.WITHDRAWAL, FUND, OUTSIDE, ledger.fund + 200.0)
+    assert ledger.custody == pytest.approx(100.0)
+    credit.clear(1, eco.events)
+    assert credit.cash[0] - cash == pytest.approx(100.0)
+    assert ledger.custody == pytest.approx(0.0, abs=1e-9)
+    assert ledger.equity(np.array([maker])).tolist() == [pytest.approx(200.0)]
+    assert credit.outside == pytest.approx(-float(credit.cash[0]))
 
 
 def test_what_has_defaulted_once_does_not_default_again(eco: Ecosystem) -> None:
