@@ -11,8 +11,10 @@ from agents.clearinghouse.failure import estate_payments
 from agents.trader import RunParameters, run_fear
 from experiments.twin.record import run_both
 from model.ecosystem import Ecosystem
+from model.failure import open_estate
 from model.ledger import Role, Status
 from model.scenario import Scenario
+from tests.validation.handmade import FIRST, MAKER, handmade
 
 
 def test_senior_claims_are_paid_before_others() -> None:
@@ -81,6 +83,19 @@ def test_seniority_divides_what_is_left_between_traders_and_institutions() -> No
     assert makers["traders_senior"] < makers["pari_passu"] < makers["institutions_senior"]
     totals = [traders[name] + makers[name] + kept[name]["liquidator_equity"] for name in kept]
     assert totals == pytest.approx([totals[0]] * 3)
+
+
+@pytest.mark.parametrize(("senior", "kept"), [("traders_senior", [100.0, 20.0]), ("institutions_senior", [20.0, 100.0])])
+def test_what_was_written_down_is_claimed_again_by_those_who_are_senior(senior: str, kept: list[float]) -> None:
+    # A trader and a maker have 60 each of 100 that they had: of 120 the senior one gets its 100, the other the rest.
+    one = handmade([60.0], maker=60.0, failure={"seniority": senior})
+    venue = one.venue
+    venue.insolvent, venue.written_down = True, np.zeros(venue.ledger.rows)
+    venue.written_down[[FIRST, MAKER]] = 40.0
+    open_estate(venue)
+    assert one.equity(FIRST, MAKER) == pytest.approx(kept)
+    assert venue.written_down[[FIRST, MAKER]] == pytest.approx(100.0 - np.array(kept))
+    venue.ledger.check(1)
 
 
 def test_what_lenders_lose_by_a_failed_exchange_depends_on_whose_claims_are_senior() -> None:
