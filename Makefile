@@ -49,6 +49,7 @@ clean: ## remove .venv, caches, builds and results/demo
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp names what the environment was made from: interpreter, place, pins and project. A changed one is rebuilt.
+# setuptools builds the project, hatchling solara-assets, which ships as source alone.
 environment:
 	$(eval FOUND := $(shell sh .ci/interpreter '$(PYTHON)'))
 	$(if $(filter /%,$(firstword $(FOUND))),,$(error $(FOUND)))
@@ -58,7 +59,7 @@ environment:
 	  rm -rf .venv; \
 	  if "$(FOUND)" -c 'import ensurepip' 2>/dev/null; then "$(FOUND)" -m venv .venv; \
 	  else "$(FOUND)" -m venv --without-pip .venv && "$(FOUND)" -m pip --python .venv/bin/python install -qq -c constraints.txt pip; fi \
-	  && .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt pip setuptools \
+	  && .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt pip setuptools hatchling \
 	  && .venv/bin/python -m pip install -qq --no-input -c constraints.txt --no-build-isolation -e '.[test,browser]' \
 	  && printf '%s' "$$made_from" >.venv/made-from; \
 	fi
