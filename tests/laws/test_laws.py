@@ -82,7 +82,7 @@ def test_the_laws_hold_where_futures_and_options_are_listed(scenario: Scenario, 
     obey(scenario, seed, steps)
 
 
-@settings(QUICK, max_examples=25)
+@settings(QUICK, max_examples=12)
 @given(ecosystems(), SEEDS, st.integers(6, 20))
 def test_the_laws_hold_where_there_are_two_exchanges(scenario: Scenario, seed: int, steps: int) -> None:
     obey(scenario, seed, steps)
