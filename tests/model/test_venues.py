@@ -387,3 +387,14 @@ def test_the_shipped_scenario_of_two_exchanges_shows_what_its_description_says()
     assert pooled["insolvent"].max() == 0.0
     assert pooled["guarantee"].sum() > 1e6
     assert pooled["depth_BTC__beta"].iloc[-1] > shared["depth_BTC__beta"].iloc[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["crash", "exchange_failure", "october_2025", "options", "option_vault", "inverse"])
+def test_a_wall_gives_each_exchange_what_it_gives_alone_in_every_shipped_scenario(name: str) -> None:
+    world = shipped.load(name).model_dump(mode="json", by_alias=True)
+    alone, walled = after(Scenario.model_validate(world), 82), after(two(world, {"stream": ""}, **WALL), 82)
+    expected, found = alone.series(), walled.series()
+    for output in expected.columns.drop(["step", "hours"]):
+        for column in (output, named(output, "beta")):
+            assert found[column].to_numpy().tobytes() == expected[output].to_numpy().tobytes(), column
