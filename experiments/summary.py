@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.clock import HOURS_PER_YEAR
+from model.observables import named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,26 @@ def summary(run: "Run") -> dict[str, Any]:
         "network_loss": float(series["network_loss"].sum()),
         "insolvent_at_hours": float(series["hours"].iloc[int(insolvent.argmax())]) if insolvent.any() else None,
         "unfinished_increments": int(series["unfinished"].sum()),
+        **_further(run),
     }
+
+
+def _further(run: "Run") -> dict[str, Any]:
+    """Of several exchanges, the name of the first, of which everything else is told, and a few numbers of each other."""
+    names = [venue.name for venue in run.scenario.venues]
+    if len(names) == 1:
+        return {}
+    further = {}
+    for name in names[1:]:
+        column = {output: run.series[named(output, name)] for output in ("fund", "deficits", "insolvent")}
+        gone = column["insolvent"].to_numpy() > 0
+        further[name] = {
+            "fund_opening": float(column["fund"].iloc[0]),
+            "fund_closing": float(column["fund"].iloc[-1]),
+            "deficits": float(column["deficits"].sum()),
+            "insolvent_at_hours": float(run.series["hours"].iloc[int(gone.argmax())]) if gone.any() else None,
+        }
+    return {"exchange": names[0], "further_exchanges": further}
 
 
 def _branching(series: "pd.DataFrame") -> float | None:
@@ -114,8 +134,17 @@ def _lines(told: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     first = told["defaults"] - spread
     remark = f"{first} alone, {spread} by contagion; creditors lost {usd(told['network_loss'])}" if told["defaults"] else ""
     yield "defaults of institutions", f"{told['defaults']}", remark
+    yield f"exchange {told.get('exchange', '')}".rstrip(), *_standing(told)
+    for name, other in told.get("further_exchanges", {}).items():
+        is_it, since = _standing(other)
+        fund = f"fund {usd(other['fund_opening'])} to {usd(other['fund_closing'])}; deficits {usd(other['deficits'])}"
+        yield f"exchange {name}", is_it, "; ".join(filter(None, (fund, since)))
+
+
+def _standing(told: dict[str, Any]) -> tuple[str, str]:
+    """What has become of an exchange, and since when."""
     gone = told["insolvent_at_hours"]
-    yield "exchange", "solvent" if gone is None else "insolvent", "" if gone is None else f"claims written down after {span(gone)}"
+    return ("solvent", "") if gone is None else ("insolvent", f"claims written down after {span(gone)}")
 
 
 def usd(amount: float, *, signed: bool = False) -> str:

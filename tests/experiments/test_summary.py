@@ -1,5 +1,7 @@
 """The numbers that a person reads."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -122,3 +124,18 @@ def test_the_printed_table_says_the_same_in_words(crash: Run) -> None:
         "defaults of institutions 4 1 alone, 3 by contagion; creditors lost $540",
         "exchange insolvent claims written down after 2 hours",
     ]
+
+
+def test_of_several_exchanges_each_further_one_has_a_line(crash: Run) -> None:
+    two = Scenario.model_validate({"venues": [{"name": "alpha"}, {"name": "beta"}]})
+    beta = {"fund__beta": [50.0, 60.0, 70.0, 80.0], "deficits__beta": [0.0, 1.0, 2.0, 0.0], "insolvent__beta": [0.0, 0.0, 0.0, 0.0]}
+    run = replace(crash, scenario=two, series=crash.series.assign(**beta), statement=crash.statement.assign(venue="alpha"))
+    told = summary(run)
+    assert told["exchange"] == "alpha"
+    assert told["further_exchanges"]["beta"] == {"fund_opening": 50.0, "fund_closing": 80.0, "deficits": 3.0, "insolvent_at_hours": None}
+    console = Console(width=120)
+    with console.capture() as captured:
+        show(run, console)
+    lines = [line.rstrip() for line in captured.get().splitlines() if line.startswith("exchange ")]
+    assert lines[0].startswith("exchange alpha")
+    assert lines[1].split(maxsplit=2)[2].split(maxsplit=1) == ["solvent", "fund $50 to $80; deficits $3"]
