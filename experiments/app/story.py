@@ -185,7 +185,7 @@ def _calm(seen: Snapshot, stress: Stress | None) -> str:
     if stress is not None and seen.whole is not None:
         before = f" Before that it paid {usd(seen.whole.absorbed.get('fund', 0.0))} of {usd(seen.whole.deficits)} lost beyond margin."
     put = f"Calm for {span}: fees and levies have put {usd(income)} into the fund{owners}."
-    return f"{put} It holds {fund} of the {target} that it should.{before}"
+    return f"{put} It holds {fund}; its target is {target}.{before}"
 
 
 def _spread(seen: Snapshot) -> str:
