@@ -65,8 +65,7 @@ class Marketplace:
         self.hours_per_step = world.hours_per_step
         self.assets = tuple(asset.name for asset in world.assets)
         self.names = world.markets_of(at)
-        options = {one.asset for one in block.instruments if one.type in {"call", "put"}}
-        self.quoted = tuple(asset for asset in self.assets if asset in options)
+        self.quoted = world.quoted_in(at)
         self.settled = world.settled_in(at)
         self.outputs = [output.name for output in of_venue(world, at)]
         self.events = Events(record_events, self.names)

@@ -267,12 +267,11 @@ def of_venue(world: "Scenario", at: int) -> list[Observable]:
     """The outputs of a scenario's exchange number `at`, by the names that they have where there is no other."""
     block, several = world.venues[at], len(world.venues) > 1
     house, names = block.clearinghouse, world.markets_of(at)
-    options = {one.asset for one in block.instruments if one.type in {"call", "put"}}
     told = observables(
         names,
         Pools.of(house.pools, names).names,
         acts=bool(house.adequacy),
-        quoted=[asset.name for asset in world.assets if asset.name in options],
+        quoted=world.quoted_in(at),
         settled=world.settled_in(at),
         token=house.token is not None,
         closes=bool(world.channels.closed()),

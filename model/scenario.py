@@ -190,8 +190,16 @@ class Scenario(Parameters):
 
     def settled_in(self, venue: int) -> tuple[str, ...]:
         """Names of the assets in which inverse contracts of one of its venues are settled."""
-        inverse = {one.asset for one in self.venues[venue].instruments if one.type == "inverse"}
-        return tuple(asset.name for asset in self.assets if asset.name in inverse)
+        return self._with(venue, {"inverse"})
+
+    def quoted_in(self, venue: int) -> tuple[str, ...]:
+        """Names of the assets on which one of its venues lists options."""
+        return self._with(venue, {"call", "put"})
+
+    def _with(self, venue: int, types: set[str]) -> tuple[str, ...]:
+        """Names of the assets on which one of its venues lists instruments of these types, in the assets' order."""
+        listed = {one.asset for one in self.venues[venue].instruments if one.type in types}
+        return tuple(asset.name for asset in self.assets if asset.name in listed)
 
     def spread(self, values: tuple[float, ...]) -> "np.ndarray[Any, np.dtype[np.float64]]":
         """A per-market setting as a column, (M,): its last value serves any further market."""
