@@ -12,6 +12,12 @@ from agents.families import Parameters
 
 type Floats = NDArray[np.float64]
 
+LEAST = 1.0
+"""USD within ten basis points: a quote smaller than that is none (venues' smallest orders are some dollars; our choice).
+
+The rounding that is left of a maker without capital is no quote: orders that met it would clear at the edge of the price band.
+"""
+
 
 class MarketMakerParameters(Parameters):
     """The market makers of a venue."""
@@ -95,7 +101,7 @@ def quote(p: MarketMakerParameters, view: MakerView) -> Quotes:
 
     The centre is the reservation price of Avellaneda & Stoikov (2008), r = s - q gamma sigma^2 (T - t), with a day's horizon and
     inventory q as a
-    multiple of the makers' capital.
+    multiple of the makers' capital. A quote below `LEAST` is none.
     """
     opening = float(view.opening.sum())
     equity = np.maximum(view.equity, 0.0)
@@ -108,7 +114,7 @@ def quote(p: MarketMakerParameters, view: MakerView) -> Quotes:
     calm = np.where(wild, (view.reference / np.where(wild, view.volatility, 1.0)) ** p.volatility_exponent, 1.0)
     scale = (view.depth * np.maximum(calm, p.stress_floor) / opening)[:, None] * room
     stretch = view.inventory / np.maximum(p.inventory_limit * equity, 1e-9)
-    bids, asks = scale * np.clip(1.0 - stretch, 0.0, 1.0), scale * np.clip(1.0 + stretch, 0.0, 1.0)
+    depth = np.stack([scale * np.clip(1.0 - stretch, 0.0, 1.0), scale * np.clip(1.0 + stretch, 0.0, 1.0)])
     daily_variance = view.volatility**2 * (24.0 / HOURS_PER_YEAR)
     held = view.inventory.sum(axis=1) / max(float(equity.sum()), 0.01 * opening)
-    return Quotes(np.stack([bids, asks]), np.clip(-p.risk_aversion * daily_variance * held, -0.02, 0.02))
+    return Quotes(np.where(depth < LEAST, 0.0, depth), np.clip(-p.risk_aversion * daily_variance * held, -0.02, 0.02))

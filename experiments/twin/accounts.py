@@ -23,6 +23,9 @@ CENT = 1e-6
 DUST = 1e-12
 """A position that a trade leaves this small against the trade is closed: what is left is rounding."""
 
+LEAST = 1.0
+"""USD within ten basis points: a quote smaller than that is none."""
+
 HALF = 0.5
 """The largest discount that a liquidator asks."""
 
@@ -282,8 +285,10 @@ class MarketMaker(Account):
         room = clamp(1.0 - use / p.margin_use_limit, 0.0, 1.0) * min(equity, self.opening) if able else 0.0
         for market, depth in enumerate(calm):
             stretch = self.inventory(market) / max(p.inventory_limit * equity, 1e-9)
-            self.bids[market] = depth / capital * room * clamp(1.0 - stretch, 0.0, 1.0)
-            self.asks[market] = depth / capital * room * clamp(1.0 + stretch, 0.0, 1.0)
+            bids = depth / capital * room * clamp(1.0 - stretch, 0.0, 1.0)
+            asks = depth / capital * room * clamp(1.0 + stretch, 0.0, 1.0)
+            self.bids[market] = bids if bids >= LEAST else 0.0
+            self.asks[market] = asks if asks >= LEAST else 0.0
 
 
 class Liquidator(Account):

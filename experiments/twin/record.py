@@ -401,12 +401,12 @@ def amplified(scenario: Any, steps: int, seed: int = 0) -> bool:
 
 
 def _nudge(exchange: Exchange, by: float) -> None:
-    """Moves log indices and cash, accounts to different degrees: makers who are moved alike share as before."""
+    """Moves log indices and cash, the fund's too, accounts to different degrees: makers who are moved alike share as before."""
     for market in exchange.markets:
         if market.perpetual is None:
             market.log_index += by
-    for number, account in exchange.accounts.items():
-        account.cash += by * math.cos(number) * (abs(account.cash) + account.notional)
+    for account in (*exchange.funds, *exchange.accounts.values()):
+        account.cash += by * math.cos(account.number) * (abs(account.cash) + account.notional)
 
 
 def _counted(exchange: Exchange) -> dict[str, float]:

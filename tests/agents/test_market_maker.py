@@ -32,6 +32,12 @@ def test_lost_capital_is_lost_depth_and_gains_do_not_add_any() -> None:
     assert bids(equity=[-1.0, 1e6]) == [0.0, 0.5e6]
 
 
+def test_a_quote_below_a_dollar_is_none() -> None:
+    # 2m of depth over 4m of capital: half of what a maker has left. The rounding that is left of a bankrupt's money makes no price.
+    assert bids(equity=[2.1, 1.9]) == [pytest.approx(1.05), 0.0]
+    assert bids(equity=[3.6e-12, 0.0]) == [0.0, 0.0]
+
+
 def test_depth_shrinks_with_margin_use_and_is_gone_at_the_limit() -> None:
     # Use of 40 % is half of the limit of 80 %.
     assert bids(initial_margin=[1.2e6, 0.8e6]) == [pytest.approx(0.75e6), pytest.approx(0.0, abs=1e-6)]
