@@ -14,6 +14,8 @@ type Floats = NDArray[np.float64]
 BLOCK = 512
 """Accounts at a time: a block of a thousand scenarios stays within a processor's cache."""
 TEN_BASIS_POINTS = 1e-3
+NO_DEPTH = 1e-9
+"""USD: a book that shows less moves as far as one that shows this much."""
 LARGEST_MOVE = 0.99
 """A price loses no more than this part of itself, however much is liquidated."""
 
@@ -130,7 +132,7 @@ def with_liquidations(books: Books, returns: Floats, rounds: int, exponent: floa
         if np.array_equal(sold, before):
             break
         before = sold
-        depth, unit = np.maximum(refilled * books.depth, 1e-300), books.unit
+        depth, unit = np.maximum(refilled * books.depth, NO_DEPTH), books.unit
         if books.onto is not None:
             sold, depth, unit = sold @ books.onto, depth[: returns.shape[1]], np.ones(returns.shape[1])
         push = TEN_BASIS_POINTS * np.minimum(np.abs(sold) * unit / depth, 1e9) ** (1.0 / exponent)
