@@ -167,7 +167,7 @@ def test_cover_of_institutions_looks_at_them_alone() -> None:
 
 
 def test_a_market_that_has_lost_everything_and_one_without_a_book_are_sized_like_any_other() -> None:
-    # All of the history is losses of everything, of which the feedback leaves 1 %: a long of 1 m with 0.2 m of equity loses 0.79 m beyond it.
+    # All of the history is losses of everything, of which the feedback leaves 1 %: a long of 1 m with 0.2 m of equity is short of 0.79 m.
     one = books([[1e6]], [2e5], depth=0.0)
     rule = TailLoss(TailLoss.Parameters(scenarios="filtered", count=10, horizon=8.0, every=8.0, feedback=2, least=10))
     target, state = 0.0, None
