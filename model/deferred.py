@@ -30,7 +30,9 @@ def settle_outstanding(venue: Venue, hours: float) -> None:
 def _fund_pays(venue: Venue) -> None:
     paid = min(venue.outstanding, max(sum(venue.value.payable(venue.ledger)), 0.0))
     if paid > 0.0 and any(layer.name == "fund" for layer in venue.waterfall):
-        venue.ledger.transfer(Flow.DRAW_CLOSE_OUT, int(venue.ledger.funds[0]), SETTLEMENT, paid)
+        row = int(venue.ledger.funds[0])
+        venue.value.raise_cash(venue, venue.ledger, row, paid)
+        venue.ledger.transfer(Flow.DRAW_CLOSE_OUT, row, SETTLEMENT, paid)
         venue.settle("fund", paid)
 
 

@@ -166,20 +166,8 @@ class Losses:
         if self.venue.guarantee is not None:
             self.venue.guarantee.call(self.venue, part, usd - max(self.venue.value.payable(part)[0], 0.0))
         for row, share in zip(funds.tolist(), shares.tolist(), strict=True):
-            self._sell_holdings(part, row, usd * share)
+            self.venue.value.raise_cash(self.venue, part, row, usd * share)
         return sum(part.transfer(kind, row, SETTLEMENT, usd * share) for row, share in zip(funds.tolist(), shares.tolist(), strict=True))
-
-    def _sell_holdings(self, part: Ledger, row: int, usd: float) -> None:
-        """A pool sells, of its coins at the index and then of its tokens, what it lacks to pay `usd`; sales move the price."""
-        for asset in np.flatnonzero(part.spot[:, row]).tolist():
-            price = float(part.index[asset])
-            lacks = usd - max(float(part.equity(row)), 0.0)
-            sold = min(max(lacks, 0.0) / price, float(part.spot[asset, row])) if price > 0.0 else 0.0
-            if sold > 0.0:
-                part.trade_spot(asset, part.funds[part.funds == row], np.array([-sold]), price)
-                if self.venue.channels.price_impact:
-                    self.venue.market.trade_spot(asset, -sold * price)
-        self.venue.value.sell(part, usd - max(float(part.equity(row)), 0.0))
 
     def _stake(self) -> Stake | None:
         """What may be slashed."""
@@ -324,7 +312,7 @@ class Losses:
         venue, part = self.venue, self.walked.widen()
         venue.insolvent = True
         for row in part.funds.tolist():
-            self._sell_holdings(part, row, np.inf)
+            venue.value.raise_cash(venue, part, row, np.inf)
         self.end_contracts()
         self.write_down_outstanding()
         venue.events.add("insolvency", venue.name, account=TREASURY, amount=venue.write_down, layer="write_down")
@@ -337,7 +325,7 @@ class Losses:
             part.turn_into_dollars()
         self._to_dollars(part, part.funds)
         for row in part.funds.tolist():
-            self._sell_holdings(part, row, max(-float(part.cash[row]), 0.0))
+            venue.value.raise_cash(venue, part, row, max(-float(part.cash[row]), 0.0))
         below = np.flatnonzero(part.balance() < -DUST)
         below = below[below >= part.house]
         self._to_dollars(part, below)

@@ -14,7 +14,7 @@ from model.deleveraging import Deleverager
 from model.ledger import OUTSIDE, Flow, Rows, Status
 from model.losses import Losses
 from model.market import FULL
-from model.venue import TIE, is_bankrupt
+from model.venue import DUST, TIE, is_bankrupt
 from model.walked import Walked
 
 type Floats = NDArray[np.float64]
@@ -124,7 +124,8 @@ class Liquidator:
             return slices
         wanted = (slices.fraction * notional).sum(axis=1)
         part = np.divide(allowance, wanted, out=np.ones_like(wanted), where=wanted > allowance)
-        self.venue.allowance = np.maximum(allowance - part * wanted, 0.0)  # rounding leaves no debt
+        left = np.where(wanted > allowance, 0.0, allowance - wanted)
+        self.venue.allowance = np.where(left > DUST, left, 0.0)  # rounding is no room for another round
         return Slices(slices.fraction * part[:, None], slices.keeps)
 
     def _short(self, losses: Floats, equity: Floats, bankrupt: Flags, shares: Floats) -> Flags:
@@ -321,8 +322,10 @@ class Liquidator:
             if rows is venue.liquidators:
                 due = venue.parameters.route.absorption_premium * float(part.units[side.market]) * contracts
                 has = max(venue.value.payable(part)[int(venue.pools.market[side.market])], 0.0)
-                share = min(1.0, has / float(due.sum()))
-                part.transfer(Flow.ABSORPTION_PREMIUM, part.fund_of(side.market), rows, due * share)
+                paid = due * min(1.0, has / float(due.sum()))
+                pool = part.fund_of(side.market)
+                venue.value.raise_cash(venue, part, pool, float(paid.sum()))
+                part.transfer(Flow.ABSORPTION_PREMIUM, pool, rows, paid)
 
     def _exchange(self, side: Side, accounts: Rows, closed: Floats) -> None:
         """The side's contracts change hands."""

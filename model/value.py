@@ -98,7 +98,19 @@ class Value:
             held[0] += self.token.book.raises(ledger.tokens) - ledger.tokens * ledger.token_price
         return held
 
-    def sell(self, ledger: Ledger, usd: float) -> None:
+    def raise_cash(self, venue: "Venue", ledger: Ledger, row: int, usd: float) -> None:
+        """A pool, in `ledger`, sells what its dollars lack to pay USD: of its coins at the index, then of its tokens. Both prices fall."""
+        for asset in np.flatnonzero(ledger.spot[:, row]).tolist():
+            price = float(ledger.index[asset])
+            lacks = usd - max(float(ledger.equity(row)), 0.0)
+            sold = min(max(lacks, 0.0) / price, float(ledger.spot[asset, row])) if price > 0.0 else 0.0
+            if sold > 0.0:
+                ledger.trade_spot(asset, np.array([row]), np.array([-sold]), price)
+                if venue.channels.price_impact:
+                    venue.market.trade_spot(asset, -sold * price)
+        self._sell_tokens(ledger, usd - max(float(ledger.equity(row)), 0.0))
+
+    def _sell_tokens(self, ledger: Ledger, usd: float) -> None:
         """The fund sells tokens for USD, or all that it has; their price falls."""
         if self.token is None or not ledger.tokens or usd <= 0.0:
             return

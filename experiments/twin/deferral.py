@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from experiments.twin import waterfall
+from experiments.twin import coins, waterfall
 from experiments.twin.accounts import CENT, TIE
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def settle(exchange: "Exchange", hours: float) -> None:
     (fund,) = exchange.funds
     paid = min(exchange.outstanding, max(fund.payable, 0.0))
     if paid > 0.0 and any(one.type == "fund" for one in exchange.rules.waterfall):
-        fund.receive("draw_close_out", -paid)
+        coins.draw(exchange, fund, "draw_close_out", paid)
         bear(exchange, "fund", paid)
     if layer.type == "clawback":
         claw_back(exchange)

@@ -144,7 +144,7 @@ def keep_speed(exchange: "Exchange", cases: list[Case]) -> None:
     for at, left in enumerate(exchange.allowance):
         wanted = sum(abs(case.held[at]) * exchange.sizes[at] * case.fraction[at] for case in cases)
         part = left / wanted if wanted > left else 1.0
-        exchange.allowance[at] = max(left - part * wanted, 0.0)
+        exchange.allowance[at] = left - wanted if left - wanted > CENT else 0.0
         for case in cases:
             case.fraction[at] *= part
 
@@ -319,8 +319,8 @@ def pay_premiums(exchange: "Exchange", sides: list[Side]) -> None:
         takers = [(taker, contracts * a_contract) for taker, contracts, _ in side.fills if isinstance(taker, Liquidator)]
         due = sum(usd for _, usd in takers)
         if due > 0.0:
-            paid = min(due, max(fund.worth, 0.0))
-            fund.receive("absorption_premium", -paid)
+            paid = min(due, max(fund.payable, 0.0))
+            coins.draw(exchange, fund, "absorption_premium", paid)
             for taker, usd in takers:
                 taker.cash += usd * paid / due
 

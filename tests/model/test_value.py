@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from agents.clearinghouse.value import TokenParameters
+from model.deferred import settle_outstanding
 from model.ecosystem import Ecosystem
 from model.errors import LawViolation
-from model.ledger import FUND, OUTSIDE, TREASURY, Flow
+from model.ledger import FUND, OUTSIDE, SETTLEMENT, TREASURY, Flow
 from model.scenario import Scenario
 from model.token import Token
-from tests.validation.handmade import FIRST, MAKER, handmade
+from tests.validation.handmade import FIRST, MAKER, Handmade, handmade
 
 PLAIN = {"supply": 1e6, "staked": 0.2, "multiple": 2.0, "revenue": 1e6, "fear": 1.0, "beta": 0.5, "depth": 0.1}
 
@@ -107,14 +108,45 @@ def test_stakers_are_slashed_into_their_own_falling_market() -> None:
     one.venue.ledger.check(0)
 
 
-def test_a_fund_in_tokens_is_worth_what_they_cost_and_pays_what_they_bring() -> None:
-    # 1,000 USD of fund, 800 of them 400 tokens at 2. With a depth of 100 tokens they bring at most 200 x (1 - e^-4) = 196.3.
-    one = handmade([100.0], fund=1_000.0, token={**PLAIN, "depth": 1e-4, "beta": 0.0})
-    venue, ledger, held = one.venue, one.venue.ledger, one.venue.value.token
+def in_tokens(**house: Any) -> Handmade:
+    """A fund of 1,000 USD, 800 of them 400 tokens at 2, and one trader with 100 USD. 100 tokens sold divide the price by e."""
+    one = handmade([100.0], fund=1_000.0, token={**PLAIN, "depth": 1e-4, "beta": 0.0}, **house)
+    held = one.venue.value.token
     assert held is not None
     held.parameters = held.parameters.model_copy(update={"fund_share": 0.8})
-    venue.parameters = venue.parameters.model_copy(update={"fund": 1_000.0})
-    venue.value.open(venue)
+    one.venue.parameters = one.venue.parameters.model_copy(update={"fund": 1_000.0})
+    one.venue.value.open(one.venue)
+    return one
+
+
+def test_a_fund_in_tokens_pays_later_and_for_immediacy_out_of_what_they_bring() -> None:
+    # Liquidators take 20 at 95.5 and are paid a fifth of 1,910 = 382: all of the dollars, 200 and 10 that the slice leaves, and what 400
+    # tokens, of which 100 divide the price by e, bring of the 172 that lack: -100 ln(1 - 172 / 200).
+    route = {"order": ("liquidators",), "absorption_premium": 0.2}
+    one = in_tokens(liquidator=1e4, discount=0.0, route=route)
+    one.position(one.venue.institutions, MAKER, 20.0, 100.0)
+    one.move(95.5)
+    left = 100.0 - 20.0 * 4.5
+    ledger = one.venue.ledger
+    assert one.statement[Flow.ABSORPTION_PREMIUM] == pytest.approx(-0.2 * 1_910.0)
+    lacking = 0.2 * 1_910.0 - 200.0 - left
+    assert ledger.tokens == pytest.approx(400.0 + 100.0 * math.log1p(-lacking / 200.0))
+    assert ledger.cash[FUND] == pytest.approx(0.0, abs=1e-9)
+    # A loss of 150 that is still outstanding at the close takes the 200 dollars; one of 250 takes tokens too.
+    for loss, sold in ((150.0, 0.0), (250.0, 100.0 * math.log(4.0 / 3.0))):
+        late = in_tokens(waterfall=[{"type": "fund"}, {"type": "withdrawal_factor"}, {"type": "write_down"}])
+        late.venue.outstanding = loss
+        late.venue.ledger.transfer(Flow.DEFICIT, SETTLEMENT, OUTSIDE, loss)
+        settle_outstanding(late.venue, 1.0)
+        assert late.venue.outstanding == 0.0
+        assert late.venue.ledger.tokens == pytest.approx(400.0 - sold)
+        assert late.venue.ledger.cash[FUND] == pytest.approx(max(200.0 - loss, 0.0), abs=1e-9)
+
+
+def test_a_fund_in_tokens_is_worth_what_they_cost_and_pays_what_they_bring() -> None:
+    # 1,000 USD of fund, 800 of them 400 tokens at 2. With a depth of 100 tokens they bring at most 200 x (1 - e^-4) = 196.3.
+    one = in_tokens()
+    venue, ledger = one.venue, one.venue.ledger
     assert (ledger.tokens, ledger.cash[FUND], ledger.fund) == (pytest.approx(400.0), pytest.approx(200.0), pytest.approx(1_000.0))
     assert venue.value.payable(ledger) == pytest.approx([200.0 + 200.0 * (1.0 - math.exp(-4.0))])
     # A long of 20 at 100 with 100 USD lacks 250 at 82.5: 200 in dollars, and 50 from 100 x ln(4 / 3) tokens, which leaves 1.5 USD each.
