@@ -12,10 +12,10 @@ from agents.families import Parameters
 
 type Floats = NDArray[np.float64]
 
-LEAST = 1.0
-"""USD within ten basis points: a quote smaller than that is none (venues' smallest orders are some dollars; our choice).
+LEAST = 1e-6
+"""USD within ten basis points: a quote smaller than that is none.
 
-The rounding that is left of a maker without capital is no quote: orders that met it would clear at the edge of the price band.
+It is the rounding that is left of a maker without capital; orders that met it would clear at the edge of the price band.
 """
 
 

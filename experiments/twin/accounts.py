@@ -19,12 +19,9 @@ if TYPE_CHECKING:
 TIE = 1e-9
 """Relative tolerance of thresholds: an account is breached, or bankrupt, when it is short by more than this share of what is asked."""
 CENT = 1e-6
-"""USD, its least: an account may be short by so much through rounding."""
+"""USD, its least: an account may be short, and a quote may be left, by so much through rounding."""
 DUST = 1e-12
 """A position that a trade leaves this small against the trade is closed: what is left is rounding."""
-
-LEAST = 1.0
-"""USD within ten basis points: a quote smaller than that is none."""
 
 HALF = 0.5
 """The largest discount that a liquidator asks."""
@@ -287,8 +284,8 @@ class MarketMaker(Account):
             stretch = self.inventory(market) / max(p.inventory_limit * equity, 1e-9)
             bids = depth / capital * room * clamp(1.0 - stretch, 0.0, 1.0)
             asks = depth / capital * room * clamp(1.0 + stretch, 0.0, 1.0)
-            self.bids[market] = bids if bids >= LEAST else 0.0
-            self.asks[market] = asks if asks >= LEAST else 0.0
+            self.bids[market] = bids if bids >= CENT else 0.0
+            self.asks[market] = asks if asks >= CENT else 0.0
 
 
 class Liquidator(Account):

@@ -32,10 +32,10 @@ def test_lost_capital_is_lost_depth_and_gains_do_not_add_any() -> None:
     assert bids(equity=[-1.0, 1e6]) == [0.0, 0.5e6]
 
 
-def test_a_quote_below_a_dollar_is_none() -> None:
-    # 2m of depth over 4m of capital: half of what a maker has left. The rounding that is left of a bankrupt's money makes no price.
-    assert bids(equity=[2.1, 1.9]) == [pytest.approx(1.05), 0.0]
-    assert bids(equity=[3.6e-12, 0.0]) == [0.0, 0.0]
+def test_what_rounding_leaves_of_a_makers_capital_is_no_quote() -> None:
+    # 2m of depth over 4m of capital: half of what a maker has left.
+    assert bids(equity=[4.0, 4e-6]) == [2.0, 2e-6]
+    assert bids(equity=[3.6e-12, 1e-6]) == [0.0, 0.0]
 
 
 def test_depth_shrinks_with_margin_use_and_is_gone_at_the_limit() -> None:
