@@ -70,8 +70,8 @@ class Members:
             ledger.transfer(Flow.CONTRIBUTION, self.row, OUTSIDE, float(back.sum()))
         self.required = np.where(gone, 0.0, self.required)
         self.held = self.held - back
-        missing = self.required - self.held
-        if not (missing > 0.0).any():
+        missing = np.maximum(self.required - self.held, 0.0)
+        if not missing.any():
             return
         margin = venue.margin_of(ledger, rows).initial
         free = np.where(ledger.status[rows] == Status.ACTIVE, np.maximum(ledger.equity(rows) - margin, 0.0), 0.0)

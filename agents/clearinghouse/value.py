@@ -182,6 +182,8 @@ class TokenParameters(Parameters):
 
 TIE: Final = 1e-9
 """A sale that brings all but this part of what it could brings all of it."""
+CENT: Final = 1e-6
+"""USD: for less nothing is sold or bought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,15 +198,17 @@ class Book:
         return self.price * self.depth * -float(np.expm1(-units / self.depth))
 
     def units_for(self, usd: float, most: float) -> float:
-        """Tokens, of `most`, whose sale brings USD; all of them if they bring no more, which near p N rounding would not tell."""
+        """Tokens, of `most`, whose sale brings USD; if they bring no more, as many as bring nearly all: the rest would bring nothing."""
+        if self.raises(most) <= CENT:
+            return 0.0
         if usd >= self.raises(most) * (1.0 - TIE):
-            return most
+            return min(most, -self.depth * float(np.log(TIE)))
         return -self.depth * float(np.log1p(-usd / (self.price * self.depth)))
 
     def bought_for(self, usd: float) -> float:
         """Tokens that USD buys."""
         worth = self.price * self.depth
-        return self.depth * float(np.log1p(usd / worth)) if worth > 0.0 else 0.0
+        return self.depth * float(np.log1p(usd / worth)) if worth > TIE * CENT else 0.0
 
 
 class Stake(NamedTuple):

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from agents.clock import HOURS_PER_YEAR
-from experiments.twin.accounts import TIE
+from experiments.twin.accounts import CENT, TIE
 
 
 class Token:
@@ -51,9 +51,11 @@ class Token:
         return self.price * self.depth * (1.0 - math.exp(-units / self.depth))
 
     def needed_for(self, usd: float, most: float) -> float:
-        """Tokens, of `most`, whose sale raises USD; all of them if they raise no more."""
+        """Tokens, of `most`, whose sale raises USD; if they raise no more, as many as raise all of it but a billionth."""
+        if self.brings(most) <= CENT:
+            return 0.0
         if usd >= self.brings(most) * (1.0 - TIE):
-            return most
+            return min(most, -self.depth * math.log(TIE))
         return -self.depth * math.log(1.0 - usd / (self.price * self.depth))
 
     def trade(self, units: float) -> None:
@@ -68,7 +70,8 @@ class Token:
 
     def buy_back(self, usd: float) -> None:
         """Tokens are bought from the public for USD, and destroyed."""
-        units = self.depth * math.log(1.0 + usd / (self.price * self.depth)) if self.price > 0.0 else 0.0
+        worth = self.price * self.depth
+        units = self.depth * math.log(1.0 + usd / worth) if worth > TIE * CENT else 0.0
         units = min(units, max(self.supply - self.staked - self.held, 0.0))
         self.destroyed += units
         self.trade(units)

@@ -29,8 +29,11 @@ def test_a_sale_of_tokens_brings_less_the_more_of_them_there_are() -> None:
     assert book.raises(1e6 * math.log(2.0)) == pytest.approx(1e6)
     assert book.units_for(1e6, 1e12) == pytest.approx(1e6 * math.log(2.0))
     assert book.raises(1e12) == pytest.approx(2e6)
-    assert book.units_for(2e6, 3e7) == book.units_for(2e6 * (1.0 - 1e-15), 3e7) == 3e7
+    # To bring all but a billionth of that takes 1 m x ln 1e9 tokens; nobody sells more, nor anything for less than a millionth of a dollar.
+    assert book.units_for(2e6, 3e7) == book.units_for(2e6 * (1.0 - 1e-15), 3e7) == pytest.approx(1e6 * 9.0 * math.log(10.0))
     assert book.units_for(1e6, 1e3) == 1e3
+    assert Book(1e-13, 1e6).units_for(1.0, 1e9) == 0.0
+    assert Book(1e-22, 1e6).bought_for(1.0) == 0.0
     # Buying for as much as all is worth at depth: 1 m x ln 2 tokens, and the price doubles.
     assert book.bought_for(2e6) == pytest.approx(1e6 * math.log(2.0))
 

@@ -96,3 +96,22 @@ def test_who_leaves_gets_its_contribution_back_as_far_as_custody_goes() -> None:
     ledger.transfer(Flow.DEPOSIT, OUTSIDE, third, 500.0)
     members.restore(venue, 1.0)
     assert (ledger.custody, ledger.cash[members.row], members.held.tolist()) == (480.0, 0.0, [0.0])
+
+
+def test_who_has_left_waits_for_its_contribution_while_others_pay_in() -> None:
+    # Half of what each of two has, 100 and 80, is in the fund. The first takes its balance and goes; a third has taken all cash that is left.
+    house = {"market_makers": False, "traders": 2, "share": 0.5, "restore_hours": 1.0}
+    venue = handmade([100.0, 80.0, 60.0], maker=0.0, members=house).venue
+    ledger, members = venue.ledger, venue.members
+    assert members is not None
+    first, second, third = range(venue.institutions, venue.institutions + 3)
+    members.join(venue)
+    venue.pay_out(Flow.WITHDRAWAL, np.array([first]), np.array([50.0]))
+    ledger.status[first] = Status.GONE
+    ledger.transfer(Flow.DEPOSIT, third, OUTSIDE, 190.0)
+    members.use(ledger, third, np.array([0.0, 20.0]))
+    assert (ledger.custody, ledger.cash[members.row], ledger.cash[third]) == (0.0, 70.0, -110.0)
+    # Nothing can be paid back to the first; the second pays the 20 that it lacks in, of 40.
+    members.restore(venue, 1.0)
+    assert members.held.tolist() == [50.0, 40.0]
+    assert ledger.cash[[first, second, members.row]].tolist() == [0.0, 20.0, 90.0]

@@ -194,14 +194,16 @@ def test_a_fund_of_coins_reconciles_to_the_rounding_of_what_they_are_worth_and_n
 
 
 def test_one_loss_slashes_no_more_than_its_share_of_the_stake_however_thin_the_market_is() -> None:
-    # 200,000 staked and a depth of 100 tokens: 60,000 of them bring hardly more than 2 x 100 USD, and that is all that one loss may use.
-    thin = {**PLAIN, "depth": 1e-4, "beta": 0.0}
-    one = handmade([60.0], token=thin, waterfall=[{"type": "stakers", "share": 0.3}, {"type": "write_down"}])
-    one.position(FIRST, MAKER, 100.0, 100.0)
-    one.move(90.0)
-    assert one.absorbed["stakers"] == pytest.approx(200.0)
-    assert one.venue.value.token is not None
-    assert one.venue.value.token.staked == pytest.approx(1.4e5)
+    # 200,000 staked: one loss may use 30 % of them, 60,000, or a thousandth, 200. With a depth of 100 tokens no sale brings more than 200
+    # USD, and 100 x ln 1e9 = 2,072 tokens bring that but for a billionth; 200 tokens bring 200 x (1 - e^-2).
+    for share, usd, sold in ((0.3, 200.0, 900.0 * math.log(10.0)), (1e-3, 200.0 * (1.0 - math.exp(-2.0)), 200.0)):
+        thin = {**PLAIN, "depth": 1e-4, "beta": 0.0}
+        one = handmade([60.0], token=thin, waterfall=[{"type": "stakers", "share": share}, {"type": "write_down"}])
+        one.position(FIRST, MAKER, 100.0, 100.0)
+        one.move(90.0)
+        assert one.absorbed["stakers"] == pytest.approx(usd)
+        assert one.venue.value.token is not None
+        assert one.venue.value.token.staked == pytest.approx(2e5 - sold)
 
 
 def test_what_the_fund_buys_at_the_opening_is_no_return_that_the_token_follows() -> None:
