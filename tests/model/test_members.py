@@ -99,7 +99,7 @@ def test_who_leaves_gets_its_contribution_back_as_far_as_custody_goes() -> None:
 
 
 def test_who_has_left_waits_for_its_contribution_while_others_pay_in() -> None:
-    # Half of what each of two has, 100 and 80, is in the fund. The first takes its balance and goes; a third has taken all cash that is left.
+    # Half of what each of two has, 100 and 80, is in the fund. The first takes its balance and goes; a third takes all cash that is left.
     house = {"market_makers": False, "traders": 2, "share": 0.5, "restore_hours": 1.0}
     venue = handmade([100.0, 80.0, 60.0], maker=0.0, members=house).venue
     ledger, members = venue.ledger, venue.members
