@@ -334,3 +334,5 @@ def terminate(venue: Venue, rows: Rows) -> None:
     losses = Losses(walked)
     losses.cover(rows, np.maximum(-ledger.balance(rows), 0.0), shares, Flow.DRAW_CLOSE_OUT)
     losses.cover_overdrawn(venue.interest[:, None], Flow.DRAW_EXECUTION, but=rows)
+    if not venue.insolvent:
+        venue.settle_flat(ledger, np.arange(ledger.rows))

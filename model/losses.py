@@ -340,6 +340,8 @@ class Losses:
             venue.tally.deficits += float(deficit.sum())
             self.bankrupt(below)
             self.absorb(self._of_no_market(float(deficit.sum())), np.zeros(venue.pools.pool.size), Flow.DRAW_CLOSE_OUT)
+        if not venue.insolvent:
+            venue.settle_flat(part, np.arange(part.rows))
 
     def write_down_outstanding(self) -> None:
         """Losses that are still outstanding are written down: nobody else will bear them."""

@@ -227,8 +227,10 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         if visits.ended and not self.insolvent:
             ended = [self.accounts[number] for number in visits.ended]
             deleveraging.close_out(self, [(account, deleveraging.margin_weights(self, account)) for account in ended])
-            self.everyone()
+            everyone = self.everyone()
             waterfall.settle_flat(self)
+            if not self.insolvent:
+                coins.settle_flat(self, [*self.funds, *everyone])
         for number, usd in visits.left.items():
             self.accounts[number].cash = usd
 

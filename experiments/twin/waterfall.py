@@ -362,6 +362,8 @@ def end_contracts(exchange: "Exchange") -> None:
         exchange.deficits += deficit
         losses = by_claimant(exchange, [(deficit, exchange.interest)])
         absorb(exchange, losses, [0.0] * len(losses), "draw_close_out")
+    if not exchange.insolvent:
+        coins.settle_flat(exchange, everyone)
 
 
 def recover_fund(exchange: "Exchange") -> None:

@@ -12,16 +12,18 @@ from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.liquidator import LiquidatorParameters
 from agents.market_maker import MarketMakerParameters
 from experiments import shipped
-from model.clearing import Walk, walk
+from model.clearing import Walk, terminate, walk
 from model.ecosystem import Ecosystem
 from model.events import Events
 from model.instruments import InstrumentParameters, Instruments
 from model.ledger import FUND, OUTSIDE, TREASURY, Flow, Ledger, Role
+from model.losses import Losses
 from model.market import Market, MarketParameters
 from model.path import Path
 from model.scenario import Scenario
 from model.surface import SurfaceParameters
 from model.venue import Venue
+from model.walked import Walked
 
 type Floats = NDArray[np.float64]
 
@@ -442,3 +444,27 @@ def test_in_the_shipped_crash_the_fund_loses_far_more_of_its_dollars_than_of_its
     # BitMEX, 12 to 13 March 2020: 4.6 % of its coins and about 42 % of its dollars.
     assert -0.15 < coins < 0.0
     assert dollars < -0.4
+
+
+def test_whose_contracts_end_with_anothers_holds_coin_and_nothing_that_moves_with_its_price_once_it_has_left() -> None:
+    # A short of 40,000 USD in default elsewhere is ended at mark against LONG, which was charged 500 USD in dollars in the meantime.
+    one = Exchange(40_000.0, (1.0, 1.0))
+    one.buy(LONG, SHORT, 40_000.0)
+    one.ledger.transfer(Flow.FUNDING, LONG, MAKER, 500.0)
+    terminate(one.venue, rows(SHORT))
+    # All of it is in coin: 1 BTC less 500 / 40,000. It takes that out, and what the coin costs next is nothing to it.
+    assert one.ledger.coins[0, LONG] == pytest.approx(1.0 - 0.0125)
+    assert one.ledger.cash[LONG] == pytest.approx(0.0, abs=1e-9)
+    one.venue.pay_out(Flow.WITHDRAWAL, rows(LONG), one.ledger.equity(rows(LONG)))
+    one.move(20_000.0)
+    assert one.ledger.equity(LONG) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_torn_up_contracts_leave_each_with_the_money_of_its_margin() -> None:
+    # Half of LONG's coin is lost at 40,000 USD in dollars; a maker has gained it in dollars.
+    one = Exchange(40_000.0, (1.0, 1.0))
+    one.buy(LONG, SHORT, 40_000.0)
+    one.ledger.transfer(Flow.FUNDING, LONG, MAKER, 20_000.0)
+    Losses(Walked(one.venue, rows(LONG, SHORT))).end_contracts()
+    assert one.ledger.coins[0, [LONG, SHORT]] == pytest.approx([0.5, 1.0])
+    assert one.ledger.cash[[LONG, SHORT]] == pytest.approx([0.0, 0.0], abs=1e-9)
