@@ -213,7 +213,7 @@ class Shift(Parameters):
 
     spot: float = Field(gt=-1, le=100, description="simple return of the underlying", json_schema_extra={"unit": "1"})
     volatility: float = Field(
-        default=0.0, gt=-1, le=10, description="relative change of implied volatility", json_schema_extra={"unit": "1"}
+        default=0.0, gt=-1, le=10, description="relative change of implied volatility at thirty days", json_schema_extra={"unit": "1"}
     )
     weight: float = Field(default=1.0, gt=0, le=1, description="part of the loss that counts", json_schema_extra={"unit": "1"})
 
@@ -255,7 +255,8 @@ class PortfolioScenarios(PortfolioRule):
 
     Initial = max(largest loss, unhedged x |net delta| + hedged x hedged delta) + provision, hedged delta = (gross - |net|) / 2 by
     underlying;
-    maintenance = part of the first term + provision.
+    maintenance = part of the first term + provision. A change of volatility v is that at thirty days; an option of another life sees
+    v (30 / max(1, days))^p, p = 0.30 below thirty days and 0.13 from there on.
     """
 
     name = "portfolio_scenarios"

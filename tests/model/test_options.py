@@ -168,7 +168,10 @@ def test_sizing_reprices_options_with_volatility_that_answers_the_fall():
     assert fixing is not None
     returns = np.array([[-0.2], [0.3]])
     answered = np.exp(-2.0 * np.log1p(returns)) - 1.0
-    assert fixing.stressed(returns) == pytest.approx(fixing.reprice(returns, answered), rel=1e-9)
+    market = eco.venue.market
+    assert market.listed is not None
+    levels = market.listed.revalue(market.moment(market.log_index, market.clock), market.basis, returns, answered)
+    assert fixing.stressed(returns) == pytest.approx(levels, rel=1e-9)
     assert not np.allclose(fixing.stressed(returns), fixing.reprice(returns, np.zeros_like(returns)))
     books = eco.venue.books(0)
     assert books.onto is not None
