@@ -61,9 +61,10 @@ liquidation_rules = Family("liquidation rule", LiquidationRule)
 class PartialThenFull(LiquidationRule):
     """A fifth of a large position first, all of it once equity is below two thirds of maintenance margin.
 
-    Hyperliquid documentation, "liquidations"; what is large is a position, not its account. In the partial stage the account keeps what its slices leave, in the full stage the
-    exchange does. After a partial liquidation there may be a cool-down: Hyperliquid then closes all of what is still in breach within 30 s
-    (announcement of partial liquidations); other venues leave the account alone until they check again (OKX: about a minute).
+    Hyperliquid documentation, "liquidations"; what is large is a position, not its account. In the partial stage the account keeps what
+    its slices leave, in the full stage the exchange does. After a partial liquidation there may be a cool-down: Hyperliquid then closes
+    all of what is still in breach within 30 s (announcement of partial liquidations); other venues leave the account alone until they
+    check again (OKX: about a minute).
     """
 
     name = "partial_then_full"
