@@ -18,7 +18,7 @@ from scipy.special import ndtr
 
 from agents.clock import HOURS_PER_YEAR
 from agents.families import Parameters
-from model.surface import SurfaceParameters, along_path, total_variance
+from model.surface import SurfaceParameters, along_path, tenor_factor, total_variance
 
 FADING_HOURS = 24.0
 """Over its last day a dated contract's mark leaves the book's premium behind, so that it converges to the index (our choice)."""
@@ -207,31 +207,33 @@ class Instruments:
         linear, inverse = _across(self.linear, index), _across(self.coin_settled, index)
         return np.where(linear, self._straight(moment, premium), np.where(inverse, 1.0, index))
 
-    def worth(self, moment: Moment, premium: Floats) -> Floats:
+    def worth(self, moment: Moment, premium: Floats, shock: Floats | None = None) -> Floats:
         """Shape (M, ...), USD: what one contract adds to its holder's equity.
 
         Args:
             moment: where the underlyings stand.
             premium: shape (M, ...): mark price over fair price as a share of the index.
+            shock: shape (M, ...): relative change of options' own implied volatilities; none if not given.
         """
         index = moment.index[self.asset]
         if self.plain:
             return index * (1.0 + premium)
         worth = np.where(_across(self.linear, index), self._straight(moment, premium), -1.0 / np.maximum(1.0 + premium, 1e-12))
         for market in np.flatnonzero(self.option):
-            fair = self._fair(int(market), index[market], moment.level[self.asset[market]], moment.hours)
+            moved = 0.0 if shock is None else shock[market]
+            fair = self._fair(int(market), index[market], moment.level[self.asset[market]], moment.hours, moved)
             fading = np.minimum(np.maximum(self.expiry[market] - np.asarray(moment.hours), 0.0) / FADING_HOURS, 1.0)
             worth[market] = np.maximum(fair + fading * premium[market] * index[market], 0.0)
         return worth
 
-    def _fair(self, market: int, index: Floats, level: Floats, hours: Floats | float) -> Floats:
-        """An option's fair price, USD, shape of `index`."""
+    def _fair(self, market: int, index: Floats, level: Floats, hours: Floats | float, shock: Floats | float = 0.0) -> Floats:
+        """An option's fair price, USD, shape of `index`; `shock`: relative change of its implied volatility."""
         years = np.maximum(self.expiry[market] - np.asarray(hours), 0.0) / HOURS_PER_YEAR
         strike, sign = self.strike[market], self.sign[market]
         with np.errstate(divide="ignore"):
             moneyness = np.clip(np.log(strike / np.maximum(index, 1e-300)), -20.0, 20.0)
         variance = np.where(years > 0.0, total_variance(self.surface, level, np.asarray(years), moneyness), 0.0)
-        return black(index, strike, variance, sign)
+        return black(index, strike, variance * np.maximum(1.0 + shock, 0.0) ** 2, sign)
 
     def revalue(self, moment: Moment, premium: Floats, spot: Floats, vol: Floats) -> Floats:
         """Shape (S, M), USD: change of one contract's worth when indices move by `spot` and levels by `vol`, simple and relative, (S, A).
@@ -239,11 +241,20 @@ class Instruments:
         Accounts' profits under all scenarios are (S, M) @ (M, n), and (S, A) @ (A, n) for the spot that they hold. An inverse contract
         gains what it gains in coin, at today's index: see `coin_gains`.
         """
-        index = moment.index[:, None] * (1.0 + spot.T)
         level = np.clip(moment.level[:, None] * (1.0 + vol.T), self.surface.floor, self.surface.ceiling)
-        there = self.worth(
-            Moment(index, level, moment.hours, moment.carry), np.broadcast_to(premium[:, None], (premium.size, spot.shape[0]))
-        )
+        return self._changes(moment, premium, spot, level, None)
+
+    def revalue_by_tenor(self, moment: Moment, premium: Floats, spot: Floats, vol: Floats) -> Floats:
+        """As `revalue`, `vol` being shocks at thirty days, which options of another life feel more or less of: see `tenor_factor`."""
+        level = np.broadcast_to(moment.level[:, None], (moment.level.size, spot.shape[0]))
+        years = np.maximum(self.expiry - float(moment.hours), 0.0) / HOURS_PER_YEAR
+        factor = np.where(self.option, tenor_factor(np.where(self.option, years, 1.0)), 0.0)
+        return self._changes(moment, premium, spot, level, factor[:, None] * vol.T[self.asset])
+
+    def _changes(self, moment: Moment, premium: Floats, spot: Floats, level: Floats, shock: Floats | None) -> Floats:
+        index = moment.index[:, None] * (1.0 + spot.T)
+        premiums = np.broadcast_to(premium[:, None], (premium.size, spot.shape[0]))
+        there = self.worth(Moment(index, level, moment.hours, moment.carry), premiums, shock)
         here = self.worth(moment, premium)
         changed: Floats = (there - here[:, None]).T
         return coin_gains(changed, here, spot[:, self.asset], self.coin_settled) if self.coin_settled.any() else changed
@@ -309,10 +320,10 @@ class Fixing:
         self._known: dict[tuple[bytes, bytes], Floats] = {}
 
     def reprice(self, spot: Floats, volatility: Floats) -> Floats:
-        """Shape (S, M), USD: see `Instruments.revalue`; (S, A) each."""
+        """Shape (S, M), USD: see `Instruments.revalue_by_tenor`; (S, A) each."""
         key = (spot.tobytes(), volatility.tobytes())
         if key not in self._known:
-            self._known[key] = self._listed.revalue(self._moment, self._premium, spot, volatility)
+            self._known[key] = self._listed.revalue_by_tenor(self._moment, self._premium, spot, volatility)
         return self._known[key]
 
     def stressed(self, returns: Floats) -> Floats:

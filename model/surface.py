@@ -17,6 +17,8 @@ type Floats = NDArray[np.float64]
 
 REFERENCE_YEARS = 30.0 * 24.0 / HOURS_PER_YEAR
 """The level is quoted at thirty days."""
+SHORT, LONG = 0.30, 0.13
+"""Powers of thirty days over time to expiry by which margin's shocks of volatility grow before, and shrink after, thirty days."""
 
 
 class SurfaceParameters(Parameters):
@@ -114,6 +116,16 @@ def implied_volatility(p: SurfaceParameters, level: Floats, years: Floats, money
     """Annualised implied volatility; shapes broadcast."""
     volatility: Floats = np.sqrt(total_variance(p, level, years, moneyness) / np.maximum(years, 1e-12))
     return volatility
+
+
+def tenor_factor(years: Floats) -> Floats:
+    """A shock of implied volatility over that at thirty days: (30 / max(1, days))^p, p = 0.30 before thirty days and 0.13 from there on.
+
+    Paradex documentation, "portfolio margin"; Deribit's has the first power.
+    """
+    days = np.maximum(np.asarray(years) * HOURS_PER_YEAR / 24.0, 1.0)
+    factor: Floats = (30.0 / days) ** np.where(days < 30.0, SHORT, LONG)
+    return factor
 
 
 def along_path(p: SurfaceParameters, level: Floats, moved: Floats) -> Floats:

@@ -57,13 +57,19 @@ class LiquidationRule(Rule):
 liquidation_rules = Family("liquidation rule", LiquidationRule)
 
 
+def _cooling(state: dict[int, float] | None, hours: float, seconds: float) -> dict[int, float]:
+    """Accounts that have been cut within so many seconds, and when, in hours."""
+    return {account: at for account, at in (state or {}).items() if hours - at < seconds / 3600.0 * (1.0 - TIE)}
+
+
 @liquidation_rules.member
 class PartialThenFull(LiquidationRule):
     """A fifth of a large position first, all of it once equity is below two thirds of maintenance margin.
 
-    Hyperliquid documentation, "liquidations". In the partial stage the account keeps what its slices leave, in the full stage the
-    exchange does. After a partial liquidation there may be a cool-down: Hyperliquid then closes all of what is still in breach within 30 s
-    (announcement of partial liquidations); other venues leave the account alone until they check again (OKX: about a minute).
+    Hyperliquid documentation, "liquidations"; what is large is a position, not its account. In the partial stage the account keeps what
+    its slices leave, in the full stage the exchange does. After a partial liquidation there may be a cool-down: Hyperliquid then closes
+    all of what is still in breach within 30 s (announcement of partial liquidations); other venues leave the account alone until they
+    check again (OKX: about a minute).
     """
 
     name = "partial_then_full"
@@ -80,7 +86,7 @@ class PartialThenFull(LiquidationRule):
         small: float = Field(
             default=100e3,
             ge=0,
-            description="accounts of at most this notional are closed whole",
+            description="positions of at most this notional are closed whole",
             json_schema_extra={"unit": "USD", "source": "Hyperliquid"},
         )
         full_below: float = Field(
@@ -104,15 +110,13 @@ class PartialThenFull(LiquidationRule):
     def rule(self, view: LiquidationView, state: Any, rng: Any) -> tuple[Slices, Any]:
         p = self.parameters
         whole = view.equity < p.full_below * view.maintenance.sum(axis=0)
-        small = view.notional.sum(axis=0) <= p.small
-        share = np.where(whole | small, 1.0, p.slice)
+        share = np.where(whole | (view.notional <= p.small), 1.0, p.slice)
         if p.cool_down > 0.0:
-            hours = p.cool_down / 3600.0
-            lately = {} if state is None else {account: at for account, at in state.items() if view.hours - at < hours * (1.0 - TIE)}
+            lately = _cooling(state, view.hours, p.cool_down)
             cooling = np.isin(view.accounts, np.fromiter(lately, dtype=np.intp)) & ~whole
             share = np.where(cooling, 1.0 if p.meanwhile == "full" else 0.0, share)
-            state = lately | dict.fromkeys(view.accounts[~cooling & (share < 1.0)].tolist(), view.hours)
-        return Slices(np.broadcast_to(share, view.notional.shape), np.where(whole, 0.0, 1.0)), state
+            state = lately | dict.fromkeys(view.accounts[~cooling & (share < 1.0).any(axis=0)].tolist(), view.hours)
+        return Slices(share, np.where(whole, 0.0, 1.0)), state
 
 
 @liquidation_rules.member
@@ -136,9 +140,10 @@ class FullAtBankruptcy(LiquidationRule):
 class SmallestSlice(LiquidationRule):
     """The smallest common share of all positions that restores the margin; all of them, at bankruptcy price, below `full_below`.
 
-    f = (target - equity) / (target - cost x notional), target = ratio x maintenance + buffer x notional, for margin that falls in
-    proportion (Chitra 2025, greedy liquidation, with linear cost). Paradex: multiples of 20 % up to a margin ratio of 90 %; dYdX v4: at
-    most 10 % of a position a block, at least 1,000 USD; Drift: maintenance and 2 % more; Binance: one order back to margin compliance.
+    f = (target - equity) / (target - cost x notional - margin cost x maintenance), target = ratio x maintenance + buffer x notional, for
+    margin that falls in proportion (Chitra 2025, greedy liquidation, with linear cost). Paradex: multiples of 20 % up to a margin ratio of
+    90 %; dYdX v4: at most 10 % of a position a block, at least 1,000 USD, and 100,000 USD of an account; Drift: maintenance and 2 % more;
+    Binance: one order back to margin compliance.
     """
 
     name = "smallest_slice"
@@ -162,6 +167,13 @@ class SmallestSlice(LiquidationRule):
             description="what closing is expected to cost, on notional (our choice)",
             json_schema_extra={"unit": "1"},
         )
+        margin_cost: float = Field(
+            default=0.0,
+            ge=0,
+            le=1,
+            description="what it costs besides, on the maintenance margin of what is closed",
+            json_schema_extra={"unit": "1", "source": "Paradex: its penalty"},
+        )
         step: float = Field(
             default=0.0,
             ge=0,
@@ -179,8 +191,14 @@ class SmallestSlice(LiquidationRule):
         least: float = Field(
             default=0.0,
             ge=0,
-            description="smallest slice, if there is so much",
+            description="smallest slice of a position, if there is so much, whatever `most` says",
             json_schema_extra={"unit": "USD", "source": "dYdX v4: 1,000"},
+        )
+        account: float | None = Field(
+            default=None,
+            gt=0,
+            description="most of an account that is closed in a round; null: no limit",
+            json_schema_extra={"unit": "USD", "source": "dYdX v4: 100,000 a block"},
         )
         full_below: float = Field(
             default=0.0,
@@ -193,22 +211,24 @@ class SmallestSlice(LiquidationRule):
     def rule(self, view: LiquidationView, state: Any, rng: Any) -> tuple[Slices, Any]:
         p, required, notional = self.parameters, view.maintenance.sum(axis=0), view.notional.sum(axis=0)
         target = p.ratio * required + p.buffer * notional
-        gained = target - p.cost * notional
+        gained = target - p.cost * notional - p.margin_cost * required
         share = np.divide(target - view.equity, gained, out=np.ones_like(target), where=gained > 0.0)
         if p.step > 0.0:
             share = np.ceil(share / p.step * (1.0 - TIE)) * p.step
-        floor = np.divide(p.least, notional, out=np.ones_like(notional), where=notional > p.least)
+        floor = np.divide(p.least, view.notional, out=np.ones_like(view.notional), where=view.notional > p.least)
         share = np.clip(np.minimum(np.maximum(share, floor), np.maximum(p.most, floor)), 0.0, 1.0)
+        if p.account is not None:
+            closed = (share * view.notional).sum(axis=0)
+            share *= np.divide(p.account, closed, out=np.ones_like(closed), where=closed > p.account)
         whole = view.equity < p.full_below * required
-        share = np.where(whole, 1.0, share)
-        return Slices(np.broadcast_to(share, view.notional.shape), np.where(whole, 0.0, 1.0)), state
+        return Slices(np.where(whole, 1.0, share), np.where(whole, 0.0, 1.0)), state
 
 
 @liquidation_rules.member
 class ByTier(LiquidationRule):
     """Large positions are cut to a lower tier of size; an account with none left is closed whole, and keeps nothing.
 
-    OKX: in tier three and above two tiers down, in the two lowest all at bankruptcy price.
+    OKX: in tier three and above two tiers down, in the two lowest all at bankruptcy price; after a cut it looks again in about a minute.
     """
 
     name = "by_tier"
@@ -224,6 +244,13 @@ class ByTier(LiquidationRule):
         down: int = Field(
             default=2, ge=1, le=100, description="tiers by which a position is cut", json_schema_extra={"unit": "tiers", "source": "OKX"}
         )
+        cool_down: float = Field(
+            default=0.0,
+            ge=0,
+            le=86400,
+            description="time after a cut in which an account is left alone while it is above bankruptcy; 0: none",
+            json_schema_extra={"unit": "s", "source": "OKX: about a minute"},
+        )
 
         @model_validator(mode="after")
         def _ascending(self) -> "ByTier.Parameters":
@@ -237,7 +264,13 @@ class ByTier(LiquidationRule):
         kept = np.where(tier >= down, bounds[np.maximum(tier - down, 0)], view.notional)
         whole = (view.equity < 0.0) | (tier < down).all(axis=0)
         cut = 1.0 - np.divide(kept, view.notional, out=np.ones_like(kept), where=view.notional > 0.0)
-        return Slices(np.where(whole, 1.0, cut), np.where(whole, 0.0, 1.0)), state
+        cut = np.where(whole, 1.0, cut)
+        if self.parameters.cool_down > 0.0:
+            lately = _cooling(state, view.hours, self.parameters.cool_down)
+            waits = np.isin(view.accounts, np.fromiter(lately, dtype=np.intp)) & (view.equity >= 0.0)
+            cut = np.where(waits, 0.0, cut)
+            state = lately | dict.fromkeys(view.accounts[~waits & ~whole].tolist(), view.hours)
+        return Slices(cut, np.where(whole, 0.0, 1.0)), state
 
 
 @liquidation_rules.member
@@ -272,7 +305,7 @@ class AutoClose(LiquidationRule):
         margin = p.auto_close * view.maintenance.sum(axis=0)
         closes = view.equity < margin
         missing = 1.0 - np.divide(np.maximum(view.equity, 0.0), margin, out=np.zeros_like(margin), where=margin > 0.0)
-        share = np.where(closes, np.maximum(missing, p.slice), p.slice)
+        share = np.where(closes, missing, p.slice)
         return Slices(np.broadcast_to(share, view.notional.shape), np.where(closes, 0.0, 1.0)), state
 
 

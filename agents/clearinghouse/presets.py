@@ -89,12 +89,15 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "liquidation, accrual": "Bybit help, 'Insurance fund': settled at bankruptcy price, fills better or worse are the fund's",
             "waterfall": "the same: deleveraging when the pool has fallen 30 % in 8 h; help 900000031623: score, at bankruptcy price",
         },
-        ("one pool for all markets: its portfolio pools hold up to nine correlated contracts",),
+        (
+            "one pool for all markets: its portfolio pools hold up to nine correlated contracts",
+            "the fall of the pool alone decides: Bybit also asks that the pool be low",
+        ),
     ),
     "okx": Preset(
         {
             "fees": {"liquidation": 0.0},
-            "liquidation": {"type": "by_tier", "down": 2},
+            "liquidation": {"type": "by_tier", "down": 2, "cool_down": 60.0},
             "route": TAKES_OVER,
             "accrual": [{"type": "surplus", "share": 1.0}],
             "waterfall": [
@@ -105,22 +108,26 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             ],
         },
         {
-            "liquidation": "OKX help: two tiers down from the third tier on, the two lowest at bankruptcy price",
+            "liquidation": "OKX help: two tiers down from the third on, the two lowest at bankruptcy price, a minute between looks",
             "waterfall": "OKX help (mirror): deleveraging at mark when the fund is 30 % below its peak of 8 h, or empty",
         },
-        ("bounds of the tiers", "the score, which is not published", "what deleveraging at mark leaves open is socialised among gains"),
+        (
+            "bounds of the tiers",
+            "the score, which is not published",
+            "what deleveraging at mark leaves open is socialised among gains",
+        ),
     ),
     "deribit": Preset(
         {
             "pools": {"currency": "underlying"},
-            "fees": {"liquidation": 0.0075},
+            "fees": {"liquidation": 0.0075, "delivery": 2.5e-4},
             "liquidation": {"type": "smallest_slice", "cost": 0.0125},
             "route": {"order": ["book"]},
             "accrual": TO_FUND,
             "waterfall": [{"type": "fund"}, {"type": "socialised_loss", "by": "gains"}, *AT_LAST],
         },
         {
-            "fees, accrual": "Deribit support 25944738177565: 0.75 % on BTC, transferred to the fund",
+            "fees, accrual": "Deribit support 25944738177565: 0.75 % on BTC, the fund's; early specification: 0.025 % at delivery",
             "liquidation": "Deribit support 25944769313309: incremental, until margin is restored",
             "waterfall": "Deribit support 25944777576477: if depleted, losses are socialised among the day's winners",
         },
@@ -143,7 +150,8 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "waterfall": "dYdX v4 chain, deleveraging.go: from a random subaccount on, at bankruptcy price",
         },
         (
-            "a round stands for a block",
+            "a round stands for a block; a walk has far fewer, so that a subaccount has no limit of 100,000 USD (`liquidation.account`)",
+            "the fund's losses have no limit: 1m USD of a subaccount in a block",
             "the fee is the whole 1.5 %",
             "the fund pays for an account below zero too before others are deleveraged",
         ),
@@ -168,7 +176,11 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "vault": "Hyperliquid's statement after JELLY (March 2025): a vault of limited size, deleveraging beyond a loss threshold",
             "waterfall": "Hyperliquid documentation, 'Auto-deleveraging': score, at the previous mark; who has no position bears nothing",
         },
-        ("the vault's size and threshold, which are not published", "what deleveraging at mark leaves open is socialised among gains"),
+        (
+            "the vault's size and threshold, which are not published",
+            "deleveraging is at the present mark, not at the one before it",
+            "what deleveraging at mark leaves open is socialised among gains",
+        ),
     ),
     "ftx": Preset(
         {
@@ -183,7 +195,10 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "fees": "the same: two thirds of the remaining equity are the provider's, a third the backstop fund's",
             "waterfall": "FTX help 360024479392: if providers lack capacity, the ten largest opposite positions in proportion to size",
         },
-        ("a round stands for a second", "those ten are closed at bankruptcy price once the fund is empty, not at two thirds of it before"),
+        (
+            "a round stands for a second of auto-close, and for the six seconds between two market orders; these have no limit by volume",
+            "those ten are closed at bankruptcy price once the fund is empty, not at two thirds of it before",
+        ),
     ),
     "drift": Preset(
         {
@@ -204,7 +219,7 @@ PRESETS: Final[Mapping[Name, Preset]] = {
     "paradex": Preset(
         {
             "fees": {"liquidation": {"type": "margin_share", "share": 0.7}},
-            "liquidation": {"type": "smallest_slice", "ratio": 1 / 0.9, "step": 0.2, "cost": 0.01},
+            "liquidation": {"type": "smallest_slice", "ratio": 1 / 0.9, "step": 0.2, "cost": 0.0, "margin_cost": 0.7},
             "route": {"order": ["takeover", "book"]},
             "accrual": TO_FUND,
             "waterfall": [{"type": "fund"}, {"type": "withdrawal_factor"}, WRITE_DOWN],
@@ -225,9 +240,9 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "members": {"market_makers": True, "traders": 20},
             "waterfall": [
                 {"type": "defaulter_contribution"},
-                {"type": "exchange_capital", "share": 0.25},
+                {"type": "exchange_capital", "share": 0.25, "restore_hours": 720.0},
                 {"type": "members_fund"},
-                {"type": "second_skin", "share": 0.25},
+                {"type": "second_skin", "share": 0.25, "restore_hours": 720.0},
                 {"type": "assessment", "cap": 1.0},
                 {"type": "socialised_loss", "by": "gains"},
                 {"type": "tear_up"},
@@ -242,6 +257,7 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "who the members are and what they pay in",
             "liquidators bid for the defaulter's book before it goes to the market",
             "one call of at most one contribution",
+            "the second skin is made good within a month like the first",
         ),
     ),
 }

@@ -43,8 +43,10 @@ def test_hyperliquid_closes_a_fifth_of_a_large_position_first(equity, notional, 
     assert (slices.fraction.item(), slices.keeps.item()) == (fraction, keeps)
 
 
-def test_large_is_an_account_not_a_market() -> None:
-    assert sliced(PartialThenFull(), 900.0, [500.0, 500.0], [60e3, 60e3]).fraction[:, 0].tolist() == [0.2, 0.2]
+def test_large_is_a_position_not_an_account() -> None:
+    # Hyperliquid: "for liquidatable positions larger than 100k USD only 20 % of the position".
+    assert sliced(PartialThenFull(), 900.0, [500.0, 500.0], [60e3, 60e3]).fraction[:, 0].tolist() == [1.0, 1.0]
+    assert sliced(PartialThenFull(), 900.0, [500.0, 500.0], [60e3, 160e3]).fraction[:, 0].tolist() == [1.0, 0.2]
 
 
 def test_bitmex_closes_everything_and_keeps_what_is_left() -> None:
@@ -85,10 +87,37 @@ def test_paradex_cuts_in_fifths_until_the_margin_ratio_is_ninety_per_cent() -> N
     assert sliced(dear, 80.0, [88.8], [1_000.0]).fraction.item() == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(
+    ("penalty", "equity", "share"),
+    [
+        (0.5, 80.0, 0.4),  # the documentation's example: 53.28 of margin on 80 - 17.76 = 62.24, 85.6 %; a fifth would leave 71.04 on 71.12
+        (0.7, 80.0, 0.6),  # 35.52 on 80 - 37.30 = 42.70, 83.2 %; two fifths would leave 53.28 on 55.14, 96.6 %
+        (0.7, 95.0, 0.2),  # 71.04 on 95 - 12.43 = 82.57, 86.0 %
+        (0.7, 62.0, 1.0),  # four fifths would leave 17.76 on 62 - 49.73 = 12.27
+    ],
+)
+def test_paradex_takes_the_smallest_number_of_fifths_that_its_penalty_leaves_enough(penalty: float, equity: float, share: float) -> None:
+    rule = SmallestSlice(SmallestSlice.Parameters(ratio=1.0 / 0.9, step=0.2, cost=0.0, margin_cost=penalty))
+    assert sliced(rule, equity, [88.8], [1e3]).fraction.item() == pytest.approx(share)
+    left = equity - share * penalty * 88.8
+    assert (1.0 - share) * 88.8 <= 0.9 * left or share == 1.0
+
+
 @pytest.mark.parametrize(("notional", "share"), [(5e4, 0.1), (5e3, 0.2), (500.0, 1.0)])
 def test_dydx_closes_at_most_a_tenth_or_a_thousand_dollars_at_once(notional: float, share: float) -> None:
     rule = SmallestSlice(SmallestSlice.Parameters(most=0.1, least=1e3, cost=0.0))
     assert sliced(rule, 0.005 * notional, [0.03 * notional], [notional]).fraction.item() == pytest.approx(share)
+
+
+def test_dydxs_limits_are_of_a_position_and_of_an_account() -> None:
+    # A tenth of 2m and of 500,000, and 1,000 of 4,000: 251,000 USD in all, of which 100,000 may go in a block.
+    rule = SmallestSlice(SmallestSlice.Parameters(most=0.1, least=1e3, cost=0.0))
+    sizes = of(2e6, 5e5, 4e3)
+    assert sliced(rule, 1e3, [60e3, 15e3, 120.0], sizes.tolist()).fraction[:, 0] == pytest.approx([0.1, 0.1, 0.25])
+    limited = SmallestSlice(SmallestSlice.Parameters(most=0.1, least=1e3, cost=0.0, account=100e3))
+    fraction = sliced(limited, 1e3, [60e3, 15e3, 120.0], sizes.tolist()).fraction[:, 0]
+    assert fraction == pytest.approx(of(0.1, 0.1, 0.25) * 100.0 / 251.0)
+    assert float(fraction @ sizes) == pytest.approx(100e3)
 
 
 def test_okx_cuts_two_tiers_down_and_the_two_lowest_tiers_at_once() -> None:
@@ -102,9 +131,19 @@ def test_okx_cuts_two_tiers_down_and_the_two_lowest_tiers_at_once() -> None:
     assert sliced(rule, -1.0, [10.0], [500.0]).fraction.item() == 1.0
 
 
-@pytest.mark.parametrize(("equity", "share", "keeps"), [(60.0, 0.1, 1.0), (49.0, 0.1, 0.0), (20.0, 0.6, 0.0), (-5.0, 1.0, 0.0)])
+def test_okx_looks_again_about_a_minute_after_a_cut_unless_the_account_is_bankrupt() -> None:
+    # 500 is cut to 200, the top of the second tier; half a minute later nothing more, after a minute all of the 200 at bankruptcy price.
+    rule, state, found = ByTier(ByTier.Parameters(tiers=(100.0, 200.0, 400.0), cool_down=60.0)), None, []
+    for seconds, equity, notional in ((0.0, 1.0, 500.0), (30.0, 1.0, 200.0), (60.0, 1.0, 200.0), (61.0, 1.0, 500.0), (62.0, -1.0, 200.0)):
+        seen = LiquidationView(of(equity), of(10.0)[:, None], of(notional)[:, None], np.array([7]), seconds / 3600.0)
+        slices, state = rule.rule(seen, state, None)
+        found.append((slices.fraction.item(), slices.keeps.item()))
+    assert found == [(pytest.approx(0.6), 1.0), (0.0, 0.0), (1.0, 0.0), (pytest.approx(0.6), 1.0), (1.0, 0.0)]
+
+
+@pytest.mark.parametrize(("equity", "share", "keeps"), [(60.0, 0.1, 1.0), (49.0, 0.02, 0.0), (20.0, 0.6, 0.0), (-5.0, 1.0, 0.0)])
 def test_ftx_closes_what_is_missing_of_the_auto_close_margin(equity: float, share: float, keeps: float) -> None:
-    # Auto-close at half of 100: with 20 left 60 % are missing.
+    # 1 - MF / ACMF, auto-close at half of 100: with 20 left 60 % are missing, with 49 left 2 %.
     slices = sliced(AutoClose(), equity, [100.0], [1e4])
     assert (slices.fraction.item(), slices.keeps.item()) == (pytest.approx(share), keeps)
 

@@ -152,3 +152,36 @@ def test_a_worthless_underlying_leaves_finite_worths(fraction):
 def test_terms_that_do_not_fit_are_refused(fields, says):
     with pytest.raises(ValidationError, match=says):
         InstrumentParameters(**fields)
+
+
+@pytest.mark.parametrize(
+    ("days", "factor"),
+    [
+        (0.5, 30.0**0.30),  # less than a day counts as one: 2.774
+        (6, 5.0**0.30),  # 1.621
+        (30, 1.0),
+        (120, 0.25**0.13),  # 0.835
+    ],
+)
+def test_margins_shock_of_volatility_is_larger_for_short_lives_and_smaller_for_long_ones(days: float, factor: float) -> None:
+    # Paradex, "portfolio margin": shocked IV = IV (1 + v (30 / max(1, days))^p), p = 0.30 before 30 days, then 0.13.
+    terms = (InstrumentParameters(type="call", asset="BTC", days=days, moneyness=1.05, settlement_hours=0.5),)
+    venue, index, level = Instruments(terms, ("BTC",), SurfaceParameters()), np.array([50_000.0]), np.array([0.7])
+    venue.list_series(np.array([True]), 0.0, index)
+    here, strike, years = Moment(index, level, 0.0), np.array(52_500.0), np.array(days / 365.0)
+    sigma = implied_volatility(SurfaceParameters(), level[0], years, np.log(strike / index[0]))
+    changes = venue.revalue_by_tenor(here, np.zeros(1), np.zeros((2, 1)), np.array([[-0.22], [0.64]]))[:, 0]
+    for found, v in zip(changes, (-0.22, 0.64), strict=True):
+        shocked = sigma * (1.0 + v * factor)
+        expected = black(index[0], strike, shocked**2 * years, 1.0) - black(index[0], strike, sigma**2 * years, 1.0)
+        assert found == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_a_fall_of_volatility_takes_none_below_zero() -> None:
+    # 38 % at thirty days are 105 % at a day: the option is worth what it would pay now.
+    terms = (InstrumentParameters(type="call", asset="BTC", days=1, moneyness=0.9),)
+    venue, index = Instruments(terms, ("BTC",), SurfaceParameters()), np.array([100.0])
+    venue.list_series(np.array([True]), 0.0, index)
+    here = Moment(index, np.array([0.7]), 0.0)
+    left = venue.worth(here, np.zeros(1))[0] + venue.revalue_by_tenor(here, np.zeros(1), np.zeros((1, 1)), np.array([[-0.38]]))[0, 0]
+    assert left == pytest.approx(10.0)

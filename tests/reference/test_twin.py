@@ -168,9 +168,10 @@ SLICES: list[dict[str, Any]] = [
     {"type": "partial_then_full", "cool_down": 30.0},
     {"type": "partial_then_full", "cool_down": 1200.0, "meanwhile": "nothing", "full_below": 0.3},
     {"type": "smallest_slice"},
-    {"type": "smallest_slice", "ratio": 1.0 / 0.9, "step": 0.2},
-    {"type": "smallest_slice", "buffer": 0.02, "most": 0.1, "least": 1e3},
+    {"type": "smallest_slice", "ratio": 1.0 / 0.9, "step": 0.2, "margin_cost": 0.7},
+    {"type": "smallest_slice", "buffer": 0.02, "most": 0.1, "least": 1e3, "account": 2e5},
     {"type": "by_tier", "tiers": [1e5, 3e5, 1e6]},
+    {"type": "by_tier", "tiers": [1e5, 3e5, 1e6], "cool_down": 1200.0},
     {"type": "auto_close"},
 ]
 VAULT = {"capital": 2e6}
@@ -193,7 +194,7 @@ def test_every_liquidation_rule_agrees(rule: dict[str, Any]) -> None:
 def test_a_backstop_vault_agrees(route: dict[str, Any], layers: list[str]) -> None:
     fee = {"liquidation": {"type": "remaining_equity", "bounty": 1.0}}
     order = [*({"type": name} for name in layers), deleveraging("queue", "hyperliquid", "mark"), socialised(), WRITE_DOWN]
-    borne = drawn_out(vault=VAULT, route=route, fees=fee, waterfall=order, fund=1e4, accrual=[])
+    borne = drawn_out(vault=VAULT, route=route, fees=fee, waterfall=order, fund=1e3, accrual=[])
     assert borne["vault"] > 0.0
 
 
@@ -277,7 +278,7 @@ CCP = [
     {"type": "defaulter_contribution"},
     CAPITAL,
     {"type": "members_fund"},
-    {"type": "second_skin"},
+    {"type": "second_skin", "restore_hours": 3.0},
     {"type": "assessment", "cap": 0.5},
     socialised("gains"),
     {"type": "tear_up"},
@@ -651,7 +652,7 @@ def test_liquidators_who_wait_agree_and_a_premium_keeps_them_from_it() -> None:
     def cleared(anticipation: float, premium: float) -> float:
         house = {"route": {"order": ("liquidators", "takeover"), "absorption_premium": premium}, "fund": 1e8}
         venue = {"liquidators": {"count": 1, "capital": 1e9, "appetite": 20.0, "anticipation": anticipation}}
-        scenario = world(move=(-0.3, -0.4, -0.5), lasts=3.0, house=house, venue=venue)
+        scenario = world(move=(-0.3, -0.4, -0.5), lasts=1.0, house=house, venue=venue)
         assert losses(scenario, steps=12)
         eco = Ecosystem(scenario, rng=0)
         eco.run_for(12)
@@ -667,7 +668,7 @@ def test_liquidators_who_wait_agree_and_a_premium_keeps_them_from_it() -> None:
     ids=["calm", "a fall in hours", "a jump through bankruptcy", "a jump upwards"],
 )
 def test_dated_futures_agree_through_their_expiries(move: tuple[float, ...], lasts: float) -> None:
-    block = world(move=move, lasts=lasts).model_dump(by_alias=True)
+    block = world(move=move, lasts=lasts, house={"fees": {"delivery": 1e-3}}).model_dump(by_alias=True)
     block["venues"][0]["instruments"] = FUTURES
     assert bool(losses(Scenario.model_validate(block), steps=20)) == bool(move)
 
