@@ -28,9 +28,12 @@ def settle_outstanding(venue: Venue, hours: float) -> None:
 
 
 def _fund_pays(venue: Venue) -> None:
-    paid = min(venue.outstanding, max(sum(venue.value.payable(venue.ledger)), 0.0))
+    """The fund pays outstanding losses, with what its tokens bring once its dollars are gone."""
+    ledger = venue.ledger
+    row, paid = int(ledger.funds[0]), min(venue.outstanding, max(sum(venue.value.payable(ledger)), 0.0))
     if paid > 0.0 and any(layer.name == "fund" for layer in venue.waterfall):
-        venue.ledger.transfer(Flow.DRAW_CLOSE_OUT, int(venue.ledger.funds[0]), SETTLEMENT, paid)
+        venue.value.sell(ledger, paid - max(float(ledger.equity(row)), 0.0))
+        ledger.transfer(Flow.DRAW_CLOSE_OUT, row, SETTLEMENT, paid)
         venue.settle("fund", paid)
 
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from agents.clearinghouse.value import TokenParameters
 from model.deferred import settle_outstanding
 from model.ecosystem import Ecosystem
 from model.ledger import FUND, OUTSIDE, SETTLEMENT, Flow
 from model.scenario import Scenario
+from model.token import Token
 from tests.model.test_clearing import LONG, OTHER, SHORT, Exchange, exchange, of, rows
 
 FACTOR = [{"type": "fund"}, {"type": "withdrawal_factor"}, {"type": "write_down"}]
@@ -111,3 +113,21 @@ def test_holders_run_when_they_see_the_factor_rise() -> None:
     left = float(series["outstanding"].iloc[-1])
     assert series["residual_loss"].sum() == pytest.approx(series["absorbed_withdrawal_factor"].sum() + left)
     assert np.diff(series["outstanding"]).min() < 0.0
+
+
+def test_a_fund_in_tokens_sells_them_for_an_outstanding_loss_once_its_dollars_are_gone() -> None:
+    # 50 USD are outstanding. The fund has 10 USD and 400 tokens at 2 USD, with a depth of 100 tokens: they bring at most
+    # 200 x (1 - e^-4). For the 40 USD that dollars do not pay it sells 100 x ln(200 / 160) of them, which leaves 1.6 USD each.
+    one = short_by_fifty(FACTOR)
+    venue, ledger = one.venue, one.venue.ledger
+    p = TokenParameters(supply=1e6, multiple=2.0, revenue=1e6, fear=0.0, beta=0.0, depth=1e-4)
+    venue.value.token = Token(p, venue.market.log_index)
+    ledger.revalue_tokens(2.0)
+    ledger.trade_tokens(400.0, 0.0)
+    ledger.transfer(Flow.DEPOSIT, OUTSIDE, FUND, 10.0)
+    settle_outstanding(venue, 1.0)
+    assert venue.outstanding == pytest.approx(0.0, abs=1e-9)
+    assert ledger.cash[FUND] == pytest.approx(0.0, abs=1e-9)
+    assert ledger.tokens == pytest.approx(400.0 - 100.0 * np.log(1.25))
+    assert ledger.token_price == pytest.approx(1.6)
+    ledger.check(1, outstanding=venue.outstanding)
