@@ -200,8 +200,8 @@ def test_revenue_is_what_fees_are_a_year_however_long_a_step_is() -> None:
 
 def test_a_peak_of_the_fund_fades_and_nobody_takes_a_stake_back() -> None:
     one = token(memory=1.0 / math.log(2.0))
-    for fund in (8.0, 5.0):  # an hour halves the memory of 8: 5 is above it
-        one.close(1.0, 0.0, fund, 0.0, 0.0)
+    one.open(np.log([100.0]), 8.0, 0.0)
+    one.close(1.0, 0.0, 5.0, 0.0, 0.0)  # an hour halves the memory of 8: 5 is above it
     assert one.fear == 0.0
     one.destroyed = 5e5  # 100,000 would be a fifth of what is left; the 200,000 that are staked stay
     one.close(1.0, 0.0, 5.0, 0.0, 0.0)
@@ -259,3 +259,11 @@ def test_the_public_sells_for_a_buy_back_none_of_the_tokens_that_the_fund_has() 
     one.venue.distribute()
     assert one.venue.value.token is not None
     assert one.venue.value.token.destroyed == pytest.approx(400.0)
+
+
+def test_at_the_close_the_token_follows_all_fees_of_the_step_and_the_fund_has_it_at_that_price() -> None:
+    one = in_tokens(token={**PLAIN, "beta": 0.0, "memory": 1e-6})
+    one.venue.tally.fees = 100.0
+    one.venue.value.close(one.venue, 1.0)  # 100 USD an hour are 876,000 a year, where a million was expected: 1.752 USD each
+    assert one.venue.ledger.token_price == pytest.approx(1.752)
+    assert one.venue.ledger.fund == pytest.approx(200.0 + 400.0 * 1.752)
