@@ -55,6 +55,12 @@ def test_the_best_carry_is_that_of_the_contract_that_pays_most():
     assert contracts(carry=-0.2).best_carry(2) == pytest.approx([0.1, 0.3])
 
 
+def test_capacity_is_divided_over_the_contracts_of_a_kind_on_the_same_underlying():
+    # A put on the second underlying is none of the two on the first.
+    kinds = np.array([False, True, False, True, True, False])
+    assert contracts().each(kinds) == pytest.approx([0.0, 1.0, 0.0, 0.5, 0.5, 0.0])
+
+
 def test_holders_insure_everything_while_the_premium_is_within_their_budget():
     # Thirty days at 2 % of what is insured, budget 4 %: everything, over two puts; at 8 %, half of it.
     rule = Protected(Protected.Parameters(budget=0.04))

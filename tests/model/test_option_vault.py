@@ -165,6 +165,16 @@ def test_what_open_contracts_need_as_margin_is_not_shared() -> None:
     assert vault.paid == pytest.approx(20e6 - held)
 
 
+def test_its_share_goes_to_the_pools_of_the_series_that_have_ended() -> None:
+    given = opened({"income_share": 0.25}).world.model_dump(mode="json", by_alias=True)
+    given["venues"][0]["clearinghouse"] |= {"pools": {"by": "market", "shares": [0.4, 0.3, 0.3]}}
+    eco = Ecosystem(Scenario.model_validate(given), rng=0)
+    vault, before = eco.venue.option_vault, np.array(eco.venue.ledger.pools)
+    vault.peak, vault._ended = 19e6, np.array([0.0, 1.0, 0.0])  # calls have ended, of a vault that is a million above its peak
+    vault.close(eco.venue, 1)
+    assert eco.venue.ledger.pools - before == pytest.approx([0.0, 0.25e6, 0.0])
+
+
 def test_on_the_way_to_a_book_it_goes_as_far_as_margin_allows() -> None:
     # Margin of perpetuals is in proportion: 10 of them are held, 30 wanted, and margin is for 20: half of the way.
     eco = opened({})
