@@ -147,6 +147,13 @@ def test_an_inverse_contract_is_worth_a_dollar_over_the_books_price_in_coin():
     assert listed().worth(Moment(INDEX, LEVEL, 0.0), np.full(5, 0.25))[1] == pytest.approx(-0.8)
 
 
+def test_a_contract_in_coin_is_settled_in_the_coin_of_its_own_underlying():
+    terms = tuple(
+        InstrumentParameters(type=kind, asset=asset) for kind, asset in (("perpetual", "BTC"), ("inverse", "ETH"), ("inverse", "BTC"))
+    )
+    assert Instruments(terms, ("BTC", "ETH"), SurfaceParameters()).settled_in().tolist() == [-1, 1, 0]
+
+
 def test_elsewhere_a_future_costs_its_carry_too_and_its_delta_is_of_what_it_costs():
     # Seven days at 36.5 % a year are 0.7 %: it falls by a tenth of 2,500 x 1.007 where the index falls by a tenth.
     venue, here = listed(), Moment(INDEX, LEVEL, 0.0, np.array([0.0, 0.365]))
