@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,13 @@ def test_longs_take_what_costs_least_and_shorts_what_pays_most():
     short = divide(np.array([[-0.5], [-0.2]]), contracts(carry=0.25), 0.25)
     assert long[:, 0] == pytest.approx([0.5 * dearer, 0.2, 0.5 * (1.0 - dearer), 0.0, 0.0, 0.0])
     assert short[:, 0] == pytest.approx([-0.5 * (1.0 - dearer), -0.2, -0.5 * dearer, 0.0, 0.0, 0.0])
+
+
+def test_who_has_dollars_trades_what_is_settled_in_dollars_and_who_has_coin_what_is_settled_in_it():
+    listed, stance = replace(contracts(), inverse=PUT), np.array([[0.6], [0.4]])
+    in_dollars, in_coin = divide(stance, listed, 0.25), divide(stance, listed, 0.25, in_coin=True)
+    assert in_dollars[:, 0] == pytest.approx([0.3, 0.4, 0.3, 0.0, 0.0, 0.0])
+    assert in_coin[:, 0] == pytest.approx([0.0, 0.0, 0.0, 0.3, 0.3, 0.0])  # on the second underlying nothing is
 
 
 def test_a_view_is_neither_lost_nor_doubled_however_far_carries_are_apart():

@@ -10,7 +10,7 @@ from agents.participants import MarketMaker, Trader
 from experiments import shipped
 from model.clearing import Walk
 from model.ecosystem import Ecosystem
-from model.ledger import OUTSIDE, Flow, Status
+from model.ledger import FUND, OUTSIDE, Flow, Status
 from model.observables import declared, named
 from model.path import Path
 from model.scenario import Scenario
@@ -236,6 +236,43 @@ def test_a_firms_loan_is_divided_as_its_capital_and_margin_is_brought_back_to_th
     assert eco.credit.firms.balance(0.5) == pytest.approx([60.0, -60.0])
     assert held(eco) == pytest.approx([660.0, 540.0])
     assert [place.venue.ledger.flows[Flow.MARGIN_TRANSFER] for place in eco.places] == pytest.approx([60.0, 60.0])
+
+
+def test_what_a_firm_has_no_weight_for_anywhere_is_all_at_its_first_exchange() -> None:
+    firms = Ecosystem(one_maker(), rng=1).credit.firms
+    assert firms.split(np.zeros((2, 1))).tolist() == [[1.0], [0.0]]
+    assert firms.split(np.array([[1.0], [3.0]])).tolist() == [[0.25], [0.75]]
+
+
+def test_a_firm_in_default_somewhere_brings_margin_nowhere() -> None:
+    given = one_maker().model_dump(mode="json", by_alias=True)
+    eco = Ecosystem(Scenario.model_validate({**given, "venues": [*given["venues"], {**given["venues"][0], "name": "c"}]}), rng=1)
+    eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 300.0)
+    failed = eco.places[2].venue
+    failed.ledger.status[failed.makers] = Status.BANKRUPT
+    assert eco.credit.firms.balance(0.5) == pytest.approx([0.0, 0.0, 0.0])
+    failed.ledger.status[failed.makers] = Status.ACTIVE
+    assert eco.credit.firms.balance(0.5)[0] > 10.0
+
+
+@pytest.mark.parametrize(("held", "part", "brought"), [(300.0, 0.5, 60.0), (1_700.0, 0.5, 300.0), (1_700.0, 1.0, 600.0)])
+def test_firms_bring_what_margin_does_not_hold_and_no_more_than_that(held: float, part: float, brought: float) -> None:
+    # 900 USD at the first exchange, 600 at the second. With 300 of margin at the first, 1,200 are free, of which three fifths are 720
+    # there: 120 are missing, half of them come. With 1,700 it lacks 800: all 600 that are free elsewhere are wanted, and no more.
+    eco = Ecosystem(one_maker(), rng=1)
+    venue = eco.venue
+    mark = float(venue.ledger.marks[0])
+    size = np.array([held * 40.0 / mark])  # a fortieth of notional
+    venue.ledger.trade(0, venue.makers, size, mark, np.array([FUND]), -size, mark)
+    assert float(venue.margin_of(venue.ledger, venue.makers).initial[0]) == pytest.approx(held)
+    assert eco.credit.firms.balance(part) == pytest.approx([brought, -brought])
+
+
+def test_no_margin_is_brought_to_or_from_an_exchange_that_has_failed() -> None:
+    eco = Ecosystem(one_maker(), rng=1)
+    eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 300.0)
+    eco.places[1].venue.insolvent = True
+    assert eco.credit.firms.balance(0.5) == pytest.approx([0.0, 0.0])
 
 
 def test_margin_that_custody_cannot_pay_stays_where_it_is() -> None:
