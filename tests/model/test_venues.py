@@ -10,7 +10,7 @@ from agents.participants import MarketMaker, Trader
 from experiments import shipped
 from model.clearing import Walk
 from model.ecosystem import Ecosystem
-from model.ledger import FUND, OUTSIDE, Flow, Status
+from model.ledger import FUND, OUTSIDE, TREASURY, Flow, Status
 from model.observables import declared, named
 from model.path import Path
 from model.scenario import Scenario
@@ -223,6 +223,12 @@ def one_maker(**changes: Any) -> Scenario:
     return Scenario.model_validate({"schema": 1, "traders": {"groups": []}, "venues": exchanges, "lenders": lenders, **changes})
 
 
+def with_a_third() -> Scenario:
+    """The same maker has 600 USD at a third exchange, too."""
+    given = one_maker().model_dump(mode="json", by_alias=True)
+    return Scenario.model_validate({**given, "venues": [*given["venues"], {**given["venues"][0], "name": "c"}]})
+
+
 def held(eco: Ecosystem) -> list[float]:
     return [float(place.venue.ledger.equity(place.venue.makers)[0]) for place in eco.places]
 
@@ -245,8 +251,7 @@ def test_what_a_firm_has_no_weight_for_anywhere_is_all_at_its_first_exchange() -
 
 
 def test_a_firm_in_default_somewhere_brings_margin_nowhere() -> None:
-    given = one_maker().model_dump(mode="json", by_alias=True)
-    eco = Ecosystem(Scenario.model_validate({**given, "venues": [*given["venues"], {**given["venues"][0], "name": "c"}]}), rng=1)
+    eco = Ecosystem(with_a_third(), rng=1)
     eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 300.0)
     failed = eco.places[2].venue
     failed.ledger.status[failed.makers] = Status.BANKRUPT
@@ -269,10 +274,34 @@ def test_firms_bring_what_margin_does_not_hold_and_no_more_than_that(held: float
 
 
 def test_no_margin_is_brought_to_or_from_an_exchange_that_has_failed() -> None:
-    eco = Ecosystem(one_maker(), rng=1)
-    eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 300.0)
-    eco.places[1].venue.insolvent = True
-    assert eco.credit.firms.balance(0.5) == pytest.approx([0.0, 0.0])
+    # What is at the others stays divided as it is, three to two, whatever the third had.
+    eco = Ecosystem(with_a_third(), rng=1)
+    failed = eco.places[2].venue
+    failed.ledger.transfer(Flow.WITHDRAWAL, int(failed.makers[0]), OUTSIDE, 300.0)
+    failed.insolvent = True
+    assert eco.credit.firms.balance(0.5) == pytest.approx([0.0, 0.0, 0.0])
+
+
+def test_what_a_failed_exchange_pays_its_firms_they_bring_elsewhere_as_far_as_its_custody_goes() -> None:
+    eco = Ecosystem(with_a_third(), rng=1)
+    failed, firms = eco.places[2].venue, eco.credit.firms
+    failed.insolvent = True
+    failed.ledger.transfer(Flow.WITHDRAWAL, TREASURY, OUTSIDE, failed.ledger.custody - 150.0)
+    before = held(eco)
+    assert firms.carry(failed) == pytest.approx([90.0, 60.0, -150.0])  # three to two, as its capital was
+    assert np.array(held(eco)) - before == pytest.approx([90.0, 60.0, -150.0])
+    for place in eco.places:  # where nothing goes on nothing is brought to
+        place.venue.insolvent = True
+    failed.ledger.begin_step()
+    assert firms.carry(failed) == pytest.approx([0.0, 0.0, 0.0])
+    assert not failed.ledger.flows
+
+
+def test_firms_are_as_many_as_the_exchange_with_most_of_them_has() -> None:
+    few, many = ({"market_makers": {"count": count}, "liquidators": {"count": 1}, "name": name} for count, name in ((1, "a"), (3, "b")))
+    firms = Ecosystem(Scenario.model_validate({"venues": [few, many], "traders": {"groups": []}}), rng=1).credit.firms
+    assert (firms.makers, firms.count) == (3, 4)
+    assert [who.tolist() for who in firms.who] == [[0, 3], [0, 1, 2, 3]]
 
 
 def test_margin_that_custody_cannot_pay_stays_where_it_is() -> None:
