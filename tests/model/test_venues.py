@@ -297,19 +297,15 @@ def test_what_a_failed_exchange_pays_its_firms_they_bring_elsewhere_as_far_as_it
     assert not failed.ledger.flows
 
 
-def test_firms_are_as_many_as_the_exchange_with_most_of_them_has() -> None:
-    few, many = ({"market_makers": {"count": count}, "liquidators": {"count": 1}, "name": name} for count, name in ((1, "a"), (3, "b")))
-    firms = Ecosystem(Scenario.model_validate({"venues": [few, many], "traders": {"groups": []}}), rng=1).credit.firms
-    assert (firms.makers, firms.count) == (3, 4)
-    assert [who.tolist() for who in firms.who] == [[0, 3], [0, 1, 2, 3]]
-
-
 def test_margin_that_custody_cannot_pay_stays_where_it_is() -> None:
     eco = Ecosystem(one_maker(), rng=1)
     eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 300.0)
     other = eco.places[1].venue.ledger
     # All but 6 USD of the second exchange's custody is gone with somebody whose claim nobody has: the treasury's.
     other.transfer(Flow.WITHDRAWAL, 2, OUTSIDE, other.custody - 6.0)
+    # For 4 USD of interest and 8 of repayments there it pays by half.
+    wanted = (np.array([[0.0], [usd]]) for usd in (4.0, 8.0))
+    assert eco.credit.firms.within_custody(*wanted).tolist() == [[1.0], [pytest.approx(0.5)]]
     assert eco.credit.firms.balance(0.5) == pytest.approx([6.0, -6.0])
 
 
