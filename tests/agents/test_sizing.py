@@ -1,6 +1,7 @@
 """Sizing rules against closed forms, hand arithmetic and plain loops."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,12 @@ def test_cover_two_by_hand() -> None:
     assert [stress.cover(one, changes, n) for n in (1, 2, 3, 9)] == pytest.approx([240.0, 400.0, 400.0, 400.0])
     few = one.only(np.array([True, True, False, False]))
     assert stress.cover(few, changes, 2) == pytest.approx(300.0)
+
+
+def test_a_pool_covers_its_part_of_what_each_account_would_lose() -> None:
+    # 100 and 60 of loss beyond 10 and 6 of margin, of which the pool stands for a fifth and for all.
+    one = replace(books([[100.0, 60.0]], [0.0, 0.0], margin=0.1), part=np.array([0.2, 1.0]))
+    assert [stress.cover(one, np.array([[-1.0]]), n) for n in (1, 2)] == pytest.approx([54.0, 72.0])
 
 
 def drawn(accounts: int, markets: int = 3) -> tuple[Books, Any]:
