@@ -55,6 +55,15 @@ def test_a_shock_within_the_buffer_causes_no_sale_at_all() -> None:
     assert only.holders.capital.tolist() == [3.0, 4.5]
 
 
+def test_what_is_sold_loses_the_part_of_the_fall_at_which_it_is_executed_and_what_is_kept_all_of_it() -> None:
+    """(100 - 10 x 5) / 100 is sold, half. Prices fall by a tenth: 5 on what is kept, and a fifth of 5 on what is sold."""
+    holder = Holders(np.array([[100.0]]), np.array([0.0]), np.array([5.0]))
+    (first,) = deleverage(holder, [1.0], lambda *_: np.array([0.1]), limit=12.0, target=10.0, execution=0.2, rounds=1)
+    exactly(first.shares, 0.5)
+    exactly(first.losses, 6.0)
+    exactly(first.holders.capital, -1.0)
+
+
 def test_a_holder_without_capital_sells_everything_once() -> None:
     broke = Holders(np.array([[10.0, 30.0]]), np.array([0.0]), np.array([-1.0]))
     first, second = deleverage(broke, [1.0, 1.0], lambda *_: np.array([0.1, 0.2]), limit=20)
