@@ -56,6 +56,16 @@ def test_the_fund_pays_what_it_takes_in_and_a_rise_of_the_factor_is_news_once() 
     venue.ledger.check(1, outstanding=venue.outstanding)
 
 
+def test_a_factor_that_has_fallen_and_rises_again_is_no_news_until_it_is_higher_than_it_was() -> None:
+    venue = short_by_fifty(FACTOR).venue
+    rises = []
+    for outstanding in (50.0, 40.0, 45.0, 60.0):
+        venue.outstanding = outstanding
+        settle_outstanding(venue, 1.0)
+        rises.append(venue.factor_rise * 12_000.0)
+    assert rises == pytest.approx([50.0, 0.0, 0.0, 10.0], abs=1e-9)
+
+
 def test_winners_of_the_week_pay_in_proportion_to_its_profit_and_not_before_its_end() -> None:
     # SHORT has gained 100 in the week. OTHER's deposit and the maker's opening are no profit.
     one = short_by_fifty(WEEK)
@@ -86,6 +96,8 @@ def test_what_the_weeks_profits_cannot_bear_is_written_down() -> None:
     assert one.absorbed == {"fund": pytest.approx(20.0), "clawback": pytest.approx(20.0), "write_down": pytest.approx(30.0)}
     assert one.venue.insolvent
     assert one.venue.outstanding == 0.0
+    # All 50 that were put off are borne now, and none of them twice: what the step leaves beyond the fund is what the week began with.
+    assert (one.venue.tally.deferred, one.venue.tally.settled) == (pytest.approx(50.0), pytest.approx(50.0))
     one.venue.ledger.check(1)
 
 

@@ -88,6 +88,14 @@ def test_whatever_moves_an_index_moves_it_for_every_contract_on_it():
     assert market.log_index - start == pytest.approx([0.010003, 0.02, 0.010003], rel=1e-9)
 
 
+def test_orders_in_options_leave_the_index_where_it_is():
+    terms = (InstrumentParameters(asset="BTC"), *(InstrumentParameters.model_validate(one) for one in (FUTURE, CALL)))
+    listed = Instruments(terms, ("BTC",), SurfaceParameters())
+    listed.list_series(np.array([False, True, True]), 0.0, np.array([100.0]))
+    market = Market(MarketParameters(pass_through=0.1), np.full(3, 100.0), np.full(3, 1e6), np.full(3, 0.5), listed)
+    assert market.impact == pytest.approx([1e-10, 1e-10, 0.0])
+
+
 def test_a_step_taken_at_once_or_by_increments_leaves_the_same_market():
     terms = (InstrumentParameters(asset="BTC"), *(InstrumentParameters.model_validate(one) for one in (FUTURE, CALL)))
     listed = Instruments(terms, ("BTC",), SurfaceParameters())

@@ -442,3 +442,14 @@ def test_in_the_shipped_crash_the_fund_loses_far_more_of_its_dollars_than_of_its
     # BitMEX, 12 to 13 March 2020: 4.6 % of its coins and about 42 % of its dollars.
     assert -0.15 < coins < 0.0
     assert dollars < -0.4
+
+
+def test_liquidators_buy_an_inverse_contract_below_the_price_at_which_it_is_marked() -> None:
+    # 2 % below the mark a dollar is 1 / 0.98 dollars' worth of coins: the liquidator gains 2 / 98 on each of 40,000 contracts.
+    one = Exchange(50_000.0, (0.1,), route={"order": ["liquidators"]})
+    one.venue.liquidator_parameters = LiquidatorParameters(count=1, discount=0.02, volatility_loading=0.0, inventory_loading=0.0)
+    one.buy(LONG, MAKER, 40_000.0)
+    one.move(45_500.0)
+    assert one.ledger.position[INVERSE, 5] == pytest.approx(40_000.0)
+    assert one.events("liquidation")["price"] == pytest.approx([0.98 * 45_500.0])
+    assert float(one.ledger.equity(5)) == pytest.approx(1e6 + 40_000.0 * 2.0 / 98.0)

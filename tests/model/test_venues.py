@@ -297,6 +297,20 @@ def test_what_a_failed_exchange_pays_its_firms_they_bring_elsewhere_as_far_as_it
     assert not failed.ledger.flows
 
 
+@pytest.mark.parametrize(("custody", "repaid"), [(None, 300.0), (120.0, 120.0)])
+def test_borrowers_repay_from_what_they_get_of_a_failed_exchange_and_no_more(custody: float | None, repaid: float) -> None:
+    # It owes 500 and has 300 there, of which custody may hold less, and 900 elsewhere that are not touched.
+    eco = Ecosystem(one_maker(), rng=1)
+    failed, cash = eco.places[1].venue, float(eco.credit.cash[0])
+    failed.ledger.transfer(Flow.WITHDRAWAL, int(failed.makers[0]), OUTSIDE, 300.0)
+    if custody is not None:
+        failed.ledger.transfer(Flow.WITHDRAWAL, TREASURY, OUTSIDE, failed.ledger.custody - custody)
+    eco.credit.redeem(failed)
+    assert eco.credit.cash[0] - cash == pytest.approx(repaid)
+    assert eco.credit.debt().tolist() == [pytest.approx(500.0 - repaid)]
+    assert held(eco) == pytest.approx([900.0, 300.0 - repaid])
+
+
 def test_margin_that_custody_cannot_pay_stays_where_it_is() -> None:
     eco = Ecosystem(one_maker(), rng=1)
     eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 300.0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.contagion.fire_sales import Holders, Sale, deleverage, depth_of, finite_depth, target_leverage
+from model.contagion.fire_sales import Holders, Sale, deleverage, depth_of, finite_depth, target_leverage, threshold_shares
 
 type Floats = NDArray[np.float64]
 
@@ -45,6 +45,10 @@ def test_rounds_of_cont_and_schaanning() -> None:
     )
     exactly(rounds[-1].holders.holdings[:, 0], [31.9425029552, 69.1122228152])
     exactly(rounds[0].sold, 90 * 0.3858888889)
+
+
+def test_at_its_limit_a_holder_is_not_above_it() -> None:
+    assert threshold_shares(Holders(np.array([[100.0]]), np.array([0.0]), np.array([5.0])), 20.0, 10.0).tolist() == [0.0]
 
 
 def test_a_shock_within_the_buffer_causes_no_sale_at_all() -> None:
