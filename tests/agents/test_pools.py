@@ -157,7 +157,8 @@ def test_a_draw_on_coins_sells_them_into_the_falling_market() -> None:
     one.move(61.0)
     sold = float(one.venue.ledger.spot[0, FUND]) - 35_508.0
     assert sold == pytest.approx(-1000.0, rel=1e-3)
-    assert one.venue.market.index[0] < 61.0
+    # The book takes 10,000 contracts at 61 first, then come the fund's coins.
+    assert np.log(one.venue.market.index[0] / 61.0) == pytest.approx(-1e-9 * (610_000.0 + 61_000.0), rel=2e-3)
 
 
 def test_what_one_market_has_claimed_is_not_what_another_has() -> None:

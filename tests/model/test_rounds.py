@@ -209,3 +209,11 @@ def test_the_fund_pays_the_premium_only_as_far_as_it_goes() -> None:
     found = {Flow.LIQUIDATION_FEE: fee, Flow.SURPLUS: surplus, Flow.ABSORPTION_PREMIUM: -30.6}
     assert one.statement == {kind: pytest.approx(usd) for kind, usd in found.items()}
     assert one.equity(FUND) == pytest.approx([0.0], abs=1e-9)
+
+
+def test_whom_nobody_takes_anything_from_is_not_counted_as_liquidated() -> None:
+    one = handmade([100.0], route=NOBODY, rounds=1)
+    one.position(A, MAKER, 10.0, 100.0)
+    one.move(94.0)
+    assert one.held(A) == [10.0]
+    assert (one.venue.tally.liquidations, one.venue.tally.liquidated.tolist()) == (0, [0.0])
