@@ -28,11 +28,12 @@ def settle_outstanding(venue: Venue, hours: float) -> None:
 
 
 def _fund_pays(venue: Venue) -> None:
-    paid = min(venue.outstanding, max(sum(venue.value.payable(venue.ledger)), 0.0))
+    """The fund pays outstanding losses, with what its tokens bring once its dollars are gone."""
+    ledger = venue.ledger
+    row, paid = int(ledger.funds[0]), min(venue.outstanding, max(sum(venue.value.payable(ledger)), 0.0))
     if paid > 0.0 and any(layer.name == "fund" for layer in venue.waterfall):
-        row = int(venue.ledger.funds[0])
-        venue.value.raise_cash(venue, venue.ledger, row, paid)
-        venue.ledger.transfer(Flow.DRAW_CLOSE_OUT, row, SETTLEMENT, paid)
+        venue.value.raise_cash(venue, ledger, row, paid)
+        ledger.transfer(Flow.DRAW_CLOSE_OUT, row, SETTLEMENT, paid)
         venue.settle("fund", paid)
 
 

@@ -77,6 +77,8 @@ def test_a_levy_that_follows_exposure_rises_as_the_fund_falls_behind_open_intere
     assert rule.rule(view(), None, None)[0].open_interest == pytest.approx(2e-4)
     assert rule.rule(view(fund=20e6), None, None)[0].open_interest == pytest.approx(1e-4)
     assert rule.rule(view(fund=0.0), None, None)[0].open_interest == pytest.approx(np.sqrt(10.0) * 1e-4)
+    # A fund of 0.2 m would count a hundredfold: it counts tenfold, as an empty one does.
+    assert rule.rule(view(fund=0.2e6), None, None)[0].open_interest == rule.rule(view(fund=0.0), None, None)[0].open_interest
 
 
 def test_a_volume_levy_is_stated_in_basis_points() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,13 @@ def test_longs_take_what_costs_least_and_shorts_what_pays_most():
     assert short[:, 0] == pytest.approx([-0.5 * (1.0 - dearer), -0.2, -0.5 * dearer, 0.0, 0.0, 0.0])
 
 
+def test_who_has_dollars_trades_what_is_settled_in_dollars_and_who_has_coin_what_is_settled_in_it():
+    listed, stance = replace(contracts(), inverse=PUT), np.array([[0.6], [0.4]])
+    in_dollars, in_coin = divide(stance, listed, 0.25), divide(stance, listed, 0.25, in_coin=True)
+    assert in_dollars[:, 0] == pytest.approx([0.3, 0.4, 0.3, 0.0, 0.0, 0.0])
+    assert in_coin[:, 0] == pytest.approx([0.0, 0.0, 0.0, 0.3, 0.3, 0.0])  # on the second underlying nothing is
+
+
 def test_a_view_is_neither_lost_nor_doubled_however_far_carries_are_apart():
     stances = np.array([[0.7, -0.3], [0.1, -0.9]])
     for carry in (-50.0, 0.0, 3.0):
@@ -53,6 +62,12 @@ def test_a_view_is_neither_lost_nor_doubled_however_far_carries_are_apart():
 def test_the_best_carry_is_that_of_the_contract_that_pays_most():
     assert contracts(carry=0.2).best_carry(2) == pytest.approx([0.3, 0.3])
     assert contracts(carry=-0.2).best_carry(2) == pytest.approx([0.1, 0.3])
+
+
+def test_capacity_is_divided_over_the_contracts_of_a_kind_on_the_same_underlying():
+    # A put on the second underlying is none of the two on the first.
+    kinds = np.array([False, True, False, True, True, False])
+    assert contracts().each(kinds) == pytest.approx([0.0, 1.0, 0.0, 0.5, 0.5, 0.0])
 
 
 def test_holders_insure_everything_while_the_premium_is_within_their_budget():

@@ -1,10 +1,12 @@
 """Losses borne later: published formulas with numbers put in."""
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from agents.clearinghouse.deferral import clawback_rate, withdrawal_factor
+from agents.clearinghouse.deferral import WithdrawalFactor, clawback_rate, withdrawal_factor
 from agents.clearinghouse.parameters import ClearinghouseParameters
+from agents.clearinghouse.waterfall import LayerView
 
 
 def test_paradexs_claims_are_cut_to_what_backs_them_and_not_by_what_its_example_prints() -> None:
@@ -34,6 +36,14 @@ def test_okexs_winners_of_the_week_pay_what_the_fund_does_not() -> None:
     assert clawback_rate(3_700.0, 0.0, 3_000.0) == 1.0
     assert clawback_rate(2_000.0, 2_500.0, 6_857.0) == 0.0
     assert clawback_rate(2_000.0, 0.0, 0.0) == 0.0
+
+
+def test_no_more_is_put_off_than_claims_are_there_to_bear_beyond_what_is_put_off_already() -> None:
+    # 100 of claims, of which 70 are to bear an earlier loss: 30 are left.
+    for loss, deferred in ((20.0, 20.0), (50.0, 30.0)):
+        equity = np.array([60.0, 40.0])
+        charge, _ = WithdrawalFactor().rule(LayerView(loss, 0.0, 0.0, equity, equity, equity, outstanding=70.0), None, None)
+        assert charge.deferred == deferred
 
 
 @pytest.mark.parametrize("kinds", [["withdrawal_factor", "fund"], ["clawback", "socialised_loss"], ["clawback", "withdrawal_factor"]])

@@ -22,8 +22,9 @@ def test_haircuts_rise_with_the_root_of_volatility() -> None:
     # Four times calm: haircut 0.8, limit 4m x 0.2 / 0.8 = 1m. 6.25 times: haircut 1, everything is called.
     assert change(4e6, 6e6, stress=4.0) == pytest.approx(-5e6 * -np.expm1(-0.05))
     assert change(4e6, 6e6, stress=6.25) == pytest.approx(-6e6 * -np.expm1(-0.05))
-    # Calmer than calm makes no haircut smaller.
-    assert change(4e6, 6e6, opening=6e6, stress=0.1) == 0.0
+    # Calmer than calm makes no haircut smaller: of 8m, 2m are too much. Nor is one ever above 1: nobody is called for more than it owes.
+    assert change(4e6, 8e6, stress=0.1) == pytest.approx(-2e6 * -np.expm1(-0.05))
+    assert change(4e6, 6e6, stress=100.0) == pytest.approx(-6e6 * -np.expm1(-0.05))
 
 
 def test_what_was_called_is_lent_again_up_to_what_it_was() -> None:

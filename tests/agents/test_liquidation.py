@@ -69,6 +69,15 @@ def test_an_account_that_waits_is_closed_whole_once_it_is_below_the_backstop_thr
     assert [rule.rule(one, {7: 0.0}, None)[0].fraction.item() for one in views] == [0.0, 1.0]
 
 
+def test_who_is_looked_at_while_it_waits_waits_no_longer_for_that() -> None:
+    rule, state, found = PartialThenFull(PartialThenFull.Parameters(cool_down=60.0, meanwhile="nothing")), None, []
+    for seconds in (0.0, 40.0, 70.0):  # a minute after the first slice, not after the last look
+        seen = LiquidationView(of(9_000.0), of(10_000.0)[:, None], of(1e6)[:, None], np.array([7]), seconds / 3600.0)
+        slices, state = rule.rule(seen, state, None)
+        found.append(slices.fraction.item())
+    assert found == [0.2, 0.0, 0.2]
+
+
 def test_the_smallest_slice_restores_the_margin_at_its_expected_cost() -> None:
     # (10,000 - 9,000) / (10,000 - 0.002 x 1m) = 1 / 8: equity falls by 250 to 8,750, and so does maintenance.
     rule = SmallestSlice(SmallestSlice.Parameters(cost=0.002))

@@ -96,6 +96,8 @@ def test_the_adaptive_fee_by_hand() -> None:
     assert bounty == pytest.approx(0.2 + 0.4 * 0.25)
     assert fee(rule, capacity=0.0)[1] == 0.9
     assert fee(rule, crowding=of(np.inf)[:, None])[0] == 0.1 * 10_000.0
+    # Below zero no more margin is missing than all of it.
+    assert fee(rule, equity=of(-300.0))[0] == fee(rule, equity=of(0.0))[0] == pytest.approx(2.0 * 0.001 * 10_000.0)
 
 
 @given(st.floats(0.05, 2.0), st.floats(0.01, 0.5), st.floats(0.0, 0.9), st.floats(0.01, 0.1))

@@ -58,6 +58,12 @@ def test_the_side_that_adds_to_inventory_is_withdrawn() -> None:
     assert quote(RULES, view(inventory=[[-12e6, 0.0]])).depth[1, 0].tolist() == [0.0, 0.5e6]
 
 
+def test_the_limit_is_of_what_a_maker_has_left() -> None:
+    # Long 3m on 1.5m of the 3m it began with: half of four times 1.5m. Half its capital shows half its depth, and half of that is bid.
+    quotes = quote(RULES, view(equity=[1.5e6, 1e6], inventory=[[3e6, 0.0]]))
+    assert quotes.depth[:, 0, 0].tolist() == [0.375e6, 0.75e6]
+
+
 def test_the_centre_is_avellanedas_and_stoikovs_reservation_price() -> None:
     # -gamma sigma^2 T q: 0.73^2 / 365 = 0.00146 a day, 2m over 4m of capital: 7.3 basis points below the index.
     assert quote(RULES, view(inventory=[[2e6, 0.0]])).skew[0] == pytest.approx(-0.00073)

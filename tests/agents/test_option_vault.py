@@ -1,5 +1,7 @@
 """What an option vault sells and how it hedges, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -80,3 +82,14 @@ def test_within_the_band_the_hedge_is_left_alone_and_without_options_it_is_close
     assert hedges(p, book(1.5, -10.0, -5.0), np.array([1.5, -10.0, -5.0])).tolist() == [0.0]
     assert hedges(p, book(1.4, -10.0, -5.0), np.array([1.4, -10.0, -5.0])).tolist() == pytest.approx([1.6])
     assert hedges(p, book(1.4, 0.0, 0.0), np.array([1.4, 0.0, 0.0])).tolist() == pytest.approx([-1.4])
+
+
+def test_what_an_option_too_near_its_end_is_not_sold_of_no_other_option_is_sold_for_it():
+    rule = Steady(Steady.Parameters(least_days=1.0))
+    assert parts(rule, contracts(days=1.0)) == [0.0, 0.5, 0.5]  # a day is enough
+    assert parts(rule, replace(contracts(), days=np.array([np.inf, 7.0, 0.5]))) == [0.0, 0.5, 0.0]
+
+
+def test_a_premium_of_just_the_threshold_is_enough():
+    rule = VariancePremium(VariancePremium.Parameters(threshold=0.25))
+    assert parts(rule, contracts(call=1.25, put=1.2)) == [0.0, 0.5, 0.0]

@@ -9,7 +9,7 @@ from agents.clearinghouse.pools import PoolParameters, Pools
 from model.ecosystem import Ecosystem
 from model.ledger import FUND, OUTSIDE, Flow
 from model.scenario import Scenario
-from tests.validation.handmade import MAKER, Handmade, handmade
+from tests.validation.handmade import FIRST, MAKER, Handmade, handmade
 
 MARKETS = ("BTC", "ETH", "ALT")
 
@@ -157,4 +157,19 @@ def test_a_draw_on_coins_sells_them_into_the_falling_market() -> None:
     one.move(61.0)
     sold = float(one.venue.ledger.spot[0, FUND]) - 35_508.0
     assert sold == pytest.approx(-1000.0, rel=1e-3)
-    assert one.venue.market.index[0] < 61.0
+    # The book takes 10,000 contracts at 61 first, then come the fund's coins.
+    assert np.log(one.venue.market.index[0] / 61.0) == pytest.approx(-1e-9 * (610_000.0 + 61_000.0), rel=2e-3)
+
+
+def test_what_one_market_has_claimed_is_not_what_another_has() -> None:
+    # 80 USD for each market. A long of 20 at 100 with 100 lacks 100 at 90; then one of 150 at 10 with 100 lacks 50 at 9.
+    layers = [{"type": "fund"}, {"type": "socialised_loss", "by": "equity"}, {"type": "write_down"}]
+    house = handmade([100.0, 100.0], [100.0, 10.0], fund=1_000.0, pools={"claims": [80.0]}, waterfall=layers)
+    house.position(FIRST, MAKER, 20.0, 100.0)
+    house.position(FIRST + 1, MAKER, 150.0, 10.0, market=1)
+    for market in (0, 1):
+        dlog = np.zeros((2, 1))
+        dlog[market] = np.log(0.9)
+        house.walk(dlog, np.zeros(1))
+    # The 20 that the fund does not pay are borne by 10,300 of claims, 100 of them the second trader's, which then lacks as much more.
+    assert house.absorbed == pytest.approx({"fund": 80.0 + 50.0 + 20.0 * 100.0 / 10_300.0, "socialised_loss": 20.0})

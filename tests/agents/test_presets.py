@@ -1,6 +1,7 @@
 """Presets of named venues: what they say, what prevails over them, and that every one of them can be run."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -69,6 +70,57 @@ def test_presets_say_what_is_published() -> None:
     assert house(f"{PRESET}=okx").waterfall[1].price == "mark"  # type: ignore[attr-defined]
     assert house(f"{PRESET}=drift").pools.claims == ("A", "B", "C")
     assert house(f"{PRESET}=hyperliquid").liquidation.cool_down == 30.0  # type: ignore[attr-defined]
+
+
+PUBLISHED = {
+    "bitmex": {
+        "pools": {"by": "market", "currency": "underlying"},
+        "liquidation": {"keeps": 0.0},
+        "waterfall": {1: {"price": "bankruptcy"}},
+    },
+    "binance_2019": {
+        "fees": {"liquidation": {"rate": 0.005}},
+        "route": {"takeover_limit": 0.2},
+        "waterfall": {1: {"rule": {"score": "binance"}, "drawdown": 0.075, "window": 8.0}},
+    },
+    "bybit": {"liquidation": {"keeps": 0.0}, "waterfall": {1: {"rule": {"score": "bitmex"}, "drawdown": 0.3, "window": 8.0}}},
+    "okx": {"liquidation": {"down": 2}, "waterfall": {1: {"price": "mark", "drawdown": 0.3, "window": 8.0}}},
+    "deribit": {"pools": {"currency": "underlying"}, "fees": {"liquidation": {"rate": 0.0075}}, "waterfall": {1: {"by": "gains"}}},
+    "dydx_v4": {
+        "fees": {"liquidation": {"rate": 0.015}},
+        "liquidation": {"most": 0.1, "least": 1_000.0},
+        "waterfall": {1: {"rule": {"type": "random"}, "price": "bankruptcy"}},
+    },
+    "hyperliquid": {
+        "fees": {"liquidation": {"share": 1.0, "bounty": 1.0}},
+        "liquidation": {"slice": 0.2, "small": 100_000.0, "full_below": 2 / 3, "cool_down": 30.0},
+        "waterfall": {1: {"rule": {"score": "hyperliquid"}, "price": "mark"}},
+    },
+    "ftx": {
+        "fees": {"liquidation": {"bounty": 2 / 3}},
+        "liquidation": {"slice": 0.1, "auto_close": 0.5},
+        "waterfall": {1: {"rule": {"count": 10}}},
+    },
+    "drift": {
+        "pools": {"claims": ["A", "B", "C"]},
+        "fees": {"liquidation": {"type": "headroom", "safety": 0.95}},
+        "liquidation": {"buffer": 0.02},
+        "waterfall": {1: {"by": "funding_index"}},
+    },
+    "paradex": {"fees": {"liquidation": {"share": 0.7}}, "liquidation": {"ratio": pytest.approx(1.0 / 0.9), "step": 0.2}},
+    "emir_ccp": {"waterfall": {1: {"share": 0.25}, 3: {"share": 0.25}, 4: {"cap": 1.0}}},
+}
+"""Numbers that the sources give; layers by their place."""
+
+
+def within(found: Any, expected: Any) -> Any:
+    """What there is where something is expected."""
+    return {key: within(found[key], value) for key, value in expected.items()} if isinstance(expected, dict) else found
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_number_that_a_source_gives_is_its_presets(name: str) -> None:
+    assert within(house(f"{PRESET}={name}").model_dump(mode="json"), PUBLISHED[name]) == PUBLISHED[name]
 
 
 @pytest.mark.parametrize("name", ["hyperliquid", "drift"])

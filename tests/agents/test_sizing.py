@@ -1,6 +1,7 @@
 """Sizing rules against closed forms, hand arithmetic and plain loops."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,12 @@ def test_a_members_capital_is_its_part_of_the_clearing_houses_and_at_least_a_flo
     # Own funds of 20 beside 100 of contributions: 1.52 x 60 / 120 = 0.76, 0.3167, 0.19; the floor is 0.16 % of each: 0.096, 0.04, 0.024.
     assert stress.member_capital(hypothetical, contribution, 20.0) == pytest.approx([0.76, 1.52 * 25 / 120, 0.19])
     assert stress.member_capital(0.0, contribution, 20.0) == pytest.approx([0.096, 0.04, 0.024])
+
+
+def test_a_pool_covers_its_part_of_what_each_account_would_lose() -> None:
+    # 100 and 60 of loss beyond 10 and 6 of margin, of which the pool stands for a fifth and for all.
+    one = replace(books([[100.0, 60.0]], [0.0, 0.0], margin=0.1), part=np.array([0.2, 1.0]))
+    assert [stress.cover(one, np.array([[-1.0]]), n) for n in (1, 2)] == pytest.approx([54.0, 72.0])
 
 
 def drawn(accounts: int, markets: int = 3) -> tuple[Books, Any]:

@@ -69,3 +69,7 @@ FIRST = [{"type": "stakers"}, {"type": "fund"}, {"type": "write_down"}]
 def test_what_cannot_be_is_refused(house: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
         ClearinghouseParameters.model_validate(house)
+
+
+def test_what_rules_take_adds_up() -> None:
+    assert Payout(1.0, 2.0, 3.0) + Payout(10.0, 20.0, 30.0) == Payout(11.0, 22.0, 33.0)

@@ -107,6 +107,15 @@ def test_every_open_position_pays_by_size_as_on_drift_up_to_its_equity() -> None
     assert charge.accounts == pytest.approx([2.0, 5.6, 22.4])
 
 
+@pytest.mark.parametrize(("by", "charges"), [("open_interest", [10.0, 90.0]), ("funding_index", [10.0, 50.0])])
+def test_by_open_positions_nobody_pays_more_than_the_caps_part_of_its_equity(by: str, charges: list[float]) -> None:
+    # 100 over equal positions: 50 each, but of the first's 100 no more than a tenth. By size the other pays the rest, by index its own 50.
+    layer = SocialisedLoss(SocialisedLoss.Parameters(by=by, cap=0.1))
+    charge = charged(layer, view(100.0, equity=(100.0, 1_000.0), notional=(500.0, 500.0)))
+    assert charge.accounts is not None
+    assert charge.accounts.tolist() == pytest.approx(charges)
+
+
 def test_a_cap_limits_what_one_loss_takes() -> None:
     charge = charged(SocialisedLoss(SocialisedLoss.Parameters(by="equity", cap=0.1)), view(50.0, equity=(100.0, 100.0)))
     assert charge.accounts == pytest.approx([10.0, 10.0])

@@ -137,3 +137,17 @@ def test_a_failed_exchange_that_owes_institutions_alone_owes_others_nothing_what
     venue.written_down[venue.makers] = written
     assert eco.credit.clear(1, eco.events).defaults >= 1
     assert eco.credit.wave[-1] == 1
+
+
+def test_a_lender_that_must_repay_more_than_its_cash_borrows_it_outside_and_is_worth_what_it_was() -> None:
+    # The first lender has 300 from the second and 400 of deposits, and fails; the second has 100 of cash and 250 lent: 200 are missing.
+    lenders = {"count": 2, "capital": 1_200.0, "interbank": 0.0, "loan_to_capital": 0.1}
+    block = {"market_makers": {"count": 1, "capital": 1_000.0}, "liquidators": {"count": 0}}
+    eco = Ecosystem(Scenario.model_validate({"traders": {"groups": []}, "venues": [block], "lenders": lenders}), rng=1)
+    credit = eco.credit
+    credit.owed[:] = 0.0
+    credit.owed[1, 0], credit.owed[2, 1] = 300.0, 250.0
+    credit.cash, credit.deposits, credit.outside = np.array([0.0, 100.0]), np.array([400.0, 0.0]), -100.0
+    assert credit.clear(1, eco.events).defaults == 1
+    assert (credit.cash[1], credit.deposits[1], credit.lender_equity()[1]) == (0.0, pytest.approx(200.0), pytest.approx(50.0))
+    assert credit.cash.sum() + credit.outside == pytest.approx(0.0, abs=1e-9)

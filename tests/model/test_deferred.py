@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from agents.clearinghouse.value import TokenParameters
 from model.deferred import settle_outstanding
 from model.ecosystem import Ecosystem
 from model.ledger import FUND, OUTSIDE, SETTLEMENT, Flow
 from model.scenario import Scenario
+from model.token import Token
 from tests.model.test_clearing import LONG, OTHER, SHORT, Exchange, exchange, of, rows
 
 FACTOR = [{"type": "fund"}, {"type": "withdrawal_factor"}, {"type": "write_down"}]
@@ -54,6 +56,16 @@ def test_the_fund_pays_what_it_takes_in_and_a_rise_of_the_factor_is_news_once() 
     venue.ledger.check(1, outstanding=venue.outstanding)
 
 
+def test_a_factor_that_has_fallen_and_rises_again_is_no_news_until_it_is_higher_than_it_was() -> None:
+    venue = short_by_fifty(FACTOR).venue
+    rises = []
+    for outstanding in (50.0, 40.0, 45.0, 60.0):
+        venue.outstanding = outstanding
+        settle_outstanding(venue, 1.0)
+        rises.append(venue.factor_rise * 12_000.0)
+    assert rises == pytest.approx([50.0, 0.0, 0.0, 10.0], abs=1e-9)
+
+
 def test_winners_of_the_week_pay_in_proportion_to_its_profit_and_not_before_its_end() -> None:
     # SHORT has gained 100 in the week. OTHER's deposit and the maker's opening are no profit.
     one = short_by_fifty(WEEK)
@@ -84,6 +96,8 @@ def test_what_the_weeks_profits_cannot_bear_is_written_down() -> None:
     assert one.absorbed == {"fund": pytest.approx(20.0), "clawback": pytest.approx(20.0), "write_down": pytest.approx(30.0)}
     assert one.venue.insolvent
     assert one.venue.outstanding == 0.0
+    # All 50 that were put off are borne now, and none of them twice: what the step leaves beyond the fund is what the week began with.
+    assert (one.venue.tally.deferred, one.venue.tally.settled) == (pytest.approx(50.0), pytest.approx(50.0))
     one.venue.ledger.check(1)
 
 
@@ -111,3 +125,21 @@ def test_holders_run_when_they_see_the_factor_rise() -> None:
     left = float(series["outstanding"].iloc[-1])
     assert series["residual_loss"].sum() == pytest.approx(series["absorbed_withdrawal_factor"].sum() + left)
     assert np.diff(series["outstanding"]).min() < 0.0
+
+
+def test_a_fund_in_tokens_sells_them_for_an_outstanding_loss_once_its_dollars_are_gone() -> None:
+    # 50 USD are outstanding. The fund has 10 USD and 400 tokens at 2 USD, with a depth of 100 tokens: they bring at most
+    # 200 x (1 - e^-4). For the 40 USD that dollars do not pay it sells 100 x ln(200 / 160) of them, which leaves 1.6 USD each.
+    one = short_by_fifty(FACTOR)
+    venue, ledger = one.venue, one.venue.ledger
+    p = TokenParameters(supply=1e6, multiple=2.0, revenue=1e6, fear=0.0, beta=0.0, depth=1e-4)
+    venue.value.token = Token(p, venue.market.log_index)
+    ledger.revalue_tokens(2.0)
+    ledger.trade_tokens(400.0, 0.0)
+    ledger.transfer(Flow.DEPOSIT, OUTSIDE, FUND, 10.0)
+    settle_outstanding(venue, 1.0)
+    assert venue.outstanding == pytest.approx(0.0, abs=1e-9)
+    assert ledger.cash[FUND] == pytest.approx(0.0, abs=1e-9)
+    assert ledger.tokens == pytest.approx(400.0 - 100.0 * np.log(1.25))
+    assert ledger.token_price == pytest.approx(1.6)
+    ledger.check(1, outstanding=venue.outstanding)

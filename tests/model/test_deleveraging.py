@@ -62,6 +62,18 @@ def test_at_the_index_winners_trade_at_the_index_and_the_loss_goes_down_the_wate
     assert one.venue.haircuts.given[SHORT] == pytest.approx(18.0)
 
 
+def test_who_gains_by_a_deleveraging_at_the_index_gives_nothing() -> None:
+    # The mark stands 2 % above the index: at 90 it is 91.8, at which the long of 10 lacks 52, more than the fund has. SHORT buys back 1.8
+    # below the mark, and the long lacks 70 then.
+    one = exchange((30.0, 500.0), depth=0.0, fund=50.0, waterfall=layers(price="index"), route={"order": ["book"]})
+    one.position(LONG, SHORT, 10.0)
+    one.venue.market.basis[:] = 0.02
+    one.move(90.0)
+    assert sum(one.absorbed.values()) == pytest.approx(70.0)
+    assert one.venue.haircuts is not None
+    assert one.venue.haircuts.given[SHORT] == 0.0
+
+
 def test_while_the_fund_has_lost_too_much_of_late_winners_pay_before_it() -> None:
     # A fund of 1,000 that stands at 690 has lost 31 %: the loss of 70 is the winner's though the fund could pay it ten times.
     for balance, bearer in ((690.0, "deleveraging"), (710.0, "fund")):

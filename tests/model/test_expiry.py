@@ -88,6 +88,14 @@ def test_whatever_moves_an_index_moves_it_for_every_contract_on_it():
     assert market.log_index - start == pytest.approx([0.010003, 0.02, 0.010003], rel=1e-9)
 
 
+def test_orders_in_options_leave_the_index_where_it_is():
+    terms = (InstrumentParameters(asset="BTC"), *(InstrumentParameters.model_validate(one) for one in (FUTURE, CALL)))
+    listed = Instruments(terms, ("BTC",), SurfaceParameters())
+    listed.list_series(np.array([False, True, True]), 0.0, np.array([100.0]))
+    market = Market(MarketParameters(pass_through=0.1), np.full(3, 100.0), np.full(3, 1e6), np.full(3, 0.5), listed)
+    assert market.impact == pytest.approx([1e-10, 1e-10, 0.0])
+
+
 def test_a_step_taken_at_once_or_by_increments_leaves_the_same_market():
     terms = (InstrumentParameters(asset="BTC"), *(InstrumentParameters.model_validate(one) for one in (FUTURE, CALL)))
     listed = Instruments(terms, ("BTC",), SurfaceParameters())
@@ -163,6 +171,7 @@ def test_a_new_series_is_listed_where_one_has_expired():
     market.clock = eco.venue.hours = 47.0
     moved(eco, 0.02)
     assert market.listed.strike[2] == pytest.approx(float(market.index[0]))
+    assert eco.venue.ledger.marks == pytest.approx(market.marks)  # what is new is marked at once
 
 
 def test_what_an_account_cannot_pay_at_expiry_goes_down_the_waterfall():
@@ -182,8 +191,29 @@ def test_what_an_account_cannot_pay_at_expiry_goes_down_the_waterfall():
     assert venue.tally.deficits == pytest.approx(owed, rel=1e-9)
     assert venue.tally.absorbed == pytest.approx({"fund": owed}, rel=1e-9)
     assert ledger.fund == pytest.approx(1e6 - owed, rel=1e-9)
+    assert ledger.statement == {Flow.DRAW_CLOSE_OUT: pytest.approx(-owed, rel=1e-9)}
     assert ledger.status[short] == Status.BANKRUPT
+    ended = eco.event_table().query("kind == 'expiry'")
+    assert dict(zip(ended["account"], ended["quantity"], strict=True)) == {long: -10.0, short: 10.0}  # each sells or buys what it held
     ledger.check(1)
+
+
+def test_a_loss_at_expiry_is_the_pools_of_the_markets_that_expire() -> None:
+    # 0.2 m USD in each market's own pool. The short of 10 lacks 10 x 0.1 x 60,000 - 10,000 = 50,000 USD.
+    given = world(FUTURE).model_dump(mode="json", by_alias=True)
+    given["venues"][0]["clearinghouse"] |= {"fund": 4e5, "pools": {"by": "market", "shares": [0.5, 0.5]}}
+    eco = Ecosystem(Scenario.model_validate(given), rng=0, check_laws=True)
+    venue, ledger = eco.venue, eco.venue.ledger
+    long, short = accounts(eco, 1e6, 1e4)
+    mark = float(ledger.marks[1])
+    ledger.trade(1, np.array([long]), np.array([10.0]), mark, np.array([short]), np.array([-10.0]), mark)
+    lacks = 0.1 * 10.0 * float(venue.market.index[0]) - 1e4
+    venue.market.clock = venue.hours = 23.0
+    venue.begin_step(np.random.default_rng(0), 23.0)
+    venue.halts.windows = [(0.0, 25.0)]
+    walk([Walk(venue, Path(np.full((2, 1), np.log(1.1)), np.ones(1)))])
+    settle_expired(venue)
+    assert ledger.pools == pytest.approx([2e5, 2e5 - lacks], rel=1e-9)
 
 
 def test_the_funds_inventory_that_expires_is_in_its_statement():

@@ -12,7 +12,7 @@ from agents.trader import RunParameters, run_fear
 from experiments.twin.record import run_both
 from model.ecosystem import Ecosystem
 from model.failure import open_estate
-from model.ledger import Role, Status
+from model.ledger import OUTSIDE, TREASURY, Flow, Role, Status
 from model.scenario import Scenario
 from tests.validation.handmade import FIRST, MAKER, handmade
 
@@ -105,6 +105,18 @@ def test_what_lenders_lose_by_a_failed_exchange_depends_on_whose_claims_are_seni
         for name in ("traders_senior", "institutions_senior")
     }
     assert lost["traders_senior"] > lost["institutions_senior"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [{}, {"recovery": 0.6}, {"recovery": 0.5, "seniority": "traders_senior"}, {"recovery": 0.5, "seniority": "institutions_senior"}],
+)
+def test_the_network_sees_firms_paid_what_their_accounts_are_left_with(failure: dict[str, Any]) -> None:
+    eco = after(3, failure, lenders={"count": 0})
+    credit, ledger = eco.credit, eco.venue.ledger
+    ledger.transfer(Flow.WITHDRAWAL, TREASURY, OUTSIDE, ledger.treasury)  # what the exchange has taken since it failed
+    left = np.maximum(credit.firms.equity()[0], 0.0)
+    assert credit._solve().matrix().toarray()[credit.nodes, : credit.nodes] == pytest.approx(left, rel=1e-9, abs=1e-6)
 
 
 def test_an_estate_pays_everybody_out_after_the_delay_and_borrowers_repay_first() -> None:

@@ -134,6 +134,51 @@ def test_an_option_is_worth_its_implied_volatility():
     assert venue.worth(Moment(INDEX, LEVEL, 0.0), NONE)[3] == pytest.approx(float(price))
 
 
+def test_an_options_premium_is_a_share_of_the_index_that_fades_over_its_last_day_and_takes_its_price_to_nothing_at_most():
+    venue, dear, cheap = listed(), np.array([0.0, 0.0, 0.0, 0.01, 0.0]), np.array([0.0, 0.0, 0.0, 0.0, -0.5])
+    for hours, premium in ((0.0, 500.0), (708.0, 250.0), (720.0, 0.0)):  # 1 % of 50,000, by half twelve hours before the end
+        here = Moment(INDEX, LEVEL, hours)
+        assert venue.worth(here, dear)[3] - venue.worth(here, NONE)[3] == pytest.approx(premium)
+    assert venue.worth(Moment(INDEX, LEVEL, 0.0), cheap)[4] == 0.0
+
+
+def test_an_inverse_contract_is_worth_a_dollar_over_the_books_price_in_coin():
+    # At a premium of a quarter a coin costs 62,500 USD in the book: a contract is 1 / 62,500 coins, 0.8 USD at the index.
+    assert listed().worth(Moment(INDEX, LEVEL, 0.0), np.full(5, 0.25))[1] == pytest.approx(-0.8)
+
+
+def test_a_contract_in_coin_is_settled_in_the_coin_of_its_own_underlying():
+    terms = tuple(
+        InstrumentParameters(type=kind, asset=asset) for kind, asset in (("perpetual", "BTC"), ("inverse", "ETH"), ("inverse", "BTC"))
+    )
+    assert Instruments(terms, ("BTC", "ETH"), SurfaceParameters()).settled_in().tolist() == [-1, 1, 0]
+
+
+def test_elsewhere_a_future_costs_its_carry_too_and_its_delta_is_of_what_it_costs():
+    # Seven days at 36.5 % a year are 0.7 %: it falls by a tenth of 2,500 x 1.007 where the index falls by a tenth.
+    venue, here = listed(), Moment(INDEX, LEVEL, 0.0, np.array([0.0, 0.365]))
+    change = venue.revalue(here, NONE, np.array([[0.0, -0.1]]), np.zeros((1, 2)))
+    assert change[0, 2] == pytest.approx(-250.0 * 1.007)
+    assert venue.deltas(here, np.full(5, 0.02))[2] == pytest.approx(1.0)
+
+
+def test_no_scenario_takes_volatility_beyond_the_surfaces_bounds():
+    venue, here, still = listed(), Moment(INDEX, LEVEL, 0.0), np.zeros((1, 2))
+    at_most = Moment(INDEX, np.full(2, 5.0), 0.0)
+    change = venue.revalue(here, NONE, still, np.full((1, 2), 9.0))  # 0.6 and 0.8 would be 6 and 8
+    assert change[0, 3:] == pytest.approx(venue.worth(at_most, NONE)[3:] - venue.worth(here, NONE)[3:])
+
+
+def test_a_series_keeps_its_strike_while_others_are_listed_anew():
+    venue = listed()
+    venue.list_series(venue.expiring(168.0), 168.0, 2.0 * INDEX)
+    assert venue.strike[3:] == pytest.approx([55_000.0, 45_000.0])
+
+
+def test_a_contract_may_live_for_hours_if_that_is_longer_than_its_settlement():
+    assert InstrumentParameters(type="future", asset="BTC", days=0.1, settlement_hours=2.4).settlement_hours == 2.4
+
+
 @pytest.mark.parametrize("fraction", [1.0, 1e-9, 0.0])
 def test_a_worthless_underlying_leaves_finite_worths(fraction):
     worth = listed().worth(Moment(INDEX * fraction, LEVEL, 0.0), NONE)

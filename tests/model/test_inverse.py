@@ -468,3 +468,14 @@ def test_torn_up_contracts_leave_each_with_the_money_of_its_margin() -> None:
     Losses(Walked(one.venue, rows(LONG, SHORT))).end_contracts()
     assert one.ledger.coins[0, [LONG, SHORT]] == pytest.approx([0.5, 1.0])
     assert one.ledger.cash[[LONG, SHORT]] == pytest.approx([0.0, 0.0], abs=1e-9)
+
+
+def test_liquidators_buy_an_inverse_contract_below_the_price_at_which_it_is_marked() -> None:
+    # 2 % below the mark a dollar is 1 / 0.98 dollars' worth of coins: the liquidator gains 2 / 98 on each of 40,000 contracts.
+    one = Exchange(50_000.0, (0.1,), route={"order": ["liquidators"]})
+    one.venue.liquidator_parameters = LiquidatorParameters(count=1, discount=0.02, volatility_loading=0.0, inventory_loading=0.0)
+    one.buy(LONG, MAKER, 40_000.0)
+    one.move(45_500.0)
+    assert one.ledger.position[INVERSE, 5] == pytest.approx(40_000.0)
+    assert one.events("liquidation")["price"] == pytest.approx([0.98 * 45_500.0])
+    assert float(one.ledger.equity(5)) == pytest.approx(1e6 + 40_000.0 * 2.0 / 98.0)

@@ -1,5 +1,6 @@
 """Credit lines: when lenders withdraw them, what then runs off, when estates pay, and what it does to the market."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,11 @@ def test_each_rule_withdraws_for_its_reason() -> None:
     )
     wild = [WildMarkets(WildMarkets.Parameters(above=above)).rule(view, None, None)[0].tolist() for above in (1.9, 2.0)]
     assert wild == [[True, True], [False, False]]
-    assert LostCapital(LostCapital.Parameters(below=0.6)).rule(view, None, None)[0].tolist() == [True, False]
+    for below in (0.6, 0.8):  # who has just as much as that has not lost it
+        assert LostCapital(LostCapital.Parameters(below=below)).rule(view, None, None)[0].tolist() == [True, False]
     assert ShortOfCash(ShortOfCash.Parameters(below=0.2)).rule(view, None, None)[0].tolist() == [True, False]
+    owes_more = replace(view, deposits=np.array([100.0, 200.0]))  # 30 are less than a fifth of 200
+    assert ShortOfCash(ShortOfCash.Parameters(below=0.2)).rule(owes_more, None, None)[0].tolist() == [True, True]
     stated = [StatedHours(StatedHours.Parameters(at=at, lasts=2.0)).rule(view, None, None)[0].all() for at in (2.0, 3.0, 4.9, 5.0)]
     assert stated == [False, True, True, False]
 

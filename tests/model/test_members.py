@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.ecosystem import Ecosystem
-from model.ledger import OUTSIDE, Flow, Role, Status
+from model.ledger import FUND, OUTSIDE, Flow, Role, Status
 from model.scenario import Scenario
 from tests.validation.handmade import handmade
 
@@ -115,3 +115,18 @@ def test_who_has_left_waits_for_its_contribution_while_others_pay_in() -> None:
     members.restore(venue, 1.0)
     assert members.held.tolist() == [50.0, 40.0]
     assert ledger.cash[[first, second, members.row]].tolist() == [0.0, 20.0, 90.0]
+
+
+def test_a_contribution_is_paid_in_again_at_a_steady_rate_and_no_faster_than_margin_leaves() -> None:
+    # 100 are required. Half of it is missing: in a quarter of the time a quarter of 100 comes back, and then only what margin leaves free.
+    one = handmade([], maker=2_000.0, members={"share": 0.05, "restore_hours": 8.0})
+    venue, ledger = one.venue, one.venue.ledger
+    assert venue.members is not None
+    venue.members.join(venue)
+    assert venue.members.required.tolist() == [100.0]
+    venue.members.use(ledger, OUTSIDE, np.array([50.0]))
+    venue.members.restore(venue, 2.0)
+    assert venue.members.held.tolist() == [75.0]
+    one.position(int(venue.makers[0]), FUND, 186.5, 100.0)  # a tenth of 18,650 of the 1,875 that it has left is held as margin: 10 are free
+    venue.members.restore(venue, 2.0)
+    assert venue.members.held.tolist() == [pytest.approx(85.0)]

@@ -118,6 +118,87 @@ def test_a_share_of_profit_above_its_highest_reaches_the_fund_when_series_end() 
     assert booked["step"].tolist() == [24]
 
 
+def test_what_options_have_earned_over_their_life_is_the_premium_that_was_paid_for_them() -> None:
+    # Nothing moved and both ended at the money; the series that takes their place is none of the vault's gains or losses.
+    series = run(opened({**AT_ONCE, "hedge": 0.0}), 24).series()
+    premium = series["option_vault_premium"].sum()
+    assert premium > 1e5
+    assert series["option_vault_options"].sum() == pytest.approx(premium, rel=1e-6)
+
+
+def closing(bought: float, above: float, **vault: Any) -> Ecosystem:
+    """A vault of 20 m USD that has bought BTC's perpetual this far above the mark; a series of calls ends."""
+    eco = opened(vault)
+    ledger, mine = eco.venue.ledger, eco.venue.option_vault
+    price = float(ledger.marks[0]) + above
+    ledger.trade(0, mine.rows, np.array([bought]), price, eco.venue.makers[:1], np.array([-bought]), price)
+    mine._ended = np.array([0.0, 1.0, 0.0])
+    return eco
+
+
+@pytest.mark.parametrize(
+    ("above", "peak", "paid"),
+    [
+        (-1_000.0, 20e6, 0.0),  # 10 BTC bought 1,000 USD below the mark: a gain of 10,000 that is not realised
+        (-1_000.0, 19e6, 0.25e6),
+        (1_000.0, 20e6, 0.0),
+        (1_000.0, 19e6, 0.25 * 0.99e6),  # a loss of 10,000 that is not realised either, and counts
+    ],
+)
+def test_gains_on_open_contracts_are_not_shared_and_losses_on_them_are_not_passed_over(above: float, peak: float, paid: float) -> None:
+    eco = closing(10.0, above, income_share=0.25)
+    vault = eco.venue.option_vault
+    vault.peak = peak
+    before = eco.venue.ledger.fund
+    vault.close(eco.venue, 1)
+    assert vault.paid == pytest.approx(paid)
+    assert eco.venue.ledger.fund - before == pytest.approx(paid, abs=1e-6)
+
+
+def test_what_open_contracts_need_as_margin_is_not_shared() -> None:
+    eco = closing(300.0, 0.0, income_share=1.0)
+    vault, ledger = eco.venue.option_vault, eco.venue.ledger
+    vault.peak = 0.0
+    held = float(eco.venue.margin_of(ledger, vault.rows).initial[0])
+    assert held > 1e5
+    vault.close(eco.venue, 1)
+    assert vault.paid == pytest.approx(20e6 - held)
+
+
+def test_its_share_goes_to_the_pools_of_the_series_that_have_ended() -> None:
+    given = opened({"income_share": 0.25}).world.model_dump(mode="json", by_alias=True)
+    given["venues"][0]["clearinghouse"] |= {"pools": {"by": "market", "shares": [0.4, 0.3, 0.3]}}
+    eco = Ecosystem(Scenario.model_validate(given), rng=0)
+    vault, before = eco.venue.option_vault, np.array(eco.venue.ledger.pools)
+    vault.peak, vault._ended = 19e6, np.array([0.0, 1.0, 0.0])  # calls have ended, of a vault that is a million above its peak
+    vault.close(eco.venue, 1)
+    assert eco.venue.ledger.pools - before == pytest.approx([0.0, 0.25e6, 0.0])
+
+
+def test_on_the_way_to_a_book_it_goes_as_far_as_margin_allows() -> None:
+    # Margin of perpetuals is in proportion: 10 of them are held, 30 wanted, and margin is for 20: half of the way.
+    eco = opened({})
+    venue, vault = eco.venue, eco.venue.option_vault
+    held, wanted, middle = (np.array([size, 0.0, 0.0]) for size in (10.0, 30.0, 20.0))
+    allowed = float(venue.requirement(middle[:, None], middle[:, None], venue.ledger.marks).initial[0])
+    vault.parameters = vault.parameters.model_copy(update={"margin_use": allowed / 20e6})
+    assert vault._affordable(venue, held, wanted) == pytest.approx(0.5)
+    assert vault._affordable(venue, held, -middle) == 1.0
+    assert vault._affordable(venue, wanted, 2.0 * wanted) == 0.0
+
+
+def test_it_orders_nothing_once_it_has_defaulted_nor_of_what_is_all_but_worthless() -> None:
+    eco = opened({**AT_ONCE})
+    venue, vault = eco.venue, eco.venue.option_vault
+    contracts = venue.traded(venue.funding)
+    assert vault.orders(venue, contracts, 1.0).any()
+    venue.ledger.status[vault.row] = Status.BANKRUPT
+    assert not vault.orders(venue, contracts, 1.0).any()
+    venue.ledger.status[vault.row] = Status.ACTIVE
+    venue.market.log_index += np.log(1e-7)
+    assert not vault.orders(venue, contracts, 1.0).any()
+
+
 def test_what_it_has_lost_is_earned_back_before_anything_is_shared() -> None:
     eco = opened({**AT_ONCE, "income_share": 0.25})
     eco.venue.option_vault.peak = 21e6
@@ -151,6 +232,7 @@ def test_a_fall_that_nobody_announced_ruins_it_and_its_deficit_goes_down_the_wat
     run(eco, 3)
     assert not ledger.exposure[:, vault.row].any()
     assert eco.observation["option_vault_failed"] == 1.0
+    assert vault.failed_in == 7  # and not again in every step after
 
 
 def test_a_fall_that_it_survives_it_pays_for_in_the_step_in_which_it_comes() -> None:

@@ -194,6 +194,26 @@ def test_sizing_reprices_options_with_volatility_that_answers_the_fall():
     assert 0.0 < books.onto[1, 0] < 0.5 * books.onto[0, 0]
 
 
+def test_richness_is_implied_over_measured_volatility_and_rises_with_the_books_premium():
+    eco = opened(MONTHLY)
+    venue, market = eco.venue, eco.venue.market
+    market.level[:], market.volatility[:] = 0.6, 0.8
+    venue.mark(venue.ledger, market.marks)
+    assert venue.traded(np.zeros(2)).richness == pytest.approx([1.0, 0.75])
+    market.basis[1] = 0.001
+    venue.mark(venue.ledger, market.marks)
+    # A dollar over the surface's price is a dollar over vega of more implied volatility, to first order.
+    raised = 0.001 * float(market.index[0]) / float(venue.fixing.vegas[1])
+    assert venue.traded(np.zeros(2)).richness[1] == pytest.approx(0.75 * (1.0 + raised))
+
+
+def test_a_futures_premium_is_earned_by_its_expiry_and_no_sooner_than_in_a_week():
+    for days, earned in ((73.0, 0.005), (1.0, 0.001 * 365.0 / 7.0)):  # 0.1 % over a fifth of a year; over a day as over a week
+        eco = opened({**FUTURE, "days": days})
+        eco.venue.market.wedge[1] = 0.001
+        assert eco.venue.traded(np.array([0.1, 0.0])).carry == pytest.approx([0.1, 0.1 + earned])
+
+
 def test_fees_are_on_notional_and_not_on_the_premium():
     eco = opened(MONTHLY)
     venue = eco.venue

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from model.ecosystem import Ecosystem
 from model.ledger import OUTSIDE, Flow
+from model.payments import PaymentParameters, Payments
 from model.scenario import Scenario
 
 PRY = "paddrik_rajan_young"
@@ -123,3 +124,21 @@ def test_contagion_rises_with_transmission_in_whole_worlds() -> None:
     assert defaults[-1] > defaults[0] == 0.0, defaults
     held = np.array([spread(crash(rule={"type": PRY, "tau": 1.5}, margin=0.5), seed) for seed in range(3)])
     assert held[:, 1].sum() < losses[-1]
+
+
+def test_an_estate_waits_for_the_longer_of_two_delays_and_not_a_step_for_rounding() -> None:
+    waits = Payments(PaymentParameters(delay=3.0))
+    assert [waits.steps(hours) for hours in (0.0, 2.0, 4.5)] == [3, 3, 5]
+    assert Payments(PaymentParameters(delay=3 * 0.1), hours=0.1).steps() == 3
+    # Where a reserve pays all that is lacking, nobody waits for it but with the exchange that it is at.
+    in_full = Payments(PaymentParameters(delay=3.0), in_full=True)
+    assert [in_full.steps(hours) for hours in (0.0, 2.0)] == [0, 2]
+
+
+def test_every_exchange_pays_all_it_has_whatever_bankruptcy_costs_others() -> None:
+    # A firm has 10 at each of two exchanges, of which each has 4, and owes 10: half of the 8 that it gets reaches its creditors.
+    owed = np.array([[0.0, 0.0, 0.0], [10.0, 0.0, 0.0], [10.0, 0.0, 0.0]])
+    cleared = Payments(PaymentParameters(), (0.5, 0.5)).clear(
+        owed, np.array([0.0, 4.0, 4.0]), np.array([10.0, 0.0, 0.0]), np.zeros((3, 3)), 2
+    )
+    assert cleared.payments.tolist() == pytest.approx([4.0, 4.0, 4.0])

@@ -106,6 +106,24 @@ def test_a_liquidation_fee_is_on_what_the_slice_is_worth_at_mark_and_not_on_what
     assert one.venue.tally.liquidated == pytest.approx([940.0])
 
 
+def test_a_slice_that_is_all_but_filled_leaves_what_nobody_took() -> None:
+    # A liquidator of 44.65 takes 20 times as much, 893 of the 940: 9.5 of 10.
+    one = handmade([100.0], liquidator=44.65, discount=0.0, route=LIQUIDATORS, fees={"liquidation": 0.0}, rounds=1)
+    one.position(A, MAKER, 10.0, 100.0)
+    one.move(94.0)
+    assert one.held(A, LIQUIDATOR) == pytest.approx([0.5, 9.5])
+
+
+def test_a_loss_that_fund_and_capital_pay_at_the_mark_closes_nobody_else_s_contracts() -> None:
+    # At 85 the long lacks 100, as much as fund and exchange have. The deep book takes its contracts at the mark; the short keeps its own.
+    layers = [{"type": "fund"}, {"type": "exchange_capital", "share": 1.0}, PRO_RATA, {"type": "write_down"}]
+    one = handmade([50.0, 1_000.0], fund=50.0, capital=50.0, waterfall=layers)
+    one.position(A, B, 10.0, 100.0)
+    one.move(85.0)
+    assert one.absorbed == pytest.approx({"fund": 50.0, "exchange_capital": 50.0})
+    assert one.held(A, B, MAKER) == pytest.approx([0.0, -10.0, 10.0])
+
+
 def test_haircuts_of_one_step_compound() -> None:
     # At 90 one long is 20 short of 100 lost, at 70 another is 22.5 short of 67.5 lost. The short that has gained both bears them: 20 of
     # its 500 + 122.5, then 22.5 of the 602.5 that were left and 245 more.
@@ -191,3 +209,11 @@ def test_the_fund_pays_the_premium_only_as_far_as_it_goes() -> None:
     found = {Flow.LIQUIDATION_FEE: fee, Flow.SURPLUS: surplus, Flow.ABSORPTION_PREMIUM: -30.6}
     assert one.statement == {kind: pytest.approx(usd) for kind, usd in found.items()}
     assert one.equity(FUND) == pytest.approx([0.0], abs=1e-9)
+
+
+def test_whom_nobody_takes_anything_from_is_not_counted_as_liquidated() -> None:
+    one = handmade([100.0], route=NOBODY, rounds=1)
+    one.position(A, MAKER, 10.0, 100.0)
+    one.move(94.0)
+    assert one.held(A) == [10.0]
+    assert (one.venue.tally.liquidations, one.venue.tally.liquidated.tolist()) == (0, [0.0])

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.shocks import DepthWithdrawal, Effect, OracleError, Outage, PriceMove, ShockView
+from model.shocks import DepthWithdrawal, Effect, OracleError, Outage, PriceMove, ShockView, VolatilityMove
 
 
 def effects(shock: type, hours: float = 1.0, steps: int = 6, **settings: Any) -> list[Effect]:
@@ -55,6 +55,12 @@ def test_a_state_that_lasts_holds_in_the_steps_it_covers_for_the_most_part_and_a
     assert [number for number, effect in enumerate(wrong) if np.any(effect.mispricing)] == steps
     assert np.broadcast_to(thin[steps[0]].depth, 2).tolist() == [0.1, 0.1]
     assert wrong[steps[0]].mispricing == pytest.approx([np.log(0.65), 0.0])
+
+
+def test_implied_volatility_moves_once_by_a_part_of_itself() -> None:
+    found = effects(VolatilityMove, at=2.5, size=(0.5, -0.2))
+    assert [np.any(effect.level != np.ones(2)) for effect in found] == [False, False, True, False, False, False]
+    assert np.broadcast_to(found[2].level, 2).tolist() == [1.5, 0.8]
 
 
 def test_an_outage_is_told_in_every_step_it_touches_with_its_own_hours() -> None:

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -78,3 +80,22 @@ def test_bought_vega_raises_the_level():
     p = SurfaceParameters(flow_impact=0.02)
     # One depth of net vega: exp(0.02) before the pull of a step of no length.
     assert next_level(p, np.array([0.5]), np.array([0.5]), np.ones(1), 0.0) == pytest.approx(0.5 * np.exp(0.02))
+
+
+def test_total_variance_is_the_published_surface_at_a_strike_and_a_time_of_its_own():
+    # Four times thirty days at a term of 0.1: theta = 0.5^2 x T x 4^-0.2. Eqs 4.1 and 4.5 of Gatheral & Jacquier at k = 0.3.
+    p = SurfaceParameters(skew=-0.3, curvature=0.9, decay=0.4, term=0.1)
+    years = 4.0 * REFERENCE_YEARS
+    theta = 0.25 * years * 4.0**-0.2
+    phi = 0.9 / (theta**0.4 * (1.0 + theta) ** 0.6)
+    w = 0.5 * theta * (1.0 - 0.3 * phi * 0.3 + math.sqrt((phi * 0.3 - 0.3) ** 2 + 1.0 - 0.09))
+    assert total_variance(p, np.array(0.5), np.array(years), np.array(0.3)) == pytest.approx(w, rel=1e-12)
+
+
+def test_the_level_is_drawn_from_where_flow_has_pushed_it_and_stays_within_bounds():
+    p = SurfaceParameters(flow_impact=0.2, premium=1.2, memory=1.0, ceiling=1.0)
+    pushed = 0.5 * math.exp(0.2)
+    drawn = next_level(p, np.array([0.5]), np.array([0.5]), np.ones(1), 1.0)
+    assert drawn == pytest.approx(0.6 + (pushed - 0.6) / math.e)  # towards 1.2 x 0.5, by all but 1/e
+    assert next_level(p, np.array([0.9]), np.array([2.0]), np.ones(1), 9.0) == 1.0
+    assert along_path(p, np.array([0.6]), np.array([9.0])) == p.floor

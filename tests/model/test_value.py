@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from agents.clearinghouse.value import TokenParameters
-from model.deferred import settle_outstanding
 from model.ecosystem import Ecosystem
 from model.errors import LawViolation
-from model.ledger import FUND, OUTSIDE, SETTLEMENT, TREASURY, Flow
+from model.ledger import FUND, OUTSIDE, TREASURY, Flow
 from model.scenario import Scenario
 from model.token import Token
 from tests.validation.handmade import FIRST, MAKER, Handmade, handmade
@@ -110,7 +109,7 @@ def test_stakers_are_slashed_into_their_own_falling_market() -> None:
 
 def in_tokens(**house: Any) -> Handmade:
     """A fund of 1,000 USD, 800 of them 400 tokens at 2, and one trader with 100 USD. 100 tokens sold divide the price by e."""
-    one = handmade([100.0], fund=1_000.0, token={**PLAIN, "depth": 1e-4, "beta": 0.0}, **house)
+    one = handmade([100.0], fund=1_000.0, **{"token": {**PLAIN, "depth": 1e-4, "beta": 0.0}, **house})
     held = one.venue.value.token
     assert held is not None
     held.parameters = held.parameters.model_copy(update={"fund_share": 0.8})
@@ -119,7 +118,7 @@ def in_tokens(**house: Any) -> Handmade:
     return one
 
 
-def test_a_fund_in_tokens_pays_later_and_for_immediacy_out_of_what_they_bring() -> None:
+def test_a_fund_in_tokens_pays_for_immediacy_out_of_what_they_bring() -> None:
     # Liquidators take 20 at 95.5 and are paid a fifth of 1,910 = 382: all of the dollars, 200 and 10 that the slice leaves, and what 400
     # tokens, of which 100 divide the price by e, bring of the 172 that lack: -100 ln(1 - 172 / 200).
     route = {"order": ("liquidators",), "absorption_premium": 0.2}
@@ -132,15 +131,6 @@ def test_a_fund_in_tokens_pays_later_and_for_immediacy_out_of_what_they_bring() 
     lacking = 0.2 * 1_910.0 - 200.0 - left
     assert ledger.tokens == pytest.approx(400.0 + 100.0 * math.log1p(-lacking / 200.0))
     assert ledger.cash[FUND] == pytest.approx(0.0, abs=1e-9)
-    # A loss of 150 that is still outstanding at the close takes the 200 dollars; one of 250 takes tokens too.
-    for loss, sold in ((150.0, 0.0), (250.0, 100.0 * math.log(4.0 / 3.0))):
-        late = in_tokens(waterfall=[{"type": "fund"}, {"type": "withdrawal_factor"}, {"type": "write_down"}])
-        late.venue.outstanding = loss
-        late.venue.ledger.transfer(Flow.DEFICIT, SETTLEMENT, OUTSIDE, loss)
-        settle_outstanding(late.venue, 1.0)
-        assert late.venue.outstanding == 0.0
-        assert late.venue.ledger.tokens == pytest.approx(400.0 - sold)
-        assert late.venue.ledger.cash[FUND] == pytest.approx(max(200.0 - loss, 0.0), abs=1e-9)
 
 
 def test_a_fund_in_tokens_is_worth_what_they_cost_and_pays_what_they_bring() -> None:
@@ -214,3 +204,80 @@ def test_what_the_fund_buys_at_the_opening_is_no_return_that_the_token_follows()
     assert eco.venue.market.index[0] > 1.01 * 60_000.0
     assert eco.venue.value.token is not None
     assert eco.venue.value.token.price == pytest.approx(15.0 * math.exp(-eco.venue.value.token.fear))
+
+
+def test_no_more_is_bought_back_than_the_public_has_and_what_is_raises_the_price() -> None:
+    # 200,000 USD would buy ln 2 x 100,000 tokens. With 900,000 staked and 60,000 the fund's, the public has 40,000 to sell.
+    one = token(staked=0.9)
+    one.buy_back(2e5, 6e4)
+    assert (one.destroyed, one.bought_back) == (pytest.approx(4e4), 2e5)
+    assert one.pressure == pytest.approx(0.4)  # 40,000 of a depth of 100,000 tokens, which is of the supply at the opening
+    assert one.price == pytest.approx(2.0 / 0.96 * math.exp(0.4))
+    assert one.book.depth == pytest.approx(1e5)
+
+
+def test_revenue_is_what_fees_are_a_year_however_long_a_step_is() -> None:
+    one = token(memory=1e-6)
+    one.close(4.0, 100.0, 1.0, 1.0, 0.0)  # 100 USD in four hours: 25 an hour, 219,000 a year
+    assert one.revenue == pytest.approx(219_000.0)
+
+
+def test_a_peak_of_the_fund_fades_and_nobody_takes_a_stake_back() -> None:
+    one = token(memory=1.0 / math.log(2.0))
+    one.open(np.log([100.0]), 8.0, 0.0)
+    one.close(1.0, 0.0, 5.0, 0.0, 0.0)  # an hour halves the memory of 8: 5 is above it
+    assert one.fear == 0.0
+    one.destroyed = 5e5  # 100,000 would be a fifth of what is left; the 200,000 that are staked stay
+    one.close(1.0, 0.0, 5.0, 0.0, 0.0)
+    assert one.staked == pytest.approx(2e5)
+
+
+def test_what_is_counted_by_step_begins_anew() -> None:
+    one = token()
+    one.slashed = one.bought_back = one.paid = 1.0
+    one.begin_step()
+    assert (one.slashed, one.bought_back, one.paid) == (0.0, 0.0, 0.0)
+
+
+def test_no_surplus_is_paid_that_custody_cannot_pay() -> None:
+    house = handmade([0.0])
+    ledger = house.venue.ledger
+    ledger.transfer(Flow.DEPOSIT, OUTSIDE, TREASURY, house.venue.parameters.capital + 100.0)
+    ledger.transfer(Flow.WITHDRAWAL, MAKER, OUTSIDE, ledger.custody - 25.0)
+    house.venue.distribute()
+    assert ledger.flows[Flow.DISTRIBUTION] == pytest.approx(25.0)
+    assert ledger.custody == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_market_sees_at_the_opening_what_the_fund_is_short_of() -> None:
+    one = handmade([100.0], fund=500.0, token=PLAIN)
+    one.venue.targets = np.array([1_000.0])
+    one.venue.value.open(one.venue)
+    assert one.venue.value.token is not None
+    assert one.venue.value.token.price == pytest.approx(2.0 * math.exp(-0.5))
+
+
+def test_a_fund_that_has_too_much_releases_its_dollars_and_keeps_its_tokens() -> None:
+    one = in_tokens(release=1.0)
+    one.venue.targets = np.array([100.0])
+    one.venue.distribute()
+    assert one.venue.ledger.flows[Flow.RELEASE] == pytest.approx(200.0)
+    assert (one.venue.ledger.cash[FUND], one.venue.ledger.tokens) == (pytest.approx(0.0), pytest.approx(400.0))
+
+
+def test_the_public_sells_for_a_buy_back_none_of_the_tokens_that_the_fund_has() -> None:
+    # 1,000 tokens, 200 staked and 400 the fund's: the public has 400, and a depth of 1,000 at 2 asks 2,000 x (e^0.4 - 1) = 984 for them.
+    thin = {**PLAIN, "supply": 1e3, "revenue": 1e3, "beta": 0.0, "depth": 1.0}
+    one = in_tokens(token=thin, value_accrual=[{"type": "buy_back", "share": 1.0}])
+    one.venue.ledger.transfer(Flow.DEPOSIT, OUTSIDE, TREASURY, one.venue.parameters.capital + 2_000.0)
+    one.venue.distribute()
+    assert one.venue.value.token is not None
+    assert one.venue.value.token.destroyed == pytest.approx(400.0)
+
+
+def test_at_the_close_the_token_follows_all_fees_of_the_step_and_the_fund_has_it_at_that_price() -> None:
+    one = in_tokens(token={**PLAIN, "beta": 0.0, "memory": 1e-6})
+    one.venue.tally.fees = 100.0
+    one.venue.value.close(one.venue, 1.0)  # 100 USD an hour are 876,000 a year, where a million was expected: 1.752 USD each
+    assert one.venue.ledger.token_price == pytest.approx(1.752)
+    assert one.venue.ledger.fund == pytest.approx(200.0 + 400.0 * 1.752)

@@ -63,6 +63,16 @@ def test_the_vault_takes_no_more_than_its_appetite() -> None:
     assert one.held(VAULT) == pytest.approx([500.0 / 94.0])
 
 
+def test_the_vault_s_appetite_is_one_over_all_markets() -> None:
+    # Five times 100 are 500 USD: three at 94 leave 218, which are 21.8 of the 40 at 10.
+    one = with_vault([36.0], prices=[100.0, 10.0], capital=100.0, rounds=1)
+    one.position(FIRST, MAKER, 3.0, 100.0)
+    one.position(FIRST, MAKER, 40.0, 10.0, market=1)
+    one.move(94.0)
+    assert one.held(VAULT) == pytest.approx([3.0])
+    assert one.held(VAULT, market=1) == pytest.approx([21.8])
+
+
 def test_slices_of_which_the_account_keeps_something_go_the_ordinary_way() -> None:
     one = with_vault([100.0], liquidation={"type": "full", "keeps": 1.0})
     one.position(FIRST, MAKER, 10.0, 100.0)

@@ -308,6 +308,12 @@ def test_a_market_s_depth_multiplier_is_a_factor_on_what_makers_show() -> None:
     assert one.venue.market.depth.tolist() == [pytest.approx([3e5, 0.75e5])] * 2
 
 
+def test_who_sizes_the_fund_sees_the_depth_of_one_side() -> None:
+    one = handmade([500.0])
+    one.venue.market.depth = np.array([[100.0], [300.0]])
+    assert one.venue.books(0).depth.tolist() == [200.0]
+
+
 def test_open_interest_is_one_side_at_mark() -> None:
     # 10 and 5 long against 15 short at 100; the fund's contracts count too.
     one = handmade([500.0, 500.0], fund=1_000.0)

@@ -10,7 +10,7 @@ from agents.participants import MarketMaker, Trader
 from experiments import shipped
 from model.clearing import Walk
 from model.ecosystem import Ecosystem
-from model.ledger import OUTSIDE, Flow, Status
+from model.ledger import FUND, OUTSIDE, TREASURY, Flow, Status
 from model.observables import declared, named
 from model.path import Path
 from model.scenario import Scenario
@@ -223,6 +223,12 @@ def one_maker(**changes: Any) -> Scenario:
     return Scenario.model_validate({"schema": 1, "traders": {"groups": []}, "venues": exchanges, "lenders": lenders, **changes})
 
 
+def with_a_third() -> Scenario:
+    """The same maker has 600 USD at a third exchange, too."""
+    given = one_maker().model_dump(mode="json", by_alias=True)
+    return Scenario.model_validate({**given, "venues": [*given["venues"], {**given["venues"][0], "name": "c"}]})
+
+
 def held(eco: Ecosystem) -> list[float]:
     return [float(place.venue.ledger.equity(place.venue.makers)[0]) for place in eco.places]
 
@@ -238,12 +244,82 @@ def test_a_firms_loan_is_divided_as_its_capital_and_margin_is_brought_back_to_th
     assert [place.venue.ledger.flows[Flow.MARGIN_TRANSFER] for place in eco.places] == pytest.approx([60.0, 60.0])
 
 
+def test_what_a_firm_has_no_weight_for_anywhere_is_all_at_its_first_exchange() -> None:
+    firms = Ecosystem(one_maker(), rng=1).credit.firms
+    assert firms.split(np.zeros((2, 1))).tolist() == [[1.0], [0.0]]
+    assert firms.split(np.array([[1.0], [3.0]])).tolist() == [[0.25], [0.75]]
+
+
+def test_a_firm_in_default_somewhere_brings_margin_nowhere() -> None:
+    eco = Ecosystem(with_a_third(), rng=1)
+    eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 300.0)
+    failed = eco.places[2].venue
+    failed.ledger.status[failed.makers] = Status.BANKRUPT
+    assert eco.credit.firms.balance(0.5) == pytest.approx([0.0, 0.0, 0.0])
+    failed.ledger.status[failed.makers] = Status.ACTIVE
+    assert eco.credit.firms.balance(0.5)[0] > 10.0
+
+
+@pytest.mark.parametrize(("held", "part", "brought"), [(300.0, 0.5, 60.0), (1_700.0, 0.5, 300.0), (1_700.0, 1.0, 600.0)])
+def test_firms_bring_what_margin_does_not_hold_and_no_more_than_that(held: float, part: float, brought: float) -> None:
+    # 900 USD at the first exchange, 600 at the second. With 300 of margin at the first, 1,200 are free, of which three fifths are 720
+    # there: 120 are missing, half of them come. With 1,700 it lacks 800: all 600 that are free elsewhere are wanted, and no more.
+    eco = Ecosystem(one_maker(), rng=1)
+    venue = eco.venue
+    mark = float(venue.ledger.marks[0])
+    size = np.array([held * 40.0 / mark])  # a fortieth of notional
+    venue.ledger.trade(0, venue.makers, size, mark, np.array([FUND]), -size, mark)
+    assert float(venue.margin_of(venue.ledger, venue.makers).initial[0]) == pytest.approx(held)
+    assert eco.credit.firms.balance(part) == pytest.approx([brought, -brought])
+
+
+def test_no_margin_is_brought_to_or_from_an_exchange_that_has_failed() -> None:
+    # What is at the others stays divided as it is, three to two, whatever the third had.
+    eco = Ecosystem(with_a_third(), rng=1)
+    failed = eco.places[2].venue
+    failed.ledger.transfer(Flow.WITHDRAWAL, int(failed.makers[0]), OUTSIDE, 300.0)
+    failed.insolvent = True
+    assert eco.credit.firms.balance(0.5) == pytest.approx([0.0, 0.0, 0.0])
+
+
+def test_what_a_failed_exchange_pays_its_firms_they_bring_elsewhere_as_far_as_its_custody_goes() -> None:
+    eco = Ecosystem(with_a_third(), rng=1)
+    failed, firms = eco.places[2].venue, eco.credit.firms
+    failed.insolvent = True
+    failed.ledger.transfer(Flow.WITHDRAWAL, TREASURY, OUTSIDE, failed.ledger.custody - 150.0)
+    before = held(eco)
+    assert firms.carry(failed) == pytest.approx([90.0, 60.0, -150.0])  # three to two, as its capital was
+    assert np.array(held(eco)) - before == pytest.approx([90.0, 60.0, -150.0])
+    for place in eco.places:  # where nothing goes on nothing is brought to
+        place.venue.insolvent = True
+    failed.ledger.begin_step()
+    assert firms.carry(failed) == pytest.approx([0.0, 0.0, 0.0])
+    assert not failed.ledger.flows
+
+
+@pytest.mark.parametrize(("custody", "repaid"), [(None, 300.0), (120.0, 120.0)])
+def test_borrowers_repay_from_what_they_get_of_a_failed_exchange_and_no_more(custody: float | None, repaid: float) -> None:
+    # It owes 500 and has 300 there, of which custody may hold less, and 900 elsewhere that are not touched.
+    eco = Ecosystem(one_maker(), rng=1)
+    failed, cash = eco.places[1].venue, float(eco.credit.cash[0])
+    failed.ledger.transfer(Flow.WITHDRAWAL, int(failed.makers[0]), OUTSIDE, 300.0)
+    if custody is not None:
+        failed.ledger.transfer(Flow.WITHDRAWAL, TREASURY, OUTSIDE, failed.ledger.custody - custody)
+    eco.credit.redeem(failed)
+    assert eco.credit.cash[0] - cash == pytest.approx(repaid)
+    assert eco.credit.debt().tolist() == [pytest.approx(500.0 - repaid)]
+    assert held(eco) == pytest.approx([900.0, 300.0 - repaid])
+
+
 def test_margin_that_custody_cannot_pay_stays_where_it_is() -> None:
     eco = Ecosystem(one_maker(), rng=1)
     eco.venue.ledger.transfer(Flow.WITHDRAWAL, int(eco.venue.makers[0]), OUTSIDE, 300.0)
     other = eco.places[1].venue.ledger
     # All but 6 USD of the second exchange's custody is gone with somebody whose claim nobody has: the treasury's.
     other.transfer(Flow.WITHDRAWAL, 2, OUTSIDE, other.custody - 6.0)
+    # For 4 USD of interest and 8 of repayments there it pays by half.
+    wanted = (np.array([[0.0], [usd]]) for usd in (4.0, 8.0))
+    assert eco.credit.firms.within_custody(*wanted).tolist() == [[1.0], [pytest.approx(0.5)]]
     assert eco.credit.firms.balance(0.5) == pytest.approx([6.0, -6.0])
 
 

@@ -110,3 +110,7 @@ def test_more_capital_never_adds_a_failure() -> None:
 def test_faulty_inputs_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_who_can_bear_nothing_fails_alone_and_not_because_of_others() -> None:
+    assert cascade(np.zeros((3, 3)), [0.0, 1.0, 1.0], [False, True, False]).waves.tolist() == [1, 1, -1]

@@ -86,6 +86,13 @@ def test_without_defaults_the_linear_rule_is_a_matrix_inverse(case: tuple[Floats
     exactly(debtrank.linear(lam.T, np.ones(len(lam)), shock).closing, expected)
 
 
+def test_a_debtor_costs_its_lender_no_more_than_its_own_distress_where_the_lender_is_hit_once() -> None:
+    """Owed twice its equity, a lender loses 0.3 of it to a distress of 0.3, not 0.6; under the linear rule it loses 0.6."""
+    owed = np.array([[0.0, 2.0], [0.0, 0.0]])
+    exactly(debtrank.single_hit(owed, [1, 1], [0.3, 0]).closing, [0.3, 0.3])
+    exactly(debtrank.linear(owed, [1, 1], [0.3, 0]).closing, [0.3, 0.6])
+
+
 @pytest.mark.parametrize(
     ("equity", "shock", "message"),
     [([1, 1], [0, 0, 0], "expected 3 nodes"), ([1, 1, 1], [0, 0, 2], "shocks in"), ([1, 1, np.nan], [0, 0, 0], "finite equities")],

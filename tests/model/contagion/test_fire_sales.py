@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.contagion.fire_sales import Holders, Sale, deleverage, depth_of, finite_depth, target_leverage
+from model.contagion.fire_sales import Holders, Sale, deleverage, depth_of, finite_depth, target_leverage, threshold_shares
 
 type Floats = NDArray[np.float64]
 
@@ -47,12 +47,25 @@ def test_rounds_of_cont_and_schaanning() -> None:
     exactly(rounds[0].sold, 90 * 0.3858888889)
 
 
+def test_at_its_limit_a_holder_is_not_above_it() -> None:
+    assert threshold_shares(Holders(np.array([[100.0]]), np.array([0.0]), np.array([5.0])), 20.0, 10.0).tolist() == [0.0]
+
+
 def test_a_shock_within_the_buffer_causes_no_sale_at_all() -> None:
     """Leverage 98/3 = 32.7 after the shock, 33.3 allowed: one round in which nothing happens."""
     calm = Holders(BANKS.holdings, BANKS.illiquid, np.array([3.0, 4.5]))
     (only,) = deleverage(calm, [1.0], finite_depth(0.5 * DEPTH, 0.5), limit=33.3)
     assert not only.sold.any()
     assert only.holders.capital.tolist() == [3.0, 4.5]
+
+
+def test_what_is_sold_loses_the_part_of_the_fall_at_which_it_is_executed_and_what_is_kept_all_of_it() -> None:
+    """(100 - 10 x 5) / 100 is sold, half. Prices fall by a tenth: 5 on what is kept, and a fifth of 5 on what is sold."""
+    holder = Holders(np.array([[100.0]]), np.array([0.0]), np.array([5.0]))
+    (first,) = deleverage(holder, [1.0], lambda *_: np.array([0.1]), limit=12.0, target=10.0, execution=0.2, rounds=1)
+    exactly(first.shares, 0.5)
+    exactly(first.losses, 6.0)
+    exactly(first.holders.capital, -1.0)
 
 
 def test_a_holder_without_capital_sells_everything_once() -> None:

@@ -151,3 +151,7 @@ def test_uncertainty_makes_claims_worth_less_before_anybody_defaults() -> None:
     calm, wild = (value(BOOK, black_cox_value(BOOK, s, 0.4)).equity for s in (0.02, 0.2))
     assert (wild < calm).all()
     assert (value(BOOK, merton_value(BOOK, 0.2)).equity < 1.0).all()
+
+
+def test_a_loss_beyond_all_assets_leaves_none() -> None:
+    assert Book.of(np.zeros((2, 2)), [10.0, 5.0], [1.0, 1.0]).after([12.0, 2.0]).external_assets.tolist() == [0.0, 3.0]
