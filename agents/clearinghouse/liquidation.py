@@ -61,9 +61,10 @@ liquidation_rules = Family("liquidation rule", LiquidationRule)
 class PartialThenFull(LiquidationRule):
     """A fifth of a large position first, all of it once equity is below two thirds of maintenance margin.
 
-    Hyperliquid documentation, "liquidations". In the partial stage the account keeps what its slices leave, in the full stage the
-    exchange does. After a partial liquidation there may be a cool-down: Hyperliquid then closes all of what is still in breach within 30 s
-    (announcement of partial liquidations); other venues leave the account alone until they check again (OKX: about a minute).
+    Hyperliquid documentation, "liquidations"; what is large is a position, not its account. In the partial stage the account keeps what
+    its slices leave, in the full stage the exchange does. After a partial liquidation there may be a cool-down: Hyperliquid then closes
+    all of what is still in breach within 30 s (announcement of partial liquidations); other venues leave the account alone until they
+    check again (OKX: about a minute).
     """
 
     name = "partial_then_full"
@@ -80,7 +81,7 @@ class PartialThenFull(LiquidationRule):
         small: float = Field(
             default=100e3,
             ge=0,
-            description="accounts of at most this notional are closed whole",
+            description="positions of at most this notional are closed whole",
             json_schema_extra={"unit": "USD", "source": "Hyperliquid"},
         )
         full_below: float = Field(
@@ -104,15 +105,14 @@ class PartialThenFull(LiquidationRule):
     def rule(self, view: LiquidationView, state: Any, rng: Any) -> tuple[Slices, Any]:
         p = self.parameters
         whole = view.equity < p.full_below * view.maintenance.sum(axis=0)
-        small = view.notional.sum(axis=0) <= p.small
-        share = np.where(whole | small, 1.0, p.slice)
+        share = np.where(whole | (view.notional <= p.small), 1.0, p.slice)
         if p.cool_down > 0.0:
             hours = p.cool_down / 3600.0
             lately = {} if state is None else {account: at for account, at in state.items() if view.hours - at < hours * (1.0 - TIE)}
             cooling = np.isin(view.accounts, np.fromiter(lately, dtype=np.intp)) & ~whole
             share = np.where(cooling, 1.0 if p.meanwhile == "full" else 0.0, share)
-            state = lately | dict.fromkeys(view.accounts[~cooling & (share < 1.0)].tolist(), view.hours)
-        return Slices(np.broadcast_to(share, view.notional.shape), np.where(whole, 0.0, 1.0)), state
+            state = lately | dict.fromkeys(view.accounts[~cooling & (share < 1.0).any(axis=0)].tolist(), view.hours)
+        return Slices(share, np.where(whole, 0.0, 1.0)), state
 
 
 @liquidation_rules.member
@@ -272,7 +272,7 @@ class AutoClose(LiquidationRule):
         margin = p.auto_close * view.maintenance.sum(axis=0)
         closes = view.equity < margin
         missing = 1.0 - np.divide(np.maximum(view.equity, 0.0), margin, out=np.zeros_like(margin), where=margin > 0.0)
-        share = np.where(closes, np.maximum(missing, p.slice), p.slice)
+        share = np.where(closes, missing, p.slice)
         return Slices(np.broadcast_to(share, view.notional.shape), np.where(closes, 0.0, 1.0)), state
 
 

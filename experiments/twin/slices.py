@@ -16,30 +16,31 @@ def slices(exchange: "Exchange", account: Account) -> tuple[list[float], float]:
     required, markets = sum(account.maintenance(exchange.margin)), len(exchange.marks)
     if p.type == "by_tier":
         return cut_by_tier(p, account)
+    if p.type == "partial_then_full":
+        return partial(exchange, account, required)
     if p.type == "full":
         share, keeps = 1.0, p.keeps
-    elif p.type == "partial_then_full":
-        share, keeps = partial(exchange, account, required)
     elif p.type == "smallest_slice":
         share, keeps = smallest(p, account, required)
     else:
         closes = account.cash < p.auto_close * required
         missing = 1.0 - max(account.cash, 0.0) / (p.auto_close * required) if required > 0.0 else 1.0
-        share, keeps = (max(missing, p.slice), 0.0) if closes else (p.slice, 1.0)
+        share, keeps = (missing, 0.0) if closes else (p.slice, 1.0)
     return [share] * markets, keeps
 
 
-def partial(exchange: "Exchange", account: Account, required: float) -> tuple[float, float]:
-    """A slice of a large account, all of a small one and of one that has lost much of its margin; a cool-down after a slice."""
+def partial(exchange: "Exchange", account: Account, required: float) -> tuple[list[float], float]:
+    """A slice of large positions, all of small ones and of an account that has lost much of its margin; a cool-down after a slice."""
     p: Any = exchange.rules.liquidation
+    markets = len(account.position)
     if account.cash < p.full_below * required:
-        return 1.0, 0.0
+        return [1.0] * markets, 0.0
     if p.cool_down > 0.0 and exchange.now - exchange.sliced.get(account, -math.inf) < p.cool_down / 3600.0 * (1.0 - TIE):
-        return (1.0 if p.meanwhile == "full" else 0.0), 1.0
-    share = 1.0 if account.notional <= p.small else p.slice
-    if share < 1.0:
+        return [1.0 if p.meanwhile == "full" else 0.0] * markets, 1.0
+    shares = [1.0 if abs(held) * size <= p.small else p.slice for held, size in zip(account.position, account.sizes, strict=True)]
+    if min(shares) < 1.0:
         exchange.sliced[account] = exchange.now
-    return share, 1.0
+    return shares, 1.0
 
 
 def smallest(p: Any, account: Account, required: float) -> tuple[float, float]:

@@ -43,8 +43,10 @@ def test_hyperliquid_closes_a_fifth_of_a_large_position_first(equity, notional, 
     assert (slices.fraction.item(), slices.keeps.item()) == (fraction, keeps)
 
 
-def test_large_is_an_account_not_a_market() -> None:
-    assert sliced(PartialThenFull(), 900.0, [500.0, 500.0], [60e3, 60e3]).fraction[:, 0].tolist() == [0.2, 0.2]
+def test_large_is_a_position_not_an_account() -> None:
+    # Hyperliquid: "for liquidatable positions larger than 100k USD only 20 % of the position".
+    assert sliced(PartialThenFull(), 900.0, [500.0, 500.0], [60e3, 60e3]).fraction[:, 0].tolist() == [1.0, 1.0]
+    assert sliced(PartialThenFull(), 900.0, [500.0, 500.0], [60e3, 160e3]).fraction[:, 0].tolist() == [1.0, 0.2]
 
 
 def test_bitmex_closes_everything_and_keeps_what_is_left() -> None:
@@ -102,9 +104,9 @@ def test_okx_cuts_two_tiers_down_and_the_two_lowest_tiers_at_once() -> None:
     assert sliced(rule, -1.0, [10.0], [500.0]).fraction.item() == 1.0
 
 
-@pytest.mark.parametrize(("equity", "share", "keeps"), [(60.0, 0.1, 1.0), (49.0, 0.1, 0.0), (20.0, 0.6, 0.0), (-5.0, 1.0, 0.0)])
+@pytest.mark.parametrize(("equity", "share", "keeps"), [(60.0, 0.1, 1.0), (49.0, 0.02, 0.0), (20.0, 0.6, 0.0), (-5.0, 1.0, 0.0)])
 def test_ftx_closes_what_is_missing_of_the_auto_close_margin(equity: float, share: float, keeps: float) -> None:
-    # Auto-close at half of 100: with 20 left 60 % are missing.
+    # 1 - MF / ACMF, auto-close at half of 100: with 20 left 60 % are missing, with 49 left 2 %.
     slices = sliced(AutoClose(), equity, [100.0], [1e4])
     assert (slices.fraction.item(), slices.keeps.item()) == (pytest.approx(share), keeps)
 

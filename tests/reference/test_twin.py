@@ -193,7 +193,7 @@ def test_every_liquidation_rule_agrees(rule: dict[str, Any]) -> None:
 def test_a_backstop_vault_agrees(route: dict[str, Any], layers: list[str]) -> None:
     fee = {"liquidation": {"type": "remaining_equity", "bounty": 1.0}}
     order = [*({"type": name} for name in layers), deleveraging("queue", "hyperliquid", "mark"), socialised(), WRITE_DOWN]
-    borne = drawn_out(vault=VAULT, route=route, fees=fee, waterfall=order, fund=1e4, accrual=[])
+    borne = drawn_out(vault=VAULT, route=route, fees=fee, waterfall=order, fund=1e3, accrual=[])
     assert borne["vault"] > 0.0
 
 
