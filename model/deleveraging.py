@@ -154,7 +154,8 @@ class Deleverager:
         room = np.minimum(size, endowment / haircut) if haircut > 0.0 else size
         maintenance = self.venue.margin_of(part, rows).by_market.sum(axis=0)
         mark, inverse = float(part.marks[market]), bool(part.settled[market] >= 0)
-        view = DeleveragingView(wanted, room, size, profit, equity, maintenance, abs(mark), np.abs(entry), not selling, inverse)
+        gains = (part.position[:, rows] * (part.marks[:, None] - part.cost(rows))).sum(axis=0)
+        view = DeleveragingView(wanted, room, size, profit, equity, maintenance, abs(mark), np.abs(entry), not selling, inverse, gains)
         return view, rows
 
     def close_stranded(self, bankrupt: Rows) -> None:

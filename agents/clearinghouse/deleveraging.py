@@ -27,6 +27,7 @@ class DeleveragingView:
         entry: shape (n,), USD a contract.
         long: whether these accounts are long.
         inverse: whether the contract is of one dollar and settled in coin, so that mark and entry fall as the price rises.
+        unrealised: shape (n,), USD, gain since entry on all of an account's positions; `profit` if not given.
     """
 
     quantity: float
@@ -39,6 +40,7 @@ class DeleveragingView:
     entry: Floats
     long: bool
     inverse: bool = False
+    unrealised: Floats | None = None
 
 
 class DeleveragingRule(Rule):
@@ -86,8 +88,9 @@ class Queue(DeleveragingRule):
     """By rank, highest first, with leverage = notional / equity and return = gain since entry / entry value.
 
     - `bitmex` (BitMEX, Bybit): return x leverage if the position is in profit, return / leverage if not.
-    - `binance`: gain / wallet balance x maintenance margin / equity.
-    - `hyperliquid`: (mark / entry) x (notional / equity) for longs, its inverse price ratio for shorts.
+    - `binance`: gain / wallet balance x maintenance margin / equity; the wallet is equity less the gains of all open positions.
+    - `hyperliquid`: (mark / entry) x (notional / equity) for longs, entry / mark for shorts (our choice: the documentation speaks of
+      mark / entry alone, which would put losing shorts first).
     - `profit_leverage` (dYdX v3): gain x leverage.
     """
 
@@ -109,7 +112,7 @@ class Queue(DeleveragingRule):
             case "bitmex":
                 score = np.where(gain > 0, gain * leverage, gain / np.maximum(leverage, 1e-12))
             case "binance":
-                wallet = np.maximum(view.equity - view.profit, 1.0)
+                wallet = np.maximum(view.equity - (view.profit if view.unrealised is None else view.unrealised), 1.0)
                 score = np.maximum(view.profit, 0.0) / wallet * np.where(view.equity > 0, view.maintenance / equity, 0.0)
             case "hyperliquid":
                 score = np.where(view.entry > 0, ratio, 1.0) * leverage

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Winner:
-    """Somebody on the other side of bankrupt contracts; `room`: what it can give and lose at most min(profit since entry, equity)."""
+    """Somebody on the other side of bankrupt contracts.
+
+    Attributes:
+        room: contracts that it can give and lose at most min(profit since entry, equity); profit: in this market; unrealised: in all.
+    """
 
     account: Account
     room: float
     size: float
     profit: float
+    unrealised: float
     equity: float
     maintenance: float
     entry: float
@@ -137,9 +142,9 @@ def find_winners(exchange: "Exchange", market: int, sign: float, haircut: float,
         size, profit = abs(account.position[market]), account.profit(market)
         most = min(profit, account.cash) if layer.price == "bankruptcy" else account.cash
         room = min(size, max(most, 0.0) / haircut) if haircut > 0.0 else size
-        winners.append(
-            Winner(account, room, size, profit, account.cash, sum(account.maintenance(exchange.margin)), abs(account.cost(market)))
-        )
+        unrealised = sum(account.profit(at) for at in range(len(account.position)))
+        maintenance = sum(account.maintenance(exchange.margin))
+        winners.append(Winner(account, room, size, profit, unrealised, account.cash, maintenance, abs(account.cost(market))))
     return winners
 
 
@@ -194,7 +199,7 @@ def score(formula: str, w: Winner, mark: float, *, long: bool) -> float:
             gain = w.profit / (w.size * w.entry) if w.entry > 0.0 else 0.0
             return gain * leverage if gain > 0.0 else gain / max(leverage, 1e-12)
         case "binance":
-            return max(w.profit, 0.0) / max(w.equity - w.profit, 1.0) * (w.maintenance / equity if w.equity > 0.0 else 0.0)
+            return max(w.profit, 0.0) / max(w.equity - w.unrealised, 1.0) * (w.maintenance / equity if w.equity > 0.0 else 0.0)
         case "hyperliquid":
             if w.entry <= 0.0:
                 return leverage

@@ -1,5 +1,7 @@
 """Deleveraging rules against published examples; ties and orders that must not matter."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -144,6 +146,25 @@ def test_each_venue_ranks_the_same_longs_differently() -> None:
     assert first("binance", **longs) == 1
     assert first("hyperliquid", **longs) == 1
     assert first("profit_leverage", **{**longs, "equity": (2000, 401, 9000)}) == 0
+
+
+def test_binances_wallet_is_equity_less_the_gains_of_all_positions() -> None:
+    # LeveragePnL = max(0, uPnL) / max(1, wallet) x maintenance margin / (wallet + uPnL). Two longs of 10 gain 300 each at 100.
+    # a: equity 900, nothing else open: 300 / 600 x 90 / 900 = 0.0500; with a gain of 200 elsewhere 300 / 400 x 90 / 900 = 0.0750.
+    # b: equity 600: 300 / 300 x 36 / 600 = 0.0600. So b comes before the first a and after the second.
+    longs = {"size": (10, 10), "entry": (70, 70), "equity": (900, 600), "maintenance": (90, 36)}
+    rule = Queue(Queue.Parameters(score="binance"))
+    for elsewhere, front in ((0.0, 1), (200.0, 0)):
+        seen = replace(view(1.0, **longs), unrealised=of(300.0 + elsewhere, 300.0))
+        assert int(np.argmax(rule.rule(seen, None, None)[0])) == front
+
+
+def test_hyperliquid_ranks_by_price_ratio_times_leverage_either_way() -> None:
+    # Mark 80, 10 contracts, equity 400: leverage 2. Shorts at 100 and 60: 100 / 80 x 2 = 2.5 and 60 / 80 x 2 = 1.5; longs the other way.
+    for long, front in ((False, 0), (True, 1)):
+        assert first("hyperliquid", size=(10, 10), entry=(100, 60), equity=(400, 400), mark=80.0, long=long) == front
+    # A loser at leverage 4 comes before a winner at 2: 60 / 80 x 4 = 3.0 against 2.5.
+    assert first("hyperliquid", size=(10, 10), entry=(100, 60), equity=(400, 200), mark=80.0, long=False) == 1
 
 
 def test_bitmex_ranks_losers_by_loss_over_leverage() -> None:
