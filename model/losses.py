@@ -107,6 +107,8 @@ class Losses:
                 offered, state = float(claims.sum()), venue.states[f"layer {at}"]
                 part = self.walked.widen() if everybody else self.walked.ledger
                 view = self._layer_view(offered, pool, part, everybody, defaulters)
+                if layer.by_claimant:
+                    view = replace(view, notional=self._open_positions(part, claims))
                 charge, state[pool or 0] = layer.rule(view, state[pool or 0], venue.rng)
                 channel = venue.channels.spares(layer)
                 if channel is not None:
@@ -150,6 +152,8 @@ class Losses:
     def _asked(self, layer: Layer, left: Floats) -> list[tuple[int | None, Floats]]:
         """Which pools a layer asks, None for none in particular, and for what part, (G,) USD, of the losses that are left."""
         pools = self.venue.pools
+        if layer.by_claimant:
+            return [(None, np.where(np.arange(left.size) == one, left, 0.0)) for one in np.flatnonzero(left > 0.0)]
         if layer.draws is None:
             return [(None, left)]
         if layer.draws == "shared":
@@ -238,12 +242,18 @@ class Losses:
         members = venue.members.view(defaulters, venue.hours) if venue.members is not None else None
         if not everybody:
             nobody = (np.zeros(0), np.zeros(0), np.zeros(0))
-            return LayerView(loss, fund, treasury, *nobody, members=members, stake=self._stake(), vault=self.vault_may_lose())
+            vault = self.vault_may_lose()
+            return LayerView(loss, fund, treasury, *nobody, members=members, stake=self._stake(), vault=vault, hours=venue.hours)
         equity = part.claims()
         gains = np.maximum(part.position * (part.marks[:, None] - part.cost()), 0.0).sum(axis=0)
-        notional = part.units @ part.exposure
+        notional = self._open_positions(part, np.ones(venue.pools.pool.size))
+        return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional, venue.outstanding, members, hours=venue.hours)
+
+    def _open_positions(self, part: Ledger, claims: Floats) -> Floats:
+        """Shape (R,), USD: account holders' open positions in the markets of claimants with `claims`, (G,)."""
+        notional: Floats = np.where(claims[self.venue.pools.claimant] > 0.0, part.units, 0.0) @ part.exposure
         notional[: part.house] = 0.0
-        return LayerView(loss, fund, treasury, equity, np.minimum(gains, equity), notional, venue.outstanding, members)
+        return notional
 
     def vault_may_lose(self) -> float:
         """USD that the backstop vault may still lose; 0 without one, and once it has defaulted."""
@@ -307,7 +317,8 @@ class Losses:
                     continue
                 held = slice(None) if pool is None else slice(pool, pool + 1)
                 fund = float(funds[held].sum())
-                view = LayerView(offered, fund, treasury, *nobody, members=members, stake=self._stake(), vault=vault)
+                stake, hours = self._stake(), self.venue.hours
+                view = LayerView(offered, fund, treasury, *nobody, members=members, stake=stake, vault=vault, hours=hours)
                 charge, _ = layer.rule(view, self.venue.states[f"layer {at}"][pool or 0], self.venue.rng)
                 funds[held] *= 1.0 - charge.fund / fund if fund > 0.0 else 1.0
                 treasury -= charge.treasury

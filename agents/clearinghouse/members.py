@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from agents.clearinghouse.deleveraging import fill_pro_rata
-from agents.clearinghouse.waterfall import Charge, Layer, LayerView, layers
+from agents.clearinghouse.waterfall import Charge, ExchangeCapital, Layer, LayerView, layers
 from agents.families import Parameters, RuleParameters
 
 type Floats = NDArray[np.float64]
@@ -102,24 +102,13 @@ class MembersFund(MemberLayer):
 
 
 @layers.member
-class SecondSkin(Layer):
+class SecondSkin(ExchangeCapital):
     """A second part of the exchange's capital, after the members' fund (Regulation (EU) 2021/23, Art. 9(14): 10 to 25 %)."""
 
     name = "second_skin"
-    reaches: ClassVar[Literal["house", "accounts", "contracts", "later"]] = "house"
 
-    class Parameters(RuleParameters):
-        type: Literal["second_skin"] = "second_skin"
-        share: float = Field(
-            default=0.25,
-            gt=0,
-            le=1,
-            description="part of the exchange's capital that one loss may use",
-            json_schema_extra={"unit": "1", "source": "Regulation (EU) 2021/23, Art. 9(14)"},
-        )
-
-    def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
-        return Charge(treasury=min(view.loss, self.parameters.share * view.treasury)), state
+    class Parameters(ExchangeCapital.Parameters):
+        type: Literal["second_skin"] = "second_skin"  # type: ignore[assignment]
 
 
 @layers.member

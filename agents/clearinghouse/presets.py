@@ -225,9 +225,9 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "members": {"market_makers": True, "traders": 20},
             "waterfall": [
                 {"type": "defaulter_contribution"},
-                {"type": "exchange_capital", "share": 0.25},
+                {"type": "exchange_capital", "share": 0.25, "restore_hours": 720.0},
                 {"type": "members_fund"},
-                {"type": "second_skin", "share": 0.25},
+                {"type": "second_skin", "share": 0.25, "restore_hours": 720.0},
                 {"type": "assessment", "cap": 1.0},
                 {"type": "socialised_loss", "by": "gains"},
                 {"type": "tear_up"},
@@ -242,6 +242,7 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "who the members are and what they pay in",
             "liquidators bid for the defaulter's book before it goes to the market",
             "one call of at most one contribution",
+            "the second skin is made good within a month like the first",
         ),
     ),
 }

@@ -27,11 +27,12 @@ class LayerView:
         treasury: USD of exchange capital, at least 0.
         equity: shape (R,), USD, claims of account holders, 0 for the house and for accounts below zero.
         gains: shape (R,), USD, gain since entry of account holders' open positions, at least 0 and at most their equity.
-        notional: shape (R,), USD, account holders' open positions.
+        notional: shape (R,), USD, account holders' open positions, in the markets of the claimant if a layer is asked for one at a time.
         outstanding: USD of earlier losses that account holders are yet to bear.
         members: clearing members, if there are any.
         stake: tokens that may be slashed, if there are any.
         vault: USD that the backstop vault may still lose, at least 0.
+        hours: since the start.
     """
 
     loss: float
@@ -44,6 +45,7 @@ class LayerView:
     members: "MemberView | None" = None
     stake: "Stake | None" = None
     vault: float = 0.0
+    hours: float = 0.0
 
 
 class Charge(NamedTuple):
@@ -75,6 +77,11 @@ class Layer(Rule):
 
     reaches: ClassVar[Literal["house", "accounts", "contracts", "later"]] = "accounts"
     draws: ClassVar[Literal["own", "shared"] | None] = None
+
+    @property
+    def by_claimant(self) -> bool:
+        """Whether it is asked for the losses of one claimant on the fund at a time, and sees the open positions in its markets alone."""
+        return False
 
     def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
         raise NotImplementedError
@@ -114,7 +121,10 @@ class SharedFund(BackstopFund):
 
 @layers.member
 class ExchangeCapital(Layer):
-    """The exchange's own capital: skin in the game (EMIR, RTS 153/2013 Art. 35: 25 % of minimum capital)."""
+    """The exchange's own capital: skin in the game (EMIR, RTS 153/2013 Art. 35: 25 % of minimum capital).
+
+    Art. 36: it is made good within a month, and a further default before that may use no more than what is left of it.
+    """
 
     name = "exchange_capital"
     reaches = "house"
@@ -128,9 +138,22 @@ class ExchangeCapital(Layer):
             description="part of the exchange's capital that one loss may use",
             json_schema_extra={"unit": "1", "source": "EMIR RTS 153/2013, Art. 35"},
         )
+        restore_hours: float | None = Field(
+            default=None,
+            gt=0,
+            le=8784,
+            description="time from a first loss on within which all losses together may use no more than that part; null: each loss may",
+            json_schema_extra={"unit": "h", "source": "EMIR RTS 153/2013, Art. 36: one month"},
+        )
 
     def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
-        return Charge(treasury=min(view.loss, self.parameters.share * view.treasury)), state
+        p = self.parameters
+        allowed = p.share * view.treasury
+        if p.restore_hours is None:
+            return Charge(treasury=min(view.loss, allowed)), state
+        since, left = (view.hours, allowed) if state is None or view.hours - state[0] >= p.restore_hours else state
+        paid = min(view.loss, left, view.treasury)
+        return Charge(treasury=paid), (since, left - paid)
 
 
 @layers.member
@@ -193,7 +216,7 @@ class SocialisedLoss(Layer):
     - `equity`: a haircut on balances (Paradex's socialised loss factor, applied at once).
     - `open_interest`: every open position pays by size, and who has less than its part leaves the rest to the others.
     - `funding_index`: one payment a unit of open interest, loss / (longs + shorts), through the funding index (Drift, Vertex); what holders
-    cannot pay stays open.
+    cannot pay stays open. The index is a market's own: where markets claim on the fund each for itself (`pools`), each bears its own loss.
     """
 
     name = "socialised_loss"
@@ -211,6 +234,10 @@ class SocialisedLoss(Layer):
             description="largest share of its base (gains, else equity) that an account loses at once",
             json_schema_extra={"unit": "1"},
         )
+
+    @property
+    def by_claimant(self) -> bool:
+        return bool(self.parameters.by == "funding_index")
 
     def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:
         p = self.parameters

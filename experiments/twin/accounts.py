@@ -135,6 +135,11 @@ class Account(mesa.Agent[Any]):
         """USD, gross."""
         return sum(abs(held) * size for held, size in zip(self.position, self.sizes, strict=True))
 
+    def notional_in(self, markets: list[int]) -> float:
+        """USD, gross, in some markets."""
+        sizes = self.sizes
+        return sum(abs(self.position[market]) * sizes[market] for market in markets)
+
     @property
     def sizes(self) -> list[float]:
         """USD of notional that one contract is, by market."""

@@ -46,6 +46,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         deficits: USD of losses beyond accounts' equity in the step; absorbed: the same by the layer that bore it.
         insolvent: whether claims on the exchange have been written down.
         members: clearing members; calling_since: hour of the first assessment that counts.
+        skins: by layer, the hour from which on the exchange's own capital counts as used, and USD that it may still pay.
         outstanding: USD of losses that account holders are yet to bear; since_settlement: hours since the last clawback.
     """
 
@@ -84,6 +85,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             self.enter(number, balance)
         self.members = [members.Member(self.accounts[number], usd, usd) for number, usd in opening.members.items()]
         self.calling_since: float | None = None
+        self.skins: dict[str, tuple[float, float]] = {}
         self.watched = list(self.accounts.values())
         self.depth, self.funding = [1.0] * len(self.markets), [0.0] * len(self.markets)
         self.insolvent = False

@@ -72,7 +72,7 @@ def house_pays(exchange: "Exchange", losses: list[float]) -> list[float]:
             case "vault" | "members_fund" | "stakers":
                 _share(paid, left, min(sum(left), standing_ready(exchange, layer)))
             case _:
-                usd = min(sum(left), layer.share * treasury)  # type: ignore[attr-defined]
+                usd = min(sum(left), skin(exchange, layer, treasury)[1], treasury)
                 treasury -= usd
                 _share(paid, left, usd)
     return paid
@@ -154,7 +154,7 @@ def absorb(
             continue
         paid = [0.0] * len(left)
         if layer.type in deferral.LATER or spared_by(exchange, layer) is not None:
-            _share(paid, left, defer_or_rescue(exchange, layer, sum(left), caused or {}))
+            ask(exchange, layer, left, paid, caused or {}, spared=True)
             left = [loss - usd for loss, usd in zip(left, paid, strict=True)]
             continue
         if layer.type in ("fund", "shared_fund"):
@@ -162,7 +162,7 @@ def absorb(
         elif layer.type in members.LAYERS:
             _share(paid, left, charge_members(exchange, layer, sum(left), caused or {}))
         else:
-            _share(paid, left, charge(exchange, layer, sum(left)))
+            ask(exchange, layer, left, paid, caused or {}, spared=False)
         left = [loss - usd for loss, usd in zip(left, paid, strict=True)]
         name = "fund" if layer.type == "shared_fund" else layer.type
         exchange.absorbed[name] = exchange.absorbed.get(name, 0.0) + sum(paid)
@@ -183,7 +183,27 @@ def spared_by(exchange: "Exchange", layer: Any) -> str | None:
     return None if exchange.channels.socialised_loss else "socialised_loss"
 
 
-def defer_or_rescue(exchange: "Exchange", layer: Any, loss: float, caused: Caused) -> float:
+def as_asked(exchange: "Exchange", layer: Any, left: list[float]) -> list[tuple[list[float], list[int]]]:
+    """Losses by claimant as a layer is asked for them, with the markets whose positions count: a funding index is of one claimant's."""
+    markets = list(range(len(exchange.markets)))
+    if getattr(layer, "by", None) != "funding_index":
+        return [(left, markets)]
+    homes = exchange.pools.claimant
+    return [
+        ([usd if at == one else 0.0 for at, usd in enumerate(left)], [market for market in markets if homes[market] == one])
+        for one, loss in enumerate(left)
+        if loss > 0.0
+    ]
+
+
+def ask(exchange: "Exchange", layer: Any, left: list[float], paid: list[float], caused: Caused, *, spared: bool) -> None:
+    """Adds to `paid`, USD by claimant, what a layer pays, or if it is `spared` what it would."""
+    for part, markets in as_asked(exchange, layer, left):
+        loss = sum(part)
+        _share(paid, part, defer_or_rescue(exchange, layer, loss, caused, markets) if spared else charge(exchange, layer, loss, markets))
+
+
+def defer_or_rescue(exchange: "Exchange", layer: Any, loss: float, caused: Caused, markets: list[int]) -> float:
     """What of a loss, USD, account holders are to bear later, or the outside bears in place of those whom a layer would ask."""
     channel = spared_by(exchange, layer)
     if channel == "exchange_failure":
@@ -193,7 +213,7 @@ def defer_or_rescue(exchange: "Exchange", layer: Any, loss: float, caused: Cause
     elif layer.type in members.LAYERS:
         usd = sum(part for _, part in members.charge(exchange, layer, loss, caused))
     else:
-        usd = sum(part for _, part in asked_of_holders(exchange, layer, loss))
+        usd = sum(part for _, part in asked_of_holders(exchange, layer, loss, markets))
     if channel is None:
         exchange.outstanding += usd
     else:
@@ -250,6 +270,14 @@ def draw(exchange: "Exchange", layer: Any, left: list[float], paid: list[float],
             pools.left[at] -= usd * claim / sum(claims)
 
 
+def skin(exchange: "Exchange", layer: Any, treasury: float) -> tuple[float, float]:
+    """Since when the exchange's own capital counts as used, and USD that it may still pay: a part of it, or what earlier losses left."""
+    since, left = exchange.skins.get(layer.type, (-math.inf, 0.0))
+    if layer.restore_hours is None or exchange.clock - since >= layer.restore_hours:
+        return exchange.clock, layer.share * treasury
+    return since, left
+
+
 def charge_members(exchange: "Exchange", layer: Any, loss: float, caused: Caused) -> float:
     """What clearing members pay, USD: out of their contributions, or when called, out of their accounts."""
     charges = members.charge(exchange, layer, loss, caused)
@@ -261,8 +289,8 @@ def charge_members(exchange: "Exchange", layer: Any, loss: float, caused: Caused
     return sum(usd for _, usd in charges)
 
 
-def charge(exchange: "Exchange", layer: Any, loss: float) -> float:
-    """What one layer other than the fund and the members' pays, USD."""
+def charge(exchange: "Exchange", layer: Any, loss: float, markets: list[int]) -> float:
+    """What one layer other than the fund and the members' pays, USD; positions in `markets` count."""
     if layer.type == "stakers" and exchange.token is not None:
         slashed = min(loss, stake(exchange, layer))
         exchange.token.slash(slashed, layer.share)
@@ -272,10 +300,12 @@ def charge(exchange: "Exchange", layer: Any, loss: float) -> float:
         exchange.vault.cash -= borne
         return borne
     if layer.type in ("exchange_capital", "second_skin"):
-        paid: float = min(loss, layer.share * max(exchange.treasury, 0.0))
+        since, allowed = skin(exchange, layer, max(exchange.treasury, 0.0))
+        paid = min(loss, allowed, max(exchange.treasury, 0.0))
         exchange.treasury -= paid
+        exchange.skins[layer.type] = (since, allowed - paid)
         return paid
-    charges = asked_of_holders(exchange, layer, loss)
+    charges = asked_of_holders(exchange, layer, loss, markets)
     for account, usd in charges:
         if usd > 0.0:
             take(exchange, account, usd)
@@ -285,11 +315,11 @@ def charge(exchange: "Exchange", layer: Any, loss: float) -> float:
     return total
 
 
-def asked_of_holders(exchange: "Exchange", layer: Any, loss: float) -> list[tuple[Account, float]]:
-    """What a layer asks of account holders, USD."""
+def asked_of_holders(exchange: "Exchange", layer: Any, loss: float, markets: list[int]) -> list[tuple[Account, float]]:
+    """What a layer asks of account holders, USD; positions in `markets` count."""
     holders = [account for account in exchange.everyone() if account.cash > 0.0]
-    open_positions = sum(account.notional for account in exchange.everyone())
-    asked = _charges(layer, holders, open_positions, loss)
+    open_positions = sum(account.notional_in(markets) for account in exchange.everyone())
+    asked = _charges(layer, holders, [account.notional_in(markets) for account in holders], open_positions, loss)
     return [(account, min(usd, account.cash)) for account, usd in zip(holders, asked, strict=True)]
 
 
@@ -298,14 +328,15 @@ def stake(exchange: "Exchange", layer: Any) -> float:
     return exchange.token.brings(layer.share * exchange.token.staked) if exchange.token is not None else 0.0
 
 
-def _charges(layer: Any, holders: list[Account], open_positions: float, loss: float) -> list[float]:
+def _charges(layer: Any, holders: list[Account], notionals: list[float], open_positions: float, loss: float) -> list[float]:
     """USD by holder: in proportion to gains since entry, to balances, or to open positions (USD of all), each up to the layer's cap."""
     by = {"write_down": "equity", "tear_up": "gains"}.get(layer.type) or layer.by
     cap = 1.0 if layer.type in ("write_down", "tear_up") else layer.cap
     if by == "funding_index":
-        return [min(loss * one.notional / open_positions, cap * one.cash) if open_positions > 0.0 else 0.0 for one in holders]
+        payment = loss / open_positions if open_positions > 0.0 else 0.0
+        return [min(payment * usd, cap * one.cash) for usd, one in zip(notionals, holders, strict=True)]
     if by == "open_interest":
-        return deleveraging.fill_pro_rata([one.notional for one in holders], [cap * one.cash for one in holders], loss)
+        return deleveraging.fill_pro_rata(notionals, [cap * one.cash for one in holders], loss)
     base = [min(one.gains(), one.cash) if by == "gains" else one.cash for one in holders]
     haircut = min(cap, loss / sum(base)) if sum(base) > 0.0 else 0.0
     return [haircut * usd for usd in base]

@@ -1,5 +1,7 @@
 """Waterfall layers against published examples of who pays what."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,6 +69,19 @@ def test_nasdaqs_members_lost_two_thirds_of_their_fund_in_2018() -> None:
     members = SocialisedLoss(SocialisedLoss.Parameters(by="equity"))
     assert descend([whole, members], 114.0, 0.0, 7.0, (100.0, 66.0)) == [7.0, pytest.approx(107.0)]
     assert charged(members, view(107.0, equity=(100.0, 66.0))).accounts == pytest.approx([64.45783132530121, 42.5421686746988])
+
+
+def test_a_further_default_within_a_month_uses_only_what_is_left_of_the_skin_in_the_game() -> None:
+    # RTS 153/2013, Arts. 35 and 36: a quarter of 80 is 20: 12, then 8 more, none until a month has passed; then a quarter of 60.
+    rule, state, found, capital = ExchangeCapital(ExchangeCapital.Parameters(restore_hours=720.0)), None, [], 80.0
+    for hours, loss in ((5.0, 12.0), (6.0, 50.0), (700.0, 50.0), (724.9, 1.0), (725.0, 50.0)):
+        charge, state = rule.rule(replace(view(loss, treasury=capital), hours=hours), state, None)
+        found.append(charge.treasury)
+        capital -= charge.treasury
+    assert found == [12.0, 8.0, 0.0, 0.0, 15.0]
+    # Without that, each loss may use a quarter of what there is.
+    each = ExchangeCapital()
+    assert [each.rule(view(50.0, treasury=usd), None, None)[0].treasury for usd in (80.0, 60.0)] == [20.0, 15.0]
 
 
 def test_variation_margin_gains_are_haircut_in_one_proportion() -> None:

@@ -277,7 +277,7 @@ CCP = [
     {"type": "defaulter_contribution"},
     CAPITAL,
     {"type": "members_fund"},
-    {"type": "second_skin"},
+    {"type": "second_skin", "restore_hours": 3.0},
     {"type": "assessment", "cap": 0.5},
     socialised("gains"),
     {"type": "tear_up"},

@@ -181,6 +181,22 @@ def test_winners_are_paid_four_fifths_of_their_gains() -> None:
     assert one.venue.ledger.status[FIRST] == Status.BANKRUPT
 
 
+def test_a_funding_index_charges_the_open_positions_of_the_market_that_made_the_loss_and_no_others() -> None:
+    """Drift protocol v2, `resolve_perp_bankruptcy`: the market's cumulative funding moves by loss / (longs + shorts).
+
+    Constructed: a long of 10 at 100 on 100 USD is sold at 85, 50 short. Open then in its market: a short of 10 and the maker's long
+    of 10, a payment of 2.50 a contract; the pair with 4 contracts each of another market pays nothing. No market may claim on the fund.
+    """
+    layers = [{"type": "fund"}, {"type": "socialised_loss", "by": "funding_index"}, {"type": "write_down"}]
+    one = handmade([100.0, 500.0, 300.0, 300.0], [100.0, 50.0], fund=1_000.0, pools={"claims": ["speculative"]}, waterfall=layers)
+    one.position(FIRST, FIRST + 1, 10.0, 100.0)
+    one.position(FIRST + 2, FIRST + 3, 4.0, 50.0, market=1)
+    one.move(85.0)
+    assert one.absorbed == {"socialised_loss": pytest.approx(50.0)}
+    assert one.equity(FIRST, FIRST + 1, MAKER, FIRST + 2, FIRST + 3) == pytest.approx([0.0, 650.0 - 25.0, 10_000.0 - 25.0, 300.0, 300.0])
+    assert one.equity(FUND) == [1_000.0]
+
+
 def test_a_queue_by_equity_takes_the_first_account_whole() -> None:
     """Constructed: 1,500 USD from equities of 1,500, 3,000 and 6,000 in the order of their rank."""
     assert fill_by_score(of(3.0, 2.0, 1.0), of(1500.0, 3000.0, 6000.0), 1500.0).tolist() == [1500.0, 0.0, 0.0]
