@@ -95,7 +95,13 @@ class MarketParameters(Parameters):
         ),
     ] = 5e-4
     funding_cap: Annotated[
-        float, Field(gt=0, le=0.1, description="largest funding rate (our choice)", json_schema_extra={"unit": "per 8 h"})
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="largest funding rate (our choice; dYdX v4: 600 % of initial less maintenance rate; Paradex: 2 % on BTC, ETH, SOL)",
+            json_schema_extra={"unit": "per 8 h"},
+        ),
     ] = 0.0075
 
 

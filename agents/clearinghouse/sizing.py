@@ -217,7 +217,11 @@ class Newsvendor(StressRule):
 
 @sizing_rules.member
 class Cover(StressRule):
-    """The n largest stress losses over initial margin together, in the worst scenario: Cover-1, Cover-2 (PFMI, principle 4)."""
+    """The n largest stress losses over initial margin together, in the worst scenario: Cover-1, Cover-2 (PFMI, principle 4).
+
+    EMIR asks two things: a default fund for the largest, or for the second and third if they are more (Art. 42(3): `number: 1` with
+    `or_next_two`), and with all other prefunded resources for the two largest (Art. 43(2): `number: 2`).
+    """
 
     name = "cover"
 
@@ -227,7 +231,13 @@ class Cover(StressRule):
         of: Literal["accounts", "institutions"] = Field(
             default="accounts", description="whose losses; institutions: makers and liquidators"
         )
+        or_next_two: bool = Field(
+            default=False,
+            description="whether the second and third largest count together where they are more",
+            json_schema_extra={"source": "EMIR, Art. 42(3)"},
+        )
 
     def measure(self, books: Books, changes: Floats) -> float:
         p = self.parameters
-        return stress.cover(books if p.of == "accounts" else books.only(books.institution), changes, p.number)
+        whose = books if p.of == "accounts" else books.only(books.institution)
+        return stress.cover(whose, changes, p.number, or_next_two=p.or_next_two)

@@ -93,25 +93,34 @@ def losses(books: Books, changes: Floats) -> Floats:
     return total
 
 
-def cover(books: Books, changes: Floats, count: int) -> float:
+def cover(books: Books, changes: Floats, count: int, *, or_next_two: bool = False) -> float:
     """USD: the largest sum, over scenarios, of the `count` largest stress losses over initial margin (SLOIM; BoE FSP 30, 2014).
 
-    Accounts come in the order of the most that they could lose; once nobody who is left can change the largest sum, it is found.
+    With `or_next_two` it is the sum of the second and third largest where that is more (EMIR, Art. 42(3), with a count of one). Accounts
+    come in the order of the most that they could lose; once nobody who is left can change the largest sum, it is found.
     """
     books = replace(books, equity=np.zeros_like(books.equity))
     low, high = changes.min(axis=0), changes.max(axis=0)
     worst = np.minimum(books.position * low[:, None], books.position * high[:, None]).sum(axis=0)
     bound = np.maximum(-worst - books.initial, 0.0) * books.part
     order = np.argsort(-bound, kind="stable")[: np.count_nonzero(bound)]
-    top = np.zeros((len(changes), count))
+    kept = max(count, 3) if or_next_two else count
+
+    def largest(top: Floats) -> float:
+        """USD, of the largest losses by scenario, (S, kept)."""
+        ordered = np.sort(top, axis=1)
+        found = float(ordered[:, -count:].sum(axis=1).max())
+        return max(found, float(ordered[:, -3:-1].sum(axis=1).max())) if or_next_two else found
+
+    top = np.zeros((len(changes), kept))
     for first in range(0, order.size, BLOCK):
         some = order[first : first + BLOCK]
-        if np.maximum(top, bound[some[0]]).sum(axis=1).max() <= top.sum(axis=1).max():
+        if largest(np.maximum(top, bound[some[0]])) <= largest(top):
             break
         room = changes @ books.position[:, some] + books.initial[some]
         both = np.concatenate((top, np.maximum(-room, 0.0) * books.part[some]), axis=1)
-        top = np.partition(both, both.shape[1] - count, axis=1)[:, -count:]
-    return float(top.sum(axis=1).max())
+        top = np.partition(both, both.shape[1] - kept, axis=1)[:, -kept:]
+    return largest(top)
 
 
 def with_liquidations(books: Books, returns: Floats, rounds: int, exponent: float, refilled: float) -> Floats:
@@ -141,6 +150,16 @@ def with_liquidations(books: Books, returns: Floats, rounds: int, exponent: floa
 def hypothetical_capital(exposure: Floats, margin: Floats, contribution: Floats) -> float:
     """K_CCP, USD: the sum of max(EBRM - IM - DF, 0) over members, (n,) each, times 20 % risk weight times 8 % (EMIR, Art. 50a)."""
     return float(np.maximum(exposure - margin - contribution, 0.0).sum()) * 0.20 * 0.08
+
+
+def member_capital(hypothetical: float, contribution: Floats, own_funds: float) -> Floats:
+    """K_CM, (n,) USD, what each member holds against its contribution, (n,) USD: its part of K_CCP, at least 8 % x 2 % of it.
+
+    max(K_CCP x DF_i / (DF_CCP + DF_CM), 8 % x 2 % x DF_i), DF_CCP being the clearing house's own prefunded resources, `own_funds`, and
+    DF_CM all members' contributions (Basel Committee, CRE54).
+    """
+    total = own_funds + float(contribution.sum())
+    return np.maximum(hypothetical * contribution / total if total > 0.0 else 0.0 * contribution, 0.08 * 0.02 * contribution)
 
 
 def value_at_risk(losses: Floats, level: float) -> float:

@@ -80,6 +80,31 @@ def test_cover_two_by_hand() -> None:
     assert stress.cover(few, changes, 2) == pytest.approx(300.0)
 
 
+def test_emirs_default_fund_covers_the_largest_or_the_two_after_it() -> None:
+    # EMIR, Art. 42(3). Longs of 1,000, 700 and 600 lose 20 % beyond margin at -30 %: 200, 140, 120. The second and third come to 260.
+    three, falls = books([[1000.0, 700.0, 600.0]], [1e6] * 3, margin=0.1), np.array([[-0.3]])
+    assert stress.cover(three, falls, 1, or_next_two=True) == pytest.approx(260.0)
+    # Where they are less it is the largest alone: 200 against 60 + 40. Of two defaulters both count once: 200 against 60.
+    for rest, accounts in (([300.0, 200.0], 3), ([300.0], 2)):
+        assert stress.cover(books([[1000.0, *rest]], [1e6] * accounts, margin=0.1), falls, 1, or_next_two=True) == pytest.approx(200.0)
+    # Nobody is missed where accounts come in blocks.
+    one, changes = drawn(3 * stress.BLOCK)
+    loss = np.sort(np.maximum(-(changes @ one.position) - one.initial, 0.0), axis=1)
+    expected = max(loss[:, -1].max(), loss[:, -3:-1].sum(axis=1).max())
+    assert stress.cover(one, changes, 1, or_next_two=True) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_members_capital_is_its_part_of_the_clearing_houses_and_at_least_a_floor() -> None:
+    # EMIR, Art. 50a and Basel CRE54 (formula recalled). Exposures of 400, 150 and 90, margin of 250, 120 and 85, contributions of 60, 25
+    # and 15: max(400 - 250 - 60, 0) + max(150 - 120 - 25, 0) + max(90 - 85 - 15, 0) = 90 + 5 + 0 = 95, times 20 % times 8 % = 1.52.
+    contribution = np.array([60.0, 25.0, 15.0])
+    hypothetical = stress.hypothetical_capital(np.array([400.0, 150.0, 90.0]), np.array([250.0, 120.0, 85.0]), contribution)
+    assert hypothetical == pytest.approx(1.52)
+    # Own funds of 20 beside 100 of contributions: 1.52 x 60 / 120 = 0.76, 0.3167, 0.19; the floor is 0.16 % of each: 0.096, 0.04, 0.024.
+    assert stress.member_capital(hypothetical, contribution, 20.0) == pytest.approx([0.76, 1.52 * 25 / 120, 0.19])
+    assert stress.member_capital(0.0, contribution, 20.0) == pytest.approx([0.096, 0.04, 0.024])
+
+
 def drawn(accounts: int, markets: int = 3) -> tuple[Books, Any]:
     rng = np.random.default_rng(5)
     price = rng.uniform(1.0, 1e4, markets)

@@ -266,6 +266,15 @@ def test_funding_is_the_premium_and_clamped_interest_an_eighth_of_it_each_hour(p
     assert one.funding_rate(1.0)[0] == pytest.approx(rate / 8.0)
 
 
+def test_funding_can_be_capped_where_dydx_caps_it() -> None:
+    # dYdX v4: 600 % of initial less maintenance rate in eight hours, 6 x (5 % - 3 %) = 12 %; a premium of 14 % would be 13.95 %.
+    one = market(funding_cap=6.0 * (0.05 - 0.03))
+    one.begin_step()
+    one.skew = one.average_premium = of(0.14)
+    one.advance(of(0.0), 2.0)
+    assert one.funding_rate(2.0)[0] == pytest.approx(0.12 / 4.0)
+
+
 def test_funding_averages_the_premium_over_the_steps_time_and_then_over_eight_hours() -> None:
     one = market(funding_clamp=0.0)
     one.begin_step()
