@@ -138,7 +138,8 @@ class SmallestSlice(LiquidationRule):
 
     f = (target - equity) / (target - cost x notional), target = ratio x maintenance + buffer x notional, for margin that falls in
     proportion (Chitra 2025, greedy liquidation, with linear cost). Paradex: multiples of 20 % up to a margin ratio of 90 %; dYdX v4: at
-    most 10 % of a position a block, at least 1,000 USD; Drift: maintenance and 2 % more; Binance: one order back to margin compliance.
+    most 10 % of a position a block, at least 1,000 USD, and 100,000 USD of an account; Drift: maintenance and 2 % more; Binance: one order
+    back to margin compliance.
     """
 
     name = "smallest_slice"
@@ -179,8 +180,14 @@ class SmallestSlice(LiquidationRule):
         least: float = Field(
             default=0.0,
             ge=0,
-            description="smallest slice, if there is so much",
+            description="smallest slice of a position, if there is so much, whatever `most` says",
             json_schema_extra={"unit": "USD", "source": "dYdX v4: 1,000"},
+        )
+        account: float | None = Field(
+            default=None,
+            gt=0,
+            description="most of an account that is closed in a round; null: no limit",
+            json_schema_extra={"unit": "USD", "source": "dYdX v4: 100,000 a block"},
         )
         full_below: float = Field(
             default=0.0,
@@ -197,11 +204,13 @@ class SmallestSlice(LiquidationRule):
         share = np.divide(target - view.equity, gained, out=np.ones_like(target), where=gained > 0.0)
         if p.step > 0.0:
             share = np.ceil(share / p.step * (1.0 - TIE)) * p.step
-        floor = np.divide(p.least, notional, out=np.ones_like(notional), where=notional > p.least)
+        floor = np.divide(p.least, view.notional, out=np.ones_like(view.notional), where=view.notional > p.least)
         share = np.clip(np.minimum(np.maximum(share, floor), np.maximum(p.most, floor)), 0.0, 1.0)
+        if p.account is not None:
+            closed = (share * view.notional).sum(axis=0)
+            share *= np.divide(p.account, closed, out=np.ones_like(closed), where=closed > p.account)
         whole = view.equity < p.full_below * required
-        share = np.where(whole, 1.0, share)
-        return Slices(np.broadcast_to(share, view.notional.shape), np.where(whole, 0.0, 1.0)), state
+        return Slices(np.where(whole, 1.0, share), np.where(whole, 0.0, 1.0)), state
 
 
 @liquidation_rules.member

@@ -89,7 +89,10 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "liquidation, accrual": "Bybit help, 'Insurance fund': settled at bankruptcy price, fills better or worse are the fund's",
             "waterfall": "the same: deleveraging when the pool has fallen 30 % in 8 h; help 900000031623: score, at bankruptcy price",
         },
-        ("one pool for all markets: its portfolio pools hold up to nine correlated contracts",),
+        (
+            "one pool for all markets: its portfolio pools hold up to nine correlated contracts",
+            "the fall of the pool alone decides: Bybit also asks that the pool be low",
+        ),
     ),
     "okx": Preset(
         {
@@ -108,7 +111,12 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "liquidation": "OKX help: two tiers down from the third tier on, the two lowest at bankruptcy price",
             "waterfall": "OKX help (mirror): deleveraging at mark when the fund is 30 % below its peak of 8 h, or empty",
         },
-        ("bounds of the tiers", "the score, which is not published", "what deleveraging at mark leaves open is socialised among gains"),
+        (
+            "bounds of the tiers",
+            "an account is looked at again in the next round, not after about a minute",
+            "the score, which is not published",
+            "what deleveraging at mark leaves open is socialised among gains",
+        ),
     ),
     "deribit": Preset(
         {
@@ -143,7 +151,8 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "waterfall": "dYdX v4 chain, deleveraging.go: from a random subaccount on, at bankruptcy price",
         },
         (
-            "a round stands for a block",
+            "a round stands for a block; a walk has far fewer, so that a subaccount has no limit of 100,000 USD (`liquidation.account`)",
+            "the fund's losses have no limit: 1m USD of a subaccount in a block",
             "the fee is the whole 1.5 %",
             "the fund pays for an account below zero too before others are deleveraged",
         ),
@@ -168,7 +177,11 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "vault": "Hyperliquid's statement after JELLY (March 2025): a vault of limited size, deleveraging beyond a loss threshold",
             "waterfall": "Hyperliquid documentation, 'Auto-deleveraging': score, at the previous mark; who has no position bears nothing",
         },
-        ("the vault's size and threshold, which are not published", "what deleveraging at mark leaves open is socialised among gains"),
+        (
+            "the vault's size and threshold, which are not published",
+            "deleveraging is at the present mark, not at the one before it",
+            "what deleveraging at mark leaves open is socialised among gains",
+        ),
     ),
     "ftx": Preset(
         {
@@ -183,7 +196,10 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             "fees": "the same: two thirds of the remaining equity are the provider's, a third the backstop fund's",
             "waterfall": "FTX help 360024479392: if providers lack capacity, the ten largest opposite positions in proportion to size",
         },
-        ("a round stands for a second", "those ten are closed at bankruptcy price once the fund is empty, not at two thirds of it before"),
+        (
+            "a round stands for a second of auto-close, and for the six seconds between two market orders; these have no limit by volume",
+            "those ten are closed at bankruptcy price once the fund is empty, not at two thirds of it before",
+        ),
     ),
     "drift": Preset(
         {

@@ -18,10 +18,10 @@ def slices(exchange: "Exchange", account: Account) -> tuple[list[float], float]:
         return cut_by_tier(p, account)
     if p.type == "partial_then_full":
         return partial(exchange, account, required)
+    if p.type == "smallest_slice":
+        return smallest(p, account, required)
     if p.type == "full":
         share, keeps = 1.0, p.keeps
-    elif p.type == "smallest_slice":
-        share, keeps = smallest(p, account, required)
     else:
         closes = account.cash < p.auto_close * required
         missing = 1.0 - max(account.cash, 0.0) / (p.auto_close * required) if required > 0.0 else 1.0
@@ -43,17 +43,21 @@ def partial(exchange: "Exchange", account: Account, required: float) -> tuple[li
     return shares, 1.0
 
 
-def smallest(p: Any, account: Account, required: float) -> tuple[float, float]:
+def smallest(p: Any, account: Account, required: float) -> tuple[list[float], float]:
     """The share f with equity - f x cost = (1 - f) x target, in steps, within what a round may close."""
     if account.cash < p.full_below * required:
-        return 1.0, 0.0
+        return [1.0] * len(account.position), 0.0
     target = p.ratio * required + p.buffer * account.notional
     gained = target - p.cost * account.notional
     share = (target - account.cash) / gained if gained > 0.0 else 1.0
     if p.step > 0.0:
         share = math.ceil(share / p.step * (1.0 - TIE)) * p.step
-    floor = p.least / account.notional if account.notional > p.least else 1.0
-    return clamp(min(max(share, floor), max(p.most, floor)), 0.0, 1.0), 1.0
+    notionals = [abs(held) * size for held, size in zip(account.position, account.sizes, strict=True)]
+    floors = [p.least / usd if usd > p.least else 1.0 for usd in notionals]
+    shares = [clamp(min(max(share, floor), max(p.most, floor)), 0.0, 1.0) for floor in floors]
+    closed = sum(part * usd for part, usd in zip(shares, notionals, strict=True))
+    cut = p.account / closed if p.account is not None and closed > p.account else 1.0
+    return [cut * part for part in shares], 1.0
 
 
 def cut_by_tier(p: Any, account: Account) -> tuple[list[float], float]:

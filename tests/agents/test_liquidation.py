@@ -93,6 +93,17 @@ def test_dydx_closes_at_most_a_tenth_or_a_thousand_dollars_at_once(notional: flo
     assert sliced(rule, 0.005 * notional, [0.03 * notional], [notional]).fraction.item() == pytest.approx(share)
 
 
+def test_dydxs_limits_are_of_a_position_and_of_an_account() -> None:
+    # A tenth of 2m and of 500,000, and 1,000 of 4,000: 251,000 USD in all, of which 100,000 may go in a block.
+    rule = SmallestSlice(SmallestSlice.Parameters(most=0.1, least=1e3, cost=0.0))
+    sizes = of(2e6, 5e5, 4e3)
+    assert sliced(rule, 1e3, [60e3, 15e3, 120.0], sizes.tolist()).fraction[:, 0] == pytest.approx([0.1, 0.1, 0.25])
+    limited = SmallestSlice(SmallestSlice.Parameters(most=0.1, least=1e3, cost=0.0, account=100e3))
+    fraction = sliced(limited, 1e3, [60e3, 15e3, 120.0], sizes.tolist()).fraction[:, 0]
+    assert fraction == pytest.approx(of(0.1, 0.1, 0.25) * 100.0 / 251.0)
+    assert float(fraction @ sizes) == pytest.approx(100e3)
+
+
 def test_okx_cuts_two_tiers_down_and_the_two_lowest_tiers_at_once() -> None:
     rule = ByTier(ByTier.Parameters(tiers=(100.0, 200.0, 400.0)))
     # The fourth tier goes to the top of the second, the third to the top of the first; a position in the second waits.
