@@ -63,8 +63,10 @@ class VenueParameters(Parameters):
                 raise ValueError(
                     f"`option_vault` sells a {unlisted[0]} where none is listed: expected `instruments` with a `{unlisted[0]}`"
                 )
-        if options and self.clearinghouse.margin.type != "portfolio_scenarios":
-            raise ValueError("options under a margin rule that does not reprice them: expected `margin` of type `portfolio_scenarios`")
+        if options and self.clearinghouse.margin.type not in ("portfolio_scenarios", "standard_options"):
+            raise ValueError(
+                "options under a margin rule that does not know them: expected `margin` of type `portfolio_scenarios` or `standard_options`"
+            )
         return self
 
     def contracts(self, assets: tuple[str, ...]) -> tuple[InstrumentParameters, ...]:

@@ -257,7 +257,9 @@ class Venue:
                 position, exposure * marks[:, None], marks, assets=market.asset, open_interest=interest, volatility=volatility
             )
         notional = exposure * fixing.units[:, None]
-        return MarginView(position, notional, fixing.marks, fixing.units, market.asset, interest, volatility, fixing.reprice)
+        assert market.listed is not None
+        terms = market.listed.strike, market.listed.sign
+        return MarginView(position, notional, fixing.marks, fixing.units, market.asset, interest, volatility, fixing.reprice, *terms)
 
     def fix(self) -> Floats | None:
         """Fixes what contracts are worth, for margin, where there are options; notionals, (M,), USD, where they are not marks."""

@@ -29,6 +29,7 @@ class MarginView:
         open_interest: shape (M,), USD, one side, at the last close.
         volatility: shape (A,), annualised, of the underlyings, at the last close.
         reprice: what `revalue` does where contracts are not linear.
+        strike, sign: shape (M,), USD and 1 for calls, -1 for puts, 0 for what is no option.
     """
 
     position: Floats
@@ -39,9 +40,14 @@ class MarginView:
     open_interest: Floats = field(default_factory=lambda: _NOTHING)
     volatility: Floats = field(default_factory=lambda: _NOTHING)
     reprice: Callable[[Floats, Floats], Floats] | None = None
+    strike: Floats = field(default_factory=lambda: _NOTHING)
+    sign: Floats = field(default_factory=lambda: _NOTHING)
 
     def __post_init__(self) -> None:
         markets = self.marks.size
+        if not self.sign.size:
+            object.__setattr__(self, "strike", np.zeros(markets))
+            object.__setattr__(self, "sign", np.zeros(markets))
         if not self.units.size:
             object.__setattr__(self, "units", self.marks)
         if not self.assets.size:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from agents.clearinghouse import margin_history, margin_size  # noqa: F401 - their rules are members of the family
+from agents.clearinghouse import margin_history, margin_options, margin_size  # noqa: F401 - their rules are members of the family
 from agents.clearinghouse.accrual import OpenInterestLevy, ShareOfLiquidationFees, ShareOfTradingFees, Surplus, accrual_rules
 from agents.clearinghouse.adequacy import adequacy_rules
 from agents.clearinghouse.deferral import Deferral

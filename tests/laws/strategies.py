@@ -580,7 +580,7 @@ def listings(draw: st.DrawFn) -> Scenario:
     names = [asset["name"] for asset in world["assets"]]
     world["venues"][0]["instruments"] = [{**one, "asset": draw(st.sampled_from(names))} for one in instruments]
     if house["margin"]["type"] != "portfolio_scenarios":
-        house["margin"] = {"type": "portfolio_scenarios"}
+        house["margin"] = {"type": draw(st.sampled_from(["portfolio_scenarios", "standard_options"]))}
     world["venues"][0]["option_vault"] = draw(option_vaults({one["type"] for one in instruments} - {"future"}))
     house["pools"]["shares"] = []  # there may be more pools now
     house["coin_haircuts"] = draw(st.sampled_from([[], [0.0], [0.2, 0.6]]))

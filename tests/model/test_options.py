@@ -52,6 +52,21 @@ def test_a_short_call_is_margined_by_its_worst_scenario_and_a_long_one_by_what_i
     assert table.max() > mark
 
 
+def test_under_standard_margin_a_short_call_needs_a_tenth_of_the_index_and_a_long_one_its_premium():
+    # 10 % out of the money: max(0.15 - 0.10, 0.10) of the index beyond the mark, 0.075 of it to be kept.
+    eco = opened(MONTHLY, margin="standard_options")
+    ledger, index = eco.venue.ledger, float(eco.venue.market.index[0])
+    long, short = accounts(eco, 1e6, 1e6)
+    mark = float(ledger.marks[1])
+    ledger.trade(1, np.array([long]), np.array([2.0]), mark, np.array([short]), np.array([-2.0]), mark)
+    rows = np.array([long, short])
+    margin = eco.venue.requirement(ledger.position[:, rows], ledger.exposure[:, rows], ledger.marks)
+    assert margin.initial == pytest.approx([2.0 * mark, 0.2 * index])
+    assert margin.by_market[1] == pytest.approx([2.0 * mark, 0.15 * index])
+    # Equity is what was paid in: the published sum, premium and all, of a balance that holds the premium.
+    assert ledger.equity(rows) == pytest.approx([1e6, 1e6])
+
+
 def test_the_premium_is_paid_at_the_trade_and_the_option_is_worth_its_mark():
     eco = opened(MONTHLY)
     ledger = eco.venue.ledger
