@@ -53,7 +53,12 @@ class LiquidatorParameters(Parameters):
         ),
     ] = 0.0
     unwind_rate: Annotated[
-        float, Field(ge=0, description="share of inventory sold in auctions (our choice)", json_schema_extra={"unit": "per hour"})
+        float,
+        Field(
+            ge=0,
+            description="share of inventory sold in auctions (our choice; optimal without a deadline at Almgren and Chriss's kappa)",
+            json_schema_extra={"unit": "per hour"},
+        ),
     ] = 0.25
 
 

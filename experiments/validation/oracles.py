@@ -10,6 +10,7 @@ from agents.clearinghouse.deleveraging import DeleveragingView, ProRata, Queue
 from agents.clearinghouse.margin import MarginView, Tiered
 from agents.clearinghouse.waterfall import BackstopFund, ExchangeCapital, LayerView, SocialisedLoss
 from agents.trader import Chartist, Fundamentalist, TraderParameters, TraderView, fundamentalist_share
+from experiments.validation.almgren_chriss import Sale
 from experiments.validation.check import Check, Validation
 from model.contagion import clearing_vector
 from model.market import Market, MarketParameters
@@ -105,6 +106,14 @@ def funding() -> Check:
     return Check("funding rate per 8 h", "BitMEX, Binance", (1e-4, 1.5e-3), tuple(rates), 1e-12)
 
 
+def optimal_liquidation() -> Check:
+    """A million shares in five days at a risk aversion of 2e-6: what is left day by day, thousands, and expected cost, thousands."""
+    sale = Sale(quantity=1e6, horizon=5.0, step=1.0, deviation=0.95, permanent=2.5e-7, temporary=2.5e-6, spread=0.0625)
+    held = sale.held(2e-6)
+    target = (428.598845747, 182.932814262, 76.295721615, 27.643377397, 1140.71516705)
+    return Check("optimal liquidation", "Almgren & Chriss 2000 (computed)", target, (*(held[1:5] / 1e3), sale.cost(held)[0] / 1e3), 1e-8)
+
+
 def no_assets_but_each_others_debts() -> Check:
     """Two who owe each other 1 and have nothing: the greatest clearing vector is payment in full."""
     found = clearing_vector([[0.0, 1.0], [1.0, 0.0]], (0.0, 0.0)).payments
@@ -198,6 +207,7 @@ _SINGLE: Final[tuple[Callable[[], Check], ...]] = (
     dydx_liquidation_price,
     funding,
     franke_westerhoff_path,
+    optimal_liquidation,
 )
 
 

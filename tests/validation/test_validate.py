@@ -1,6 +1,8 @@
 """`backstop validate`: its comparisons, and the published models it holds."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,10 @@ import pandas as pd
 import pytest
 
 from experiments.validation import avellaneda_stoikov, duffie_zhu, franke_westerhoff, known_answers, leveraged_funds, oracles, published
+from experiments.validation.almgren_chriss import Sale
 from experiments.validation.check import Check, Validation, between
 from experiments.validation.table import checks, main
+from tests.validation.handmade import LIQUIDATOR, MAKER, handmade
 
 
 def test_a_comparison_passes_only_if_every_number_is_within_its_tolerance() -> None:
@@ -100,13 +104,52 @@ def test_clearing_one_class_helps_only_with_few_classes(dealers: int, classes: i
     assert found == pytest.approx((bilateral, cleared), rel=0.02)
 
 
-def test_a_maker_that_minds_its_inventory_earns_a_little_less_with_half_the_risk() -> None:
-    """Avellaneda and Stoikov (2008), gamma 0.1; means and deviations of 200,000 paths computed apart: four standard errors of 4,000."""
-    for symmetric, (mean, deviation, inventory) in ((False, (64.89, 6.55, 2.93)), (True, (68.30, 13.43, 8.39))):
-        found = avellaneda_stoikov.simulate(4_000, 0.1, np.random.default_rng(2), symmetric=symmetric)
+@pytest.mark.parametrize(
+    ("gamma", "quotes"),
+    [
+        (0.01, ((68.39, 8.95, 5.22), (68.72, 13.64, 8.70))),
+        (0.1, ((64.89, 6.55, 2.93), (68.30, 13.43, 8.39))),
+        (0.5, ((48.56, 5.90, 1.96), (60.04, 12.30, 6.92))),
+    ],
+)
+def test_a_maker_that_minds_its_inventory_earns_a_little_less_with_half_the_risk(gamma: float, quotes: tuple) -> None:
+    """Avellaneda and Stoikov (2008); means and deviations of 200,000 paths computed apart: four standard errors of 4,000."""
+    for symmetric, (mean, deviation, inventory) in zip((False, True), quotes, strict=True):
+        found = avellaneda_stoikov.simulate(4_000, gamma, np.random.default_rng(2), symmetric=symmetric)
         assert found.profit == pytest.approx(mean, abs=4.0 * deviation / np.sqrt(4_000))
         assert found.deviation == pytest.approx(deviation, abs=4.0 * deviation / np.sqrt(8_000))
         assert found.inventory == pytest.approx(inventory, abs=4.0 * inventory / np.sqrt(8_000))
+
+
+BLOCK = Sale(quantity=1e6, horizon=5.0, step=1.0, deviation=0.95, permanent=2.5e-7, temporary=2.5e-6, spread=0.0625)
+"""A million shares in five days: the example of Almgren and Chriss (2000), as a package's documentation repeats it."""
+
+
+def test_almgren_and_chriss_sell_faster_the_more_they_mind_risk() -> None:
+    """Their schedule, its expected cost and its deviation (numbers computed from the formulas, apart from this code).
+
+    Evenly sold, 200,000 a day: 0.125 x 10^6 + 0.0625 x 10^6 + 2.375 x 10^-6 x 5 x (2 x 10^5)^2 = 662,500, and
+    sqrt(0.9025 (64 + 36 + 16 + 4) x 10^10) = sqrt(1.083 x 10^12).
+    """
+    held = BLOCK.held(2e-6)
+    assert held == pytest.approx([1e6, 428598.84574702, 182932.81426177, 76295.72161546, 27643.37739691, 0.0], rel=1e-9)
+    assert BLOCK.cost(held) == pytest.approx((1140715.1670497851, 449367.65254135116), rel=1e-9)
+    assert [BLOCK.urgency(aversion) for aversion in (2e-6, 1e-6)] == pytest.approx([0.8462971345, 0.6070761632], rel=1e-9)
+    assert BLOCK.cost(BLOCK.held(0.0)) == pytest.approx((662_500.0, 1.083e12**0.5), rel=1e-12)
+
+
+def test_liquidators_sell_what_they_took_as_is_optimal_without_a_deadline() -> None:
+    """Almgren and Chriss far from the horizon: what is left falls by exp(-kappa tau) a trade; ours sells that much an hour at kappa."""
+    patient = replace(BLOCK, horizon=200.0)
+    held, kappa = patient.held(2e-6), patient.urgency(2e-6)
+    one = handmade([], liquidator=1e6)
+    one.venue.liquidator_parameters = one.venue.liquidator_parameters.model_copy(update={"unwind_rate": kappa})
+    one.position(LIQUIDATOR, MAKER, 1_000.0, 100.0)
+    for before, after in pairwise(held[:4]):
+        rows, orders = one.venue.unwinding(1.0)
+        mine = float(orders[0, rows.tolist().index(LIQUIDATOR)])
+        assert mine / one.held(LIQUIDATOR)[0] == pytest.approx(after / before - 1.0, rel=1e-9)
+        one.position(MAKER, LIQUIDATOR, -mine, 100.0)
 
 
 def test_leveraged_funds_clear_where_arithmetic_says() -> None:
