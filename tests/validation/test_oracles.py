@@ -61,6 +61,56 @@ def test_dydxs_cross_margined_short_is_liquidated_at_its_published_price_and_not
     assert one.held(FIRST, market=0) == one.held(FIRST, market=1) == [0.0]
 
 
+@pytest.mark.parametrize(
+    ("tiers", "deposit", "contracts", "price"),
+    [
+        # Hyperliquid: liq = P - side x available / |s| / (1 - l x side), available = 6,000 - l x 0.8 x 50,000, l = 1.25 %:
+        # 50,000 - 5,500 / 0.8 / 0.9875 = 43,037.97 for a long, 50,000 + 5,500 / 0.8 / 1.0125 = 56,790.12 for a short.
+        ("hyperliquid_btc", 6_000.0, 0.8, 43_037.97),
+        ("hyperliquid_btc", 6_000.0, -0.8, 56_790.12),
+        # Binance: (wallet + cum - s x entry) / (|s| x (mmr - side)): 10 BTC at 50,000 on 30,000 are 473,434 USD there, in the bracket
+        # of 1 % less 1,300: (31,300 - 500,000) / (10 x -0.99) = 47,343.43. A short: (31,300 + 500,000) / (10 x 1.01) = 52,603.96.
+        ("binance_btc_2021", 30_000.0, 10.0, 47_343.43),
+        ("binance_btc_2021", 30_000.0, -10.0, 52_603.96),
+    ],
+)
+def test_a_position_is_liquidated_at_its_venues_published_price(tiers: str, deposit: float, contracts: float, price: float) -> None:
+    """Hyperliquid documentation, "Liquidations"; Binance's formula with the maintenance amount. The numbers are ours."""
+    one = handmade([deposit], [50_000.0], maker=1e8, margin={"type": "tiered", "schedules": [tiers]})
+    one.position(FIRST, MAKER, contracts, 50_000.0)
+    worse = -0.01 if contracts > 0.0 else 0.01
+    one.move(price - worse)
+    assert one.venue.tally.liquidations == 0
+    one.move(price + worse)
+    assert one.venue.tally.liquidations == 1
+
+
+def test_ftxs_backstop_provider_buys_a_third_of_the_way_from_zero_price_to_mark() -> None:
+    """FTX help centre, "Backstop liquidity provider program": the account is closed at zero price, the provider pays 2/3 ZP + 1/3 MP.
+
+    Constructed: a long of 10 at 100 on 60 USD at 95 has 10 USD left, zero price 94. The provider pays 283 / 3 = 94.33 and so has 6.67 at
+    mark; 3.33 are the fund's.
+    """
+    house = {"fees": {"liquidation": {"type": "remaining_equity", "share": 1.0, "bounty": 2.0 / 3.0}}, "route": NO_BOOK}
+    one = handmade([60.0], liquidator=1e4, discount=0.0, **house)
+    one.position(FIRST, MAKER, 10.0, 100.0)
+    one.move(95.0)
+    assert one.equity(FIRST, LIQUIDATOR, FUND) == pytest.approx([0.0, 1e4 + 10.0 * (95.0 - 283.0 / 3.0), 10.0 / 3.0])
+
+
+def test_vertexs_liquidator_and_insurance_have_half_each_of_a_fifth_of_the_maintenance_haircut() -> None:
+    """Vertex contracts, `ClearinghouseLiq`: liquidated at P (1 + (w - 1) / 5), w the maintenance weight; insurance has half of it.
+
+    Constructed: a long of 10 at 100 on 90 USD at 95, w = 0.95: sold at 95 x 0.99 = 94.05. Of 9.50 the liquidator has 4.75 and the fund
+    4.75; the account keeps 40 - 9.50.
+    """
+    house = {"fees": {"liquidation": {"type": "margin_share", "share": 0.2, "bounty": 0.5}}, "liquidation": {"type": "full", "keeps": 1.0}}
+    one = handmade([90.0], liquidator=1e4, discount=0.0, route=NO_BOOK, margin=percent(0.05), **house)
+    one.position(FIRST, MAKER, 10.0, 100.0)
+    one.move(95.0)
+    assert one.equity(FIRST, LIQUIDATOR, FUND) == pytest.approx([90.0 - 10.0 * (100.0 - 94.05), 1e4 + 4.75, 4.75])
+
+
 def test_dydxs_winner_is_closed_at_the_losers_bankruptcy_price() -> None:
     """dYdX documentation, "Contract Loss Mechanisms": 100 USD each, 500 ABC at 1; at 2 the short is worth -400.
 
