@@ -11,8 +11,8 @@ from model.walked import Walked
 def settle_expired(venue: Venue) -> None:
     """Ends series that have expired by now: positions are paid in cash, what accounts cannot pay goes down the waterfall.
 
-    A future pays the average index and an option what it is in the money by it; no fee is charged for it (our choice). A series of the
-    same life and moneyness takes the place of each that has ended.
+    A future pays the average index and an option what it is in the money by it, less the delivery fee. A series of the same life and
+    moneyness takes the place of each that has ended.
     """
     market, ledger = venue.market, venue.ledger
     if market.listed is None:
@@ -20,7 +20,8 @@ def settle_expired(venue: Venue) -> None:
     expired = market.listed.expiring(market.clock)
     if not expired.any():
         return
-    prices = market.listed.settlement_value(market.average_index(market.listed.settlement_hours))
+    average = market.average_index(market.listed.settlement_hours)
+    prices, delivered = market.listed.settlement_value(average), ledger.exposure * expired[:, None]
     if venue.option_vault is not None:
         venue.option_vault.settled(venue, expired, prices)
     for at in np.flatnonzero(expired).tolist():
@@ -29,6 +30,7 @@ def settle_expired(venue: Venue) -> None:
         ledger.settle(at, float(prices[at]))
     market.list_anew(expired)
     venue.mark(ledger, market.marks)
+    venue.charge_delivery(np.flatnonzero(delivered.any(axis=0)), delivered, average)
     below = overdrawn(ledger)
     if below.size:
         walked = Walked(venue, below)

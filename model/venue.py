@@ -495,6 +495,16 @@ class Venue:
             able = min(1.0, max(ledger.treasury, 0.0) / owed)
             self.tally.fees -= ledger.transfer(Flow.TRADING_FEE, TREASURY, self.makers, rebate * able)
 
+    def charge_delivery(self, rows: Rows, delivered: Floats, price: Floats) -> None:
+        """The delivery fee of accounts, (n,), on contracts that have expired, (M, R), at `price`, (M,); at most what an account has."""
+        ledger, rate = self.ledger, self.parameters.fees.delivery
+        rows = rows[rows >= ledger.house]
+        if rate <= 0.0 or not rows.size:
+            return
+        fee = np.minimum(rate * (price @ delivered[:, rows]), np.maximum(self.means(ledger, rows), 0.0))
+        for usd in self.accrue(ledger, Flow.TRADING_FEE, "trading_fees", rows, fee, self.pools.parts(delivered[:, rows], price)):
+            self.tally.fees += usd
+
     def _levy_volume(self, rows: Rows, ordered: Floats, price: Floats) -> None:
         """The volume levy on contracts ordered, (M, n) at `price`, (M,), to their markets' pools; at most what an account has."""
         ledger, pools = self.ledger, self.pools

@@ -23,6 +23,15 @@ class FeeParameters(Parameters):
             json_schema_extra={"unit": "1", "source": "Hyperliquid, tier 0"},
         ),
     ] = 1.5e-4
+    delivery: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.05,
+            description="charged on what is held of a dated contract when it expires, on notional at the averaged index",
+            json_schema_extra={"unit": "1", "source": "Deribit: 0.025 % on futures (its early contract specification); none by default"},
+        ),
+    ] = 0.0
     liquidation: Annotated[RuleParameters, liquidation_fees] = Field(
         default=FlatFee.Parameters(), description="charged on liquidated positions, at most what they leave; a number is a flat rate"
     )

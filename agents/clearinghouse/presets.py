@@ -121,14 +121,14 @@ PRESETS: Final[Mapping[Name, Preset]] = {
     "deribit": Preset(
         {
             "pools": {"currency": "underlying"},
-            "fees": {"liquidation": 0.0075},
+            "fees": {"liquidation": 0.0075, "delivery": 2.5e-4},
             "liquidation": {"type": "smallest_slice", "cost": 0.0125},
             "route": {"order": ["book"]},
             "accrual": TO_FUND,
             "waterfall": [{"type": "fund"}, {"type": "socialised_loss", "by": "gains"}, *AT_LAST],
         },
         {
-            "fees, accrual": "Deribit support 25944738177565: 0.75 % on BTC, transferred to the fund",
+            "fees, accrual": "Deribit support 25944738177565: 0.75 % on BTC, the fund's; early specification: 0.025 % at delivery",
             "liquidation": "Deribit support 25944769313309: incremental, until margin is restored",
             "waterfall": "Deribit support 25944777576477: if depleted, losses are socialised among the day's winners",
         },

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from agents.clock import HOURS_PER_YEAR
-from experiments.twin import waterfall
+from experiments.twin import accrual, coins, waterfall
 from experiments.twin.accounts import CENT
 
 if TYPE_CHECKING:
@@ -65,18 +65,26 @@ def settle_expired(exchange: "Exchange") -> None:
         return
     everyone = exchange.everyone()
     before = exchange.outside.cash
+    delivered = {account: [0.0] * len(exchange.markets) for account in everyone}
     for at in ended:
         market = exchange.markets[at]
         assert market.series is not None
         price = market.series.average(market.index)
         for account in exchange.holders():
             if account.position[at]:
+                if account in delivered:
+                    delivered[account][at] = abs(account.position[at]) * price
                 account.trade(at, -account.position[at], price)
         market.series.expiry = market.series.clock + market.series.life
         market.pressure = market.skew = market.basis = market.flow = 0.0
     exchange.outside.earned += exchange.outside.cash - before
     exchange.mark()
     exchange.settle()
+    for account, usd in delivered.items():
+        fee = min(exchange.rules.fees.delivery * sum(usd), max(coins.means(exchange, account), 0.0))
+        account.cash -= fee
+        accrual.share_out(exchange, "trading_fee", "trading_fees", fee, usd)
+        exchange.fees += fee
     weights = [1.0 if at in ended else 0.0 for at in range(len(exchange.markets))]
     short = [account for account in everyone if account.flat and account.cash < -CENT]
     waterfall.cover(exchange, [waterfall.Deficit(account, -account.cash, weights) for account in short], "draw_close_out")

@@ -133,6 +133,23 @@ def test_settlement_is_by_the_index_averaged_over_its_last_half_hour():
     ledger.check(1)
 
 
+def test_delivery_costs_what_deribit_charged_for_it_at_the_averaged_index():
+    # Deribit's early contract specification: 0.025 % of what is delivered. Two futures at an average of 1.02 of the start, either side.
+    eco = opened(FUTURE)
+    venue, ledger = eco.venue, eco.venue.ledger
+    venue.parameters = venue.parameters.model_copy(update={"fees": venue.parameters.fees.model_copy(update={"delivery": 2.5e-4})})
+    long, short = accounts(eco, 1e6, 1e6)
+    start, mark = float(venue.market.index[0]), float(ledger.marks[1])
+    ledger.trade(1, np.array([long]), np.array([2.0]), mark, np.array([short]), np.array([-2.0]), mark)
+    venue.market.clock = venue.hours = 23.0
+    house = ledger.fund + ledger.treasury
+    moved(eco, np.log(1.02), 0.0)
+    fee, gain = 2.5e-4 * 2.0 * 1.02 * start, 2.0 * (1.02 * start - mark)
+    assert ledger.cash[[long, short]] == pytest.approx([1e6 + gain - fee, 1e6 - gain - fee], rel=1e-12)
+    assert ledger.fund + ledger.treasury - house == pytest.approx(2.0 * fee, rel=1e-9)
+    assert venue.tally.fees == pytest.approx(2.0 * fee)
+
+
 def test_a_new_series_is_listed_where_one_has_expired():
     eco = opened(FUTURE, {**CALL, "days": 2.0})
     market = eco.venue.market

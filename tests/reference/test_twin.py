@@ -667,7 +667,7 @@ def test_liquidators_who_wait_agree_and_a_premium_keeps_them_from_it() -> None:
     ids=["calm", "a fall in hours", "a jump through bankruptcy", "a jump upwards"],
 )
 def test_dated_futures_agree_through_their_expiries(move: tuple[float, ...], lasts: float) -> None:
-    block = world(move=move, lasts=lasts).model_dump(by_alias=True)
+    block = world(move=move, lasts=lasts, house={"fees": {"delivery": 1e-3}}).model_dump(by_alias=True)
     block["venues"][0]["instruments"] = FUTURES
     assert bool(losses(Scenario.model_validate(block), steps=20)) == bool(move)
 
