@@ -136,10 +136,10 @@ class FullAtBankruptcy(LiquidationRule):
 class SmallestSlice(LiquidationRule):
     """The smallest common share of all positions that restores the margin; all of them, at bankruptcy price, below `full_below`.
 
-    f = (target - equity) / (target - cost x notional), target = ratio x maintenance + buffer x notional, for margin that falls in
-    proportion (Chitra 2025, greedy liquidation, with linear cost). Paradex: multiples of 20 % up to a margin ratio of 90 %; dYdX v4: at
-    most 10 % of a position a block, at least 1,000 USD, and 100,000 USD of an account; Drift: maintenance and 2 % more; Binance: one order
-    back to margin compliance.
+    f = (target - equity) / (target - cost x notional - margin cost x maintenance), target = ratio x maintenance + buffer x notional, for
+    margin that falls in proportion (Chitra 2025, greedy liquidation, with linear cost). Paradex: multiples of 20 % up to a margin ratio of
+    90 %; dYdX v4: at most 10 % of a position a block, at least 1,000 USD, and 100,000 USD of an account; Drift: maintenance and 2 % more;
+    Binance: one order back to margin compliance.
     """
 
     name = "smallest_slice"
@@ -162,6 +162,13 @@ class SmallestSlice(LiquidationRule):
             le=0.5,
             description="what closing is expected to cost, on notional (our choice)",
             json_schema_extra={"unit": "1"},
+        )
+        margin_cost: float = Field(
+            default=0.0,
+            ge=0,
+            le=1,
+            description="what it costs besides, on the maintenance margin of what is closed",
+            json_schema_extra={"unit": "1", "source": "Paradex: its penalty"},
         )
         step: float = Field(
             default=0.0,
@@ -200,7 +207,7 @@ class SmallestSlice(LiquidationRule):
     def rule(self, view: LiquidationView, state: Any, rng: Any) -> tuple[Slices, Any]:
         p, required, notional = self.parameters, view.maintenance.sum(axis=0), view.notional.sum(axis=0)
         target = p.ratio * required + p.buffer * notional
-        gained = target - p.cost * notional
+        gained = target - p.cost * notional - p.margin_cost * required
         share = np.divide(target - view.equity, gained, out=np.ones_like(target), where=gained > 0.0)
         if p.step > 0.0:
             share = np.ceil(share / p.step * (1.0 - TIE)) * p.step

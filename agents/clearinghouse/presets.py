@@ -220,7 +220,7 @@ PRESETS: Final[Mapping[Name, Preset]] = {
     "paradex": Preset(
         {
             "fees": {"liquidation": {"type": "margin_share", "share": 0.7}},
-            "liquidation": {"type": "smallest_slice", "ratio": 1 / 0.9, "step": 0.2, "cost": 0.01},
+            "liquidation": {"type": "smallest_slice", "ratio": 1 / 0.9, "step": 0.2, "cost": 0.0, "margin_cost": 0.7},
             "route": {"order": ["takeover", "book"]},
             "accrual": TO_FUND,
             "waterfall": [{"type": "fund"}, {"type": "withdrawal_factor"}, WRITE_DOWN],

@@ -48,7 +48,7 @@ def smallest(p: Any, account: Account, required: float) -> tuple[list[float], fl
     if account.cash < p.full_below * required:
         return [1.0] * len(account.position), 0.0
     target = p.ratio * required + p.buffer * account.notional
-    gained = target - p.cost * account.notional
+    gained = target - p.cost * account.notional - p.margin_cost * required
     share = (target - account.cash) / gained if gained > 0.0 else 1.0
     if p.step > 0.0:
         share = math.ceil(share / p.step * (1.0 - TIE)) * p.step

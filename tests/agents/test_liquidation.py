@@ -87,6 +87,22 @@ def test_paradex_cuts_in_fifths_until_the_margin_ratio_is_ninety_per_cent() -> N
     assert sliced(dear, 80.0, [88.8], [1_000.0]).fraction.item() == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(
+    ("penalty", "equity", "share"),
+    [
+        (0.5, 80.0, 0.4),  # the documentation's example: 53.28 of margin on 80 - 17.76 = 62.24, 85.6 %; a fifth would leave 71.04 on 71.12
+        (0.7, 80.0, 0.6),  # 35.52 on 80 - 37.30 = 42.70, 83.2 %; two fifths would leave 53.28 on 55.14, 96.6 %
+        (0.7, 95.0, 0.2),  # 71.04 on 95 - 12.43 = 82.57, 86.0 %
+        (0.7, 62.0, 1.0),  # four fifths would leave 17.76 on 62 - 49.73 = 12.27
+    ],
+)
+def test_paradex_takes_the_smallest_number_of_fifths_that_its_penalty_leaves_enough(penalty: float, equity: float, share: float) -> None:
+    rule = SmallestSlice(SmallestSlice.Parameters(ratio=1.0 / 0.9, step=0.2, cost=0.0, margin_cost=penalty))
+    assert sliced(rule, equity, [88.8], [1e3]).fraction.item() == pytest.approx(share)
+    left = equity - share * penalty * 88.8
+    assert (1.0 - share) * 88.8 <= 0.9 * left or share == 1.0
+
+
 @pytest.mark.parametrize(("notional", "share"), [(5e4, 0.1), (5e3, 0.2), (500.0, 1.0)])
 def test_dydx_closes_at_most_a_tenth_or_a_thousand_dollars_at_once(notional: float, share: float) -> None:
     rule = SmallestSlice(SmallestSlice.Parameters(most=0.1, least=1e3, cost=0.0))
