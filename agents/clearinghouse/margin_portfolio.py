@@ -218,21 +218,28 @@ class Shift(Parameters):
     weight: float = Field(default=1.0, gt=0, le=1, description="part of the loss that counts", json_schema_extra={"unit": "1"})
 
 
+FAR = (-0.66, -0.33, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
+"""Far moves of the underlying, in Deribit's table and in Paradex's."""
+
+
 def _paradex(span: float, up: float, down: float, tails: tuple[float, ...]) -> tuple[Shift, ...]:
     """Paradex's 24: quarters of the span either way under a rise and a fall of volatility, its ends under a rise; eight weighted tails."""
     spots = [span * quarter / 4 for quarter in (4, 3, 3, 2, 2, 1, 1, 0, 0, -1, -1, -2, -2, -3, -3, -4)]
     vols = [up, *([up, down] * 7), up]
-    far = (-0.66, -0.33, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
     return (
         *(Shift(spot=spot, volatility=vol) for spot, vol in zip(spots, vols, strict=True)),
-        *(Shift(spot=spot, volatility=up, weight=weight) for spot, weight in zip(far, tails, strict=True)),
+        *(Shift(spot=spot, volatility=up, weight=weight) for spot, weight in zip(FAR, tails, strict=True)),
     )
 
 
+FIRST_TAILS = (0.18, 0.36, 0.24, 0.12, 0.06, 0.04, 0.03, 0.024)
+"""Weights of far moves in Paradex's first table: about 12 % over their size."""
+
+
 def _deribit() -> tuple[Shift, ...]:
-    """Nine buckets over +-16 % under a rise, no change and a fall of volatility; far moves count as 12 % over their size."""
+    """Nine buckets over +-16 % under a rise, no change and a fall of volatility; far moves under a rise."""
     grid = [Shift(spot=0.04 * bucket, volatility=vol) for bucket in range(-4, 5) for vol in (0.38, 0.0, -0.38)]
-    return (*grid, *(Shift(spot=far, volatility=0.38, weight=0.12 / abs(far)) for far in (-0.66, -0.33, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)))
+    return (*grid, *(Shift(spot=far, volatility=0.38, weight=weight) for far, weight in zip(FAR, FIRST_TAILS, strict=True)))
 
 
 TABLES: dict[str, tuple[Shift, ...]] = {
@@ -241,8 +248,7 @@ TABLES: dict[str, tuple[Shift, ...]] = {
     "paradex_eth": _paradex(0.16, 0.40, -0.22, (0.1212, 0.2424, 0.16, 0.08, 0.02, 0.0089, 0.005, 0.0032)),
     "paradex_sol": _paradex(0.24, 0.64, -0.352, (0.1818, 0.3636, 0.24, 0.12, 0.03, 0.0133, 0.0075, 0.0048)),
     "paradex_hype": _paradex(0.28, 0.64, -0.352, (0.21, 0.42, 0.28, 0.14, 0.035, 0.0156, 0.0088, 0.0056)),
-    # Paradex's first table: tails at 12 % over their size.
-    "paradex_first": _paradex(0.16, 0.40, -0.22, (0.18, 0.36, 0.24, 0.12, 0.06, 0.04, 0.03, 0.024)),
+    "paradex_first": _paradex(0.16, 0.40, -0.22, FIRST_TAILS),
     # Deribit, "portfolio margin": +-16 % in nine buckets, its list of far moves; 38 % is an older version's change of volatility at
     # thirty days, and the weights of far moves are Paradex's first (our choice).
     "deribit": _deribit(),

@@ -35,6 +35,18 @@ def test_paradexs_table_of_24() -> None:
     assert rises == falls == pytest.approx([0.12, 0.08, 0.04, 0.0, -0.04, -0.08, -0.12])
 
 
+def test_deribits_table_has_nine_buckets_three_volatilities_and_eight_far_moves() -> None:
+    # Deribit, "portfolio margin": +-16 % in nine buckets under volatility up, same and down; -66 % to +500 % under volatility up.
+    table = TABLES["deribit"]
+    assert len(table) == 9 * 3 + 8
+    assert sorted({shift.spot for shift in table[:27]}) == pytest.approx([0.04 * bucket for bucket in range(-4, 5)])
+    assert sorted({np.sign(shift.volatility) for shift in table[:27]}) == [-1.0, 0.0, 1.0]
+    assert [shift.spot for shift in table[27:]] == [-0.66, -0.33, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0]
+    # Weighted as in Paradex's first table: a long loses 16 %, a short of the same size 24 % x 50 % = 12 %, so that it too needs 16 %.
+    for side in (1e6, -1e6):
+        assert asked(scenarios(tables=("deribit",)), side).initial.item() == pytest.approx(160e3)
+
+
 def test_a_perpetual_needs_the_span_of_its_table_and_half_of_it_to_be_kept() -> None:
     # BTC: 14 % either way; the tail of -66 % counts as 10.61 %, 7 % of notional.
     rule = scenarios(provision=5e-4)
