@@ -9,6 +9,7 @@ from scipy.stats import linregress
 
 from model.ecosystem import Ecosystem
 from model.ledger import FUND, TREASURY, Flow, Status
+from model.market import Market, MarketParameters
 from model.news import DEFAULT_ASSETS
 from model.scenario import Scenario
 from tests.validation.handmade import DEEP, FIRST, MAKER, handmade
@@ -279,3 +280,27 @@ def test_index_moves_regress_on_net_flow_with_kyles_lambda_for_a_slope(share: fl
     assert line.slope * depth / (share * 1e-3) == pytest.approx(1.0, rel=1e-9)
     assert line.intercept == pytest.approx(0.0, abs=1e-12)
     assert line.rvalue == pytest.approx(1.0, abs=1e-12)
+
+
+def test_a_market_with_kyles_impact_is_as_kyles_equilibrium_says() -> None:
+    # Kyle (1985), exact: prior variance 4, noise of deviation 10: lambda = sqrt(4) / (2 x 10) = 0.1, beta = 10 / sqrt(4) = 5, and the price
+    # leaves a variance of 2. In thousandths of the log index: lambda is 1e-4 a dollar, all of 10 bp for each 10 USD. Expectations of
+    # quadratic forms of normals are exact by quadrature.
+    z, weight = np.polynomial.hermite_e.hermegauss(6)
+    value, noise = (axis.ravel() for axis in np.meshgrid(2.0 * z, 10.0 * z))
+    chance = np.outer(weight, weight).ravel() / weight.sum() ** 2
+
+    def price(beta: float) -> np.ndarray:
+        moved = []
+        for flow in (beta * value + noise).tolist():
+            market = Market(MarketParameters(pass_through=1.0, price_band=1.0), np.array([1.0]), np.array([10.0]), np.array([0.5]))
+            market.trade_spot(0, flow)
+            moved.append(1e3 * float(market.log_index[0]))
+        return np.array(moved)
+
+    at = price(5.0)
+    assert chance @ (value - at) ** 2 == pytest.approx(2.0)
+    assert chance @ ((value - at) * (5.0 * value + noise)) == pytest.approx(0.0, abs=1e-9)
+    # The informed trader gains beta (1 - lambda beta) x 4: 10 at beta = 5, 9.6 a step to either side.
+    gains = [float(chance @ ((value - price(beta)) * beta * value)) for beta in (4.0, 5.0, 6.0)]
+    assert gains == pytest.approx([9.6, 10.0, 9.6])
