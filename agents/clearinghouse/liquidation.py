@@ -57,6 +57,11 @@ class LiquidationRule(Rule):
 liquidation_rules = Family("liquidation rule", LiquidationRule)
 
 
+def _cooling(state: dict[int, float] | None, hours: float, seconds: float) -> dict[int, float]:
+    """Accounts that have been cut within so many seconds, and when, in hours."""
+    return {account: at for account, at in (state or {}).items() if hours - at < seconds / 3600.0 * (1.0 - TIE)}
+
+
 @liquidation_rules.member
 class PartialThenFull(LiquidationRule):
     """A fifth of a large position first, all of it once equity is below two thirds of maintenance margin.
@@ -107,8 +112,7 @@ class PartialThenFull(LiquidationRule):
         whole = view.equity < p.full_below * view.maintenance.sum(axis=0)
         share = np.where(whole | (view.notional <= p.small), 1.0, p.slice)
         if p.cool_down > 0.0:
-            hours = p.cool_down / 3600.0
-            lately = {} if state is None else {account: at for account, at in state.items() if view.hours - at < hours * (1.0 - TIE)}
+            lately = _cooling(state, view.hours, p.cool_down)
             cooling = np.isin(view.accounts, np.fromiter(lately, dtype=np.intp)) & ~whole
             share = np.where(cooling, 1.0 if p.meanwhile == "full" else 0.0, share)
             state = lately | dict.fromkeys(view.accounts[~cooling & (share < 1.0).any(axis=0)].tolist(), view.hours)
@@ -224,7 +228,7 @@ class SmallestSlice(LiquidationRule):
 class ByTier(LiquidationRule):
     """Large positions are cut to a lower tier of size; an account with none left is closed whole, and keeps nothing.
 
-    OKX: in tier three and above two tiers down, in the two lowest all at bankruptcy price.
+    OKX: in tier three and above two tiers down, in the two lowest all at bankruptcy price; after a cut it looks again in about a minute.
     """
 
     name = "by_tier"
@@ -240,6 +244,13 @@ class ByTier(LiquidationRule):
         down: int = Field(
             default=2, ge=1, le=100, description="tiers by which a position is cut", json_schema_extra={"unit": "tiers", "source": "OKX"}
         )
+        cool_down: float = Field(
+            default=0.0,
+            ge=0,
+            le=86400,
+            description="time after a cut in which an account is left alone while it is above bankruptcy; 0: none",
+            json_schema_extra={"unit": "s", "source": "OKX: about a minute"},
+        )
 
         @model_validator(mode="after")
         def _ascending(self) -> "ByTier.Parameters":
@@ -253,7 +264,13 @@ class ByTier(LiquidationRule):
         kept = np.where(tier >= down, bounds[np.maximum(tier - down, 0)], view.notional)
         whole = (view.equity < 0.0) | (tier < down).all(axis=0)
         cut = 1.0 - np.divide(kept, view.notional, out=np.ones_like(kept), where=view.notional > 0.0)
-        return Slices(np.where(whole, 1.0, cut), np.where(whole, 0.0, 1.0)), state
+        cut = np.where(whole, 1.0, cut)
+        if self.parameters.cool_down > 0.0:
+            lately = _cooling(state, view.hours, self.parameters.cool_down)
+            waits = np.isin(view.accounts, np.fromiter(lately, dtype=np.intp)) & (view.equity >= 0.0)
+            cut = np.where(waits, 0.0, cut)
+            state = lately | dict.fromkeys(view.accounts[~waits & ~whole].tolist(), view.hours)
+        return Slices(cut, np.where(whole, 0.0, 1.0)), state
 
 
 @liquidation_rules.member

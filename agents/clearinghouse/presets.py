@@ -97,7 +97,7 @@ PRESETS: Final[Mapping[Name, Preset]] = {
     "okx": Preset(
         {
             "fees": {"liquidation": 0.0},
-            "liquidation": {"type": "by_tier", "down": 2},
+            "liquidation": {"type": "by_tier", "down": 2, "cool_down": 60.0},
             "route": TAKES_OVER,
             "accrual": [{"type": "surplus", "share": 1.0}],
             "waterfall": [
@@ -108,12 +108,11 @@ PRESETS: Final[Mapping[Name, Preset]] = {
             ],
         },
         {
-            "liquidation": "OKX help: two tiers down from the third tier on, the two lowest at bankruptcy price",
+            "liquidation": "OKX help: two tiers down from the third on, the two lowest at bankruptcy price, a minute between looks",
             "waterfall": "OKX help (mirror): deleveraging at mark when the fund is 30 % below its peak of 8 h, or empty",
         },
         (
             "bounds of the tiers",
-            "an account is looked at again in the next round, not after about a minute",
             "the score, which is not published",
             "what deleveraging at mark leaves open is socialised among gains",
         ),

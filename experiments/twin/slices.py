@@ -15,7 +15,7 @@ def slices(exchange: "Exchange", account: Account) -> tuple[list[float], float]:
     p: Any = exchange.rules.liquidation
     required, markets = sum(account.maintenance(exchange.margin)), len(exchange.marks)
     if p.type == "by_tier":
-        return cut_by_tier(p, account)
+        return cut_by_tier(exchange, account)
     if p.type == "partial_then_full":
         return partial(exchange, account, required)
     if p.type == "smallest_slice":
@@ -35,12 +35,18 @@ def partial(exchange: "Exchange", account: Account, required: float) -> tuple[li
     markets = len(account.position)
     if account.cash < p.full_below * required:
         return [1.0] * markets, 0.0
-    if p.cool_down > 0.0 and exchange.now - exchange.sliced.get(account, -math.inf) < p.cool_down / 3600.0 * (1.0 - TIE):
+    if cooling(exchange, account):
         return [1.0 if p.meanwhile == "full" else 0.0] * markets, 1.0
     shares = [1.0 if abs(held) * size <= p.small else p.slice for held, size in zip(account.position, account.sizes, strict=True)]
     if min(shares) < 1.0:
         exchange.sliced[account] = exchange.now
     return shares, 1.0
+
+
+def cooling(exchange: "Exchange", account: Account) -> bool:
+    """Whether an account has been cut so short a time ago that it is in its cool-down."""
+    seconds: float = exchange.rules.liquidation.cool_down  # type: ignore[attr-defined]
+    return seconds > 0.0 and exchange.now - exchange.sliced.get(account, -math.inf) < seconds / 3600.0 * (1.0 - TIE)
 
 
 def smallest(p: Any, account: Account, required: float) -> tuple[list[float], float]:
@@ -60,10 +66,16 @@ def smallest(p: Any, account: Account, required: float) -> tuple[list[float], fl
     return [cut * part for part in shares], 1.0
 
 
-def cut_by_tier(p: Any, account: Account) -> tuple[list[float], float]:
-    """Positions in higher tiers are cut by some tiers; where there are none, all goes."""
+def cut_by_tier(exchange: "Exchange", account: Account) -> tuple[list[float], float]:
+    """Positions in higher tiers are cut by some tiers; where there are none, all goes. After a cut there may be a cool-down."""
+    p: Any = exchange.rules.liquidation
     sizes = [abs(held) * size for held, size in zip(account.position, account.sizes, strict=True)]
     tiers = [sum(usd > bound * (1.0 + TIE) for bound in p.tiers) for usd in sizes]
-    if account.cash < 0.0 or all(tier < p.down for tier in tiers):
-        return [1.0] * len(sizes), 0.0
-    return [1.0 - p.tiers[tier - p.down] / usd if tier >= p.down else 0.0 for tier, usd in zip(tiers, sizes, strict=True)], 1.0
+    whole = account.cash < 0.0 or all(tier < p.down for tier in tiers)
+    keeps = 0.0 if whole else 1.0
+    if account.cash >= 0.0 and cooling(exchange, account):
+        return [0.0] * len(sizes), keeps
+    if whole:
+        return [1.0] * len(sizes), keeps
+    exchange.sliced[account] = exchange.now
+    return [1.0 - p.tiers[tier - p.down] / usd if tier >= p.down else 0.0 for tier, usd in zip(tiers, sizes, strict=True)], keeps

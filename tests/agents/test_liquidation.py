@@ -131,6 +131,16 @@ def test_okx_cuts_two_tiers_down_and_the_two_lowest_tiers_at_once() -> None:
     assert sliced(rule, -1.0, [10.0], [500.0]).fraction.item() == 1.0
 
 
+def test_okx_looks_again_about_a_minute_after_a_cut_unless_the_account_is_bankrupt() -> None:
+    # 500 is cut to 200, the top of the second tier; half a minute later nothing more, after a minute all of the 200 at bankruptcy price.
+    rule, state, found = ByTier(ByTier.Parameters(tiers=(100.0, 200.0, 400.0), cool_down=60.0)), None, []
+    for seconds, equity, notional in ((0.0, 1.0, 500.0), (30.0, 1.0, 200.0), (60.0, 1.0, 200.0), (61.0, 1.0, 500.0), (62.0, -1.0, 200.0)):
+        seen = LiquidationView(of(equity), of(10.0)[:, None], of(notional)[:, None], np.array([7]), seconds / 3600.0)
+        slices, state = rule.rule(seen, state, None)
+        found.append((slices.fraction.item(), slices.keeps.item()))
+    assert found == [(pytest.approx(0.6), 1.0), (0.0, 0.0), (1.0, 0.0), (pytest.approx(0.6), 1.0), (1.0, 0.0)]
+
+
 @pytest.mark.parametrize(("equity", "share", "keeps"), [(60.0, 0.1, 1.0), (49.0, 0.02, 0.0), (20.0, 0.6, 0.0), (-5.0, 1.0, 0.0)])
 def test_ftx_closes_what_is_missing_of_the_auto_close_margin(equity: float, share: float, keeps: float) -> None:
     # 1 - MF / ACMF, auto-close at half of 100: with 20 left 60 % are missing, with 49 left 2 %.

@@ -171,6 +171,7 @@ SLICES: list[dict[str, Any]] = [
     {"type": "smallest_slice", "ratio": 1.0 / 0.9, "step": 0.2, "margin_cost": 0.7},
     {"type": "smallest_slice", "buffer": 0.02, "most": 0.1, "least": 1e3, "account": 2e5},
     {"type": "by_tier", "tiers": [1e5, 3e5, 1e6]},
+    {"type": "by_tier", "tiers": [1e5, 3e5, 1e6], "cool_down": 1200.0},
     {"type": "auto_close"},
 ]
 VAULT = {"capital": 2e6}
