@@ -652,7 +652,7 @@ def test_liquidators_who_wait_agree_and_a_premium_keeps_them_from_it() -> None:
     def cleared(anticipation: float, premium: float) -> float:
         house = {"route": {"order": ("liquidators", "takeover"), "absorption_premium": premium}, "fund": 1e8}
         venue = {"liquidators": {"count": 1, "capital": 1e9, "appetite": 20.0, "anticipation": anticipation}}
-        scenario = world(move=(-0.3, -0.4, -0.5), lasts=3.0, house=house, venue=venue)
+        scenario = world(move=(-0.3, -0.4, -0.5), lasts=1.0, house=house, venue=venue)
         assert losses(scenario, steps=12)
         eco = Ecosystem(scenario, rng=0)
         eco.run_for(12)
