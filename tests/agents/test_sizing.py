@@ -66,7 +66,7 @@ def test_the_newsvendors_fund_costs_least() -> None:
     cost = {k: 2.0 * k + 40.0 * float(np.maximum(losses - k, 0.0).mean()) for k in (0.9 * best, best, 1.1 * best)}
     assert best > 0.0
     assert min(cost, key=cost.__getitem__) == best
-    with pytest.raises(ValidationError, match="expected cost below penalty"):
+    with pytest.raises(ValidationError, match="found 2, more than the loss that a dollar saves, expected less than the penalty, 1"):
         Newsvendor.Parameters(cost=2.0, penalty=1.0)
 
 
@@ -164,3 +164,13 @@ def test_cover_of_institutions_looks_at_them_alone() -> None:
     everybody = Cover(Cover.Parameters(**settings)).rule(view(one), None, None)[0]
     some = Cover(Cover.Parameters(**settings, of="institutions")).rule(view(one), None, None)[0]
     assert some == pytest.approx(0.5 * everybody)
+
+
+def test_a_quantile_without_an_observation_beyond_it_is_refused() -> None:
+    with pytest.raises(ValidationError, match="found 999, none of them beyond the quantile, expected at least 1000 scenarios"):
+        TailLoss.Parameters(count=999)
+    with pytest.raises(ValidationError, match="found 500, none of them beyond the quantile, expected at least 1000 scenarios"):
+        Newsvendor.Parameters(count=500)
+    assert Cover.Parameters(count=10).beyond == 1.0  # the worst scenario is one of any number
+    with pytest.raises(ValidationError, match="found 250 returns needed and 100 remembered, expected at most `count`"):
+        Cover.Parameters(scenarios="historical", count=100)
