@@ -297,7 +297,8 @@ class Liquidator:
         share = np.where(flat, 1.0, np.minimum(left, 1.0))
         after, rows = part.equity(accounts), accounts
         asked = charges.asked(venue, notional, share * np.maximum(after, 0.0), share, self.capacity)
-        outcome = settle(after, share, slices.keeps, asked.usd)
+        affordable = charges.freed(venue, share) * np.maximum(after, 0.0)
+        outcome = settle(after, share, slices.keeps, np.minimum(asked.usd, affordable))
         tally.liquidations += int((notional > 0.0).sum())
         tally.surplus += float(outcome.surplus.sum())
         parts = venue.pools.parts(weights)

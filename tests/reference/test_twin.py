@@ -418,7 +418,7 @@ def test_accrual_rules_set_the_same_levies() -> None:
         {"type": "trading_fees", "share": 0.4},
         {"type": "open_interest", "rate": 0.01, "exponent": 1.5},
         {"type": "liquidation_fees", "share": 0.7},
-        {"type": "surplus", "share": 0.6},
+        {"type": "surplus", "share": 0.3},
         {"type": "surplus", "share": 0.7},
         {"type": "volume", "basis_points": 3.0},
         {"type": "target_seeking", "levies": {"type": "funding", "share": 0.8}, "exponent": 0.5},
