@@ -578,7 +578,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "value_accrual": draw(st.lists(st.sampled_from(SURPLUS), max_size=3)),
         "release": draw(st.sampled_from([None, 1.0])),
         "adequacy": draw(st.lists(st.sampled_from(actions), max_size=2)),
-        "accrual": draw(st.lists(st.sampled_from([*steady, *seeking, {"type": "liquidation_fees"}]), max_size=4)),
+        "accrual": draw(st.lists(st.sampled_from([*steady, *seeking, {"type": "liquidation_fees"}]), max_size=4, unique_by=str)),
         "fund": draw(st.sampled_from([0.0, 1e5, 3e6, 1e8])),
         "pools": divided,
         "capital": draw(st.sampled_from([0.0, 1e5, 5e6])),
