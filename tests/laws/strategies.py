@@ -599,6 +599,7 @@ def listings(draw: st.DrawFn) -> Scenario:
             "activity": 1.0,
         }
         for kind in ("protected", "call_buyer", "volatility_seller")
+        if any(one["type"] != "future" for one in instruments)
     ]
     return Scenario.model_validate(world)
 
