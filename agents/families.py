@@ -5,10 +5,15 @@ nested beside it; its state, if it has any, is a value that the venue keeps. A m
 """
 
 import importlib
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+
+MISFIT: Final = "misfit"
+"""What pydantic calls a fault of settings that do not fit each other."""
 
 
 class Parameters(BaseModel):
@@ -24,7 +29,7 @@ class RuleParameters(Parameters):
 
 
 class Rule:
-    """Base of every family. A member nests its own `Parameters` and writes `rule`."""
+    """Base of every family. A member nests its own `Parameters`, a subclass of those of its family's base, and writes `rule`."""
 
     Parameters: ClassVar[type[RuleParameters]] = RuleParameters
     name: ClassVar[str] = ""
@@ -70,10 +75,14 @@ class Family:
         module, _, attribute = kind.partition(":")
         try:
             found = getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # noqa: BLE001 - a user's module may fail in any way when it is imported
-            raise ValueError(f"expected an importable package.module:Class ({error})") from None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's module may fail in any way when it is imported
+            raise ValueError(f"expected an importable package.module:Class ({_in_a_line(error)})") from None
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise ValueError(f"expected a subclass of {self.base.__module__}.{self.base.__qualname__}")
+        own: Any = found.Parameters
+        wanted = self.base.Parameters
+        if not (isinstance(own, type) and issubclass(own, wanted)):
+            raise ValueError(f"expected its Parameters to be a subclass of {wanted.__module__}.{wanted.__qualname__}")
         return found
 
     def build(self, parameters: RuleParameters) -> Any:
@@ -86,7 +95,8 @@ class Family:
         if self.number is not None and isinstance(value, int | float) and not isinstance(value, bool):
             value = {"type": self.number[0], self.number[1]: value}
         if not isinstance(value, dict):
-            raise PydanticCustomError("mapping", "expected a mapping with `type`")
+            wanted = "a mapping with `type`" if self.number is None else "a number, or a mapping with `type`"
+            raise PydanticCustomError("mapping", "expected {wanted}", {"wanted": wanted})
         kind = value.get("type")
         if not isinstance(kind, str):
             raise _at("type", kind, f"expected one of {', '.join(sorted(self.members))}, or package.module:Class")
@@ -94,7 +104,13 @@ class Family:
             cls = self.find(kind)
         except ValueError as error:
             raise _at("type", kind, str(error)) from None
-        return cls.Parameters.model_validate(value)
+        try:
+            return cls.Parameters.model_validate(value)
+        except ValidationError:
+            raise
+        except Exception as error:  # noqa: BLE001 - so may a user's own validation
+            expected = f"settings that {cls.Parameters.__qualname__} can validate ({_in_a_line(error)})"
+            raise misfit(("type",), repr(kind), expected) from None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
@@ -114,6 +130,32 @@ class Family:
         own = {"type": "object", "properties": {"type": {"type": "string", "pattern": "^[\\w.]+:\\w+$"}}, "required": ["type"]}
         options += [{"type": "number"}] if self.number is not None else []
         return {"anyOf": [*options, own], "description": f"a {self.name}, chosen by `type`"}
+
+
+def _in_a_line(error: BaseException) -> str:
+    """What a user's code has raised."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def misfit(place: tuple[str | int, ...], found: str, expected: str) -> ValidationError:
+    """A fault of settings that do not fit each other, to be raised by whoever validates them all.
+
+    Args:
+        place: of the one that is to blame, from there; the last step may be a setting that is missing.
+        found, expected: as a person would say it.
+    """
+    kind = PydanticCustomError(MISFIT, "found {found}, expected {expected}", {"found": found, "expected": expected})
+    return ValidationError.from_exception_data(MISFIT, [InitErrorDetails(type=kind, loc=place, input=None)])
+
+
+@contextmanager
+def within(*place: str | int) -> Iterator[None]:
+    """A misfit that is raised within lies at `place`."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise misfit((*place, *first["loc"]), **first["ctx"]) from None
 
 
 def _at(field: str, found: Any, message: str) -> ValidationError:

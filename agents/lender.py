@@ -123,7 +123,7 @@ class LenderParameters(Parameters):
 
     count: Annotated[int, Field(ge=0, le=10_000, description="number of lenders", json_schema_extra={"unit": "participants"})] = 6
     capital: Annotated[
-        float, Field(ge=0, description="own capital of all together; shares fall as 1 / rank", json_schema_extra={"unit": "USD"})
+        float, Field(ge=0, le=1e15, description="own capital of all together; shares fall as 1 / rank", json_schema_extra={"unit": "USD"})
     ] = 120e6
     deposits: Annotated[
         float,

@@ -24,7 +24,7 @@ class LiquidatorParameters(Parameters):
 
     count: Annotated[int, Field(ge=0, le=10_000, description="number of liquidators", json_schema_extra={"unit": "participants"})] = 5
     capital: Annotated[
-        float, Field(ge=0, description="own capital of all together; shares fall as 1 / rank", json_schema_extra={"unit": "USD"})
+        float, Field(ge=0, le=1e15, description="own capital of all together; shares fall as 1 / rank", json_schema_extra={"unit": "USD"})
     ] = 40e6
     appetite: Annotated[
         float, Field(ge=0, le=20, description="largest gross position over equity (our choice)", json_schema_extra={"unit": "1"})

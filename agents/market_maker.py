@@ -24,10 +24,10 @@ class MarketMakerParameters(Parameters):
 
     count: Annotated[int, Field(ge=0, le=10_000, description="number of market makers", json_schema_extra={"unit": "participants"})] = 8
     capital: Annotated[
-        float, Field(ge=0, description="own capital of all together; shares fall as 1 / rank", json_schema_extra={"unit": "USD"})
+        float, Field(ge=0, le=1e15, description="own capital of all together; shares fall as 1 / rank", json_schema_extra={"unit": "USD"})
     ] = 250e6
     depth: Annotated[
-        tuple[Annotated[float, Field(ge=0)], ...],
+        tuple[Annotated[float, Field(ge=0, le=1e15)], ...],
         Field(
             min_length=1,
             description="depth that all show within ten basis points in calm, a side, a market (the last serves any further one)",

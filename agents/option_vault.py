@@ -42,6 +42,8 @@ class SellingRule(Rule):
     The parts sum to at most one. What has been sold already is held until it expires, whatever the rule says later.
     """
 
+    Parameters = SellingParameters
+
     def rule(self, view: Contracts, state: Any, rng: Any) -> tuple[Floats, Any]:
         raise NotImplementedError
 
@@ -95,7 +97,7 @@ class OptionVaultParameters(Parameters):
     """An option vault that trades on a venue; its depositors' claim is its equity."""
 
     capital: Annotated[
-        float, Field(gt=0, description="depositors' capital at the opening (our choice)", json_schema_extra={"unit": "USD"})
+        float, Field(gt=0, le=1e15, description="depositors' capital at the opening (our choice)", json_schema_extra={"unit": "USD"})
     ] = 20e6
     rule: Annotated[RuleParameters, selling_rules] = Field(default=VariancePremium.Parameters(), description="what it sells, and when")
     notional_limit: Annotated[

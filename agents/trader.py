@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from agents.contracts import Contracts
 from agents.demand import DemandParameters
-from agents.families import Family, Parameters, Rule, RuleParameters
+from agents.families import Family, Parameters, Rule, RuleParameters, misfit
 
 type Floats = NDArray[np.float64]
 
@@ -48,6 +48,14 @@ class StrategyParameters(RuleParameters):
     )
 
 
+def checked_stance(stance: Floats) -> Floats:
+    """A strategy's decision, refused where it is beyond full size, or not a number."""
+    largest = float(np.abs(stance).max(initial=0.0))
+    if not largest <= 1.0 + 1e-9:
+        raise ValueError(f"found a stance of {largest:g}, expected stances between -1 and 1")
+    return stance
+
+
 class Strategy(Rule):
     """Base of the family. `rule(TraderView, state, rng) -> (stance (A, n) in [-1, 1], state)`.
 
@@ -58,6 +66,7 @@ class Strategy(Rule):
         neutral: whether the perpetual is held against the options' deltas.
     """
 
+    Parameters = StrategyParameters
     speculates: ClassVar[bool] = False
     hedges: ClassVar[bool] = False
     chooses: ClassVar[bool] = False
@@ -291,7 +300,7 @@ class TraderGroup(Parameters):
         ),
     ] = 1000
     equity: Annotated[
-        float, Field(gt=0, description="expected deposits of the whole group at the start", json_schema_extra={"unit": "USD"})
+        float, Field(gt=0, le=1e15, description="expected deposits of the whole group at the start", json_schema_extra={"unit": "USD"})
     ] = 1.0e9
     tail: Annotated[
         float,
@@ -397,11 +406,11 @@ class TraderGroup(Parameters):
     @model_validator(mode="after")
     def _weighted(self) -> "TraderGroup":
         if sum(s.weight for s in self.strategies) <= 0:  # type: ignore[attr-defined]
-            raise ValueError("strategies without weight: expected at least one weight above 0")
+            raise misfit(("strategies",), "strategies without weight", "at least one weight above 0")
         if self.margin == "coin":
-            for s in self.strategies:
+            for at, s in enumerate(self.strategies):
                 if strategy_rules.find(s.type).chooses:  # type: ignore[attr-defined]
-                    raise ValueError(f"found `{s.type}` with margin in coin: expected a strategy that trades no options")
+                    raise misfit(("strategies", at), f"`{s.type}` with margin in coin", "a strategy that trades no options")
         return self
 
 
@@ -469,7 +478,7 @@ class TraderParameters(Parameters):
         ),
     )
     markets: Annotated[
-        tuple[float, ...],
+        tuple[Annotated[float, Field(ge=0)], ...],
         Field(
             min_length=1,
             description="how traders divide their capital over markets, relative weights (the last serves any further market; our choice)",
@@ -519,10 +528,11 @@ class TraderParameters(Parameters):
     @model_validator(mode="after")
     def _named_once(self) -> "TraderParameters":
         names = [g.name for g in self.groups]
-        if len(set(names)) != len(names):
-            raise ValueError("two groups of one name: expected every group's name once")
-        if min(self.markets) < 0 or sum(self.markets) <= 0:
-            raise ValueError("expected market weights of at least 0 that are not all 0")
+        for at, name in enumerate(names):
+            if name in names[:at]:
+                raise misfit(("groups", at, "name"), f"{name!r} again", "every group's name once")
+        if sum(self.markets) <= 0:
+            raise misfit(("markets",), "no weight above 0", "weights of at least 0 that are not all 0")
         return self
 
 

@@ -133,7 +133,7 @@ def _opened(scenario: Scenario, seed: int, check_laws: bool, record_events: bool
     except ScenarioError:
         raise
     except Exception as error:
-        raise RunFailed(0, f"{type(error).__name__}: {error} ({_where(error)})") from error
+        raise RunFailed(0, _reason(error)) from error
 
 
 def advance(take: Callable[[], None], step: int) -> None:
@@ -147,7 +147,12 @@ def advance(take: Callable[[], None], step: int) -> None:
     except LawViolation as error:
         raise RunFailed(step, f"a law does not hold: {str(error).partition(': ')[2]}") from error
     except Exception as error:
-        raise RunFailed(step, f"{type(error).__name__}: {error} ({_where(error)})") from error
+        raise RunFailed(step, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """What was raised and where, on one line."""
+    return " ".join(f"{type(error).__name__}: {error} ({_where(error)})".split())
 
 
 def _where(error: Exception) -> str:

@@ -58,7 +58,24 @@ def summary(run: "Run") -> dict[str, Any]:
         "network_loss": float(series["network_loss"].sum()),
         "insolvent_at_hours": float(series["hours"].iloc[int(insolvent.argmax())]) if insolvent.any() else None,
         "unfinished_increments": int(series["unfinished"].sum()),
+        **_levy(series),
         **_further(run),
+    }
+
+
+def _levy(series: "pd.DataFrame") -> dict[str, Any]:
+    """How much the levy on open positions moves, if it does: its peak over its trough is what those who pay feel of its procyclicality."""
+    rate = series["levy_rate"].to_numpy(np.float64) if "levy_rate" in series else np.zeros(1)
+    lowest, highest = float(rate.min()), float(rate.max())
+    if highest - lowest <= 1e-9 * highest:
+        return {}
+    return {
+        "levy": {
+            "mean": float(rate.mean()),
+            "highest": highest,
+            "highest_at_hours": float(series["hours"].iloc[int(rate.argmax())]),
+            "peak_to_trough": highest / lowest if lowest > 0.0 else None,
+        }
     }
 
 
@@ -121,6 +138,11 @@ def _lines(told: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "backstop fund, closing", usd(fund["closing"]), ""
     when = fund["largest_fall_at_hours"]
     yield "  largest fall from a peak", f"{fund['largest_fall']:.1%}", "" if when is None else f"reached after {span(when)}"
+    if "levy" in told:
+        levy = told["levy"]
+        times = "" if levy["peak_to_trough"] is None else f", {levy['peak_to_trough']:.3g} times its lowest"
+        peak = f"at most {levy['highest']:.2%}, after {span(levy['highest_at_hours'])}{times}"
+        yield "levy on open positions, a year", f"{levy['mean']:.2%}", peak
     yield (
         "liquidated",
         usd(told["liquidated"]),

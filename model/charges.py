@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.clearinghouse.liquidation import Slices
+from agents.clearinghouse.liquidation import TIE, Slices
 from agents.clearinghouse.liquidation_fees import Fee, FeeView
 from model.ledger import Flow, Rows
 from model.venue import Venue
@@ -72,6 +72,19 @@ class Charges:
         fee: Fee
         fee, venue.states["liquidation_fee"] = venue.liquidation_fee.rule(view, venue.states["liquidation_fee"], venue.rng)
         return fee
+
+    def freed(self, venue: Venue, share: Floats) -> Floats:
+        """Part of the margin, (n,), that is no longer asked for: `share`, what was the slices' of it, or less.
+
+        It is less where positions net, for a slice may have been the hedge of another, and where margin has a constant part. A fee within
+        that part of equity leaves the margin ratio of what remains no lower than it was.
+        """
+        part = self.walked.ledger
+        held, exposure = part.position[:, self.accounts], part.exposure[:, self.accounts]
+        now = venue.requirement(held, exposure, part.marks).by_market.sum(axis=0)
+        freed = 1.0 - np.divide(now, self.required, out=1.0 - share, where=self.required > 0.0)
+        least: Floats = np.where(freed >= share - TIE, share, np.maximum(freed, 0.0))
+        return least
 
     def pay(self, venue: Venue, fee: Floats, bounty: Floats) -> Floats:
         """Pays liquidators `bounty`, (n,), of the fees, (n,) USD, for the part that they took. Returns what is left of the fees."""

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from scipy.special import ndtr
 
 from agents.clock import HOURS_PER_YEAR
-from agents.families import Parameters
+from agents.families import Parameters, misfit
 from model.surface import SurfaceParameters, along_path, tenor_factor, total_variance
 
 FADING_HOURS = 24.0
@@ -71,11 +71,13 @@ class InstrumentParameters(Parameters):
     def _terms(self) -> "InstrumentParameters":
         dated, option = self.type in {"future", "call", "put"}, self.type in {"call", "put"}
         if dated != (self.days is not None):
-            raise ValueError(f"`days` of a {self.type}: expected {'a life in days' if dated else 'none, for it never expires'}")
+            found = f"none with `type: {self.type}`" if dated else f"{self.days:g} with `type: {self.type}`"
+            raise misfit(("days",), found, "a life in days" if dated else "none, for it never expires")
         if option != (self.moneyness is not None):
-            raise ValueError(f"`moneyness` with a {self.type}: expected {'strike over index at listing' if option else 'none'}")
+            found = f"none with `type: {self.type}`" if option else f"{self.moneyness:g} with `type: {self.type}`"
+            raise misfit(("moneyness",), found, "strike over index at listing" if option else "none")
         if dated and self.days is not None and self.settlement_hours > 24.0 * self.days:
-            raise ValueError("`settlement_hours` longer than the series lives: expected at most 24 x days")
+            raise misfit(("settlement_hours",), f"{self.settlement_hours:g}", f"at most the life of the series, {24.0 * self.days:g} hours")
         return self
 
     @property

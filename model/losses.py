@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from agents.clearinghouse.value import Stake
 from agents.clearinghouse.vault import may_lose
-from agents.clearinghouse.waterfall import Charge, Layer, LayerView
+from agents.clearinghouse.waterfall import Charge, Layer, LayerView, checked_charge
 from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Rows, Status
 from model.venue import DUST, TIE
 from model.walked import Walked
@@ -110,6 +110,7 @@ class Losses:
                 if layer.by_claimant:
                     view = replace(view, notional=self._open_positions(part, claims))
                 charge, state[pool or 0] = layer.rule(view, state[pool or 0], venue.rng)
+                checked_charge(charge, offered)
                 channel = venue.channels.spares(layer)
                 if channel is not None:
                     due = offered if channel == "exchange_failure" else asked_of_others(charge)

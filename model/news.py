@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from agents.clock import HOURS_PER_YEAR
-from agents.families import Family, Parameters, Rule, RuleParameters
+from agents.families import Family, Parameters, Rule, RuleParameters, misfit
 from model.errors import ScenarioError
 from model.path import Path, insert_jumps, ohlc_walk, subdivide
 from model.prices import PriceTable, read_prices
@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 class Asset(Parameters):
     """What a market's index follows. Default values of the shipped assets are the project's own choices."""
 
-    name: str = Field(min_length=1, description="symbol, e.g. BTC")
-    price: float = Field(gt=0, description="opening index price, USD")
-    volatility: float = Field(ge=0, description="diffusive volatility, annualised, log returns; jumps come on top")
-    beta: float = Field(1.0, description="log return per unit log return of the common factor's diffusion")
-    jump_loading: float = Field(1.0, description="log return per unit of a common jump")
+    name: str = Field(pattern=r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$", description="symbol, e.g. BTC")
+    price: float = Field(ge=1e-12, le=1e12, description="opening index price, USD")
+    volatility: float = Field(ge=0, le=20, description="diffusive volatility, annualised, log returns; jumps come on top")
+    beta: float = Field(1.0, ge=-100, le=100, description="log return per unit log return of the common factor's diffusion")
+    jump_loading: float = Field(1.0, ge=-100, le=100, description="log return per unit of a common jump")
 
 
 DEFAULT_ASSETS = (
@@ -158,9 +158,9 @@ class NewsSource:
 class Jumps(Parameters):
     """Poisson jumps of the log index, of normal size (Merton, J. Financial Economics 3, 1976)."""
 
-    intensity: float = Field(0.0, ge=0, description="expected jumps a year")
-    mean: float = Field(0.0, description="mean log jump")
-    sd: float = Field(0.0, ge=0, description="standard deviation of the log jump")
+    intensity: float = Field(0.0, ge=0, le=1e5, description="expected jumps a year")
+    mean: float = Field(0.0, ge=-2, le=2, description="mean log jump")
+    sd: float = Field(0.0, ge=0, le=2, description="standard deviation of the log jump")
 
     @property
     def variance(self) -> float:
@@ -176,8 +176,8 @@ class Jumps(Parameters):
 class VolatilityComponent(Parameters):
     """One Ornstein–Uhlenbeck part of the log-variance."""
 
-    sd: float = Field(ge=0, description="vol-of-vol: stationary standard deviation of this part of the log-variance")
-    half_life: float = Field(gt=0, description="hours until half of a deviation has died out")
+    sd: float = Field(ge=0, le=5, description="vol-of-vol: stationary standard deviation of this part of the log-variance")
+    half_life: float = Field(gt=0, le=1e6, description="hours until half of a deviation has died out")
 
 
 @news_rules.member
@@ -202,8 +202,8 @@ class FactorModel(NewsRule):
         """Defaults are calibrated on BTC's hourly returns, Apr 2021 to Dec 2025 (moments, not likelihood)."""
 
         type: str = "factor_model"
-        factor_volatility: float = Field(0.53, ge=0, description="diffusive volatility of the common factor, annualised")
-        volatility_scale: float = Field(1.0, ge=0, description="multiplies every diffusive volatility, the factor's and the assets'")
+        factor_volatility: float = Field(0.53, ge=0, le=20, description="diffusive volatility of the common factor, annualised")
+        volatility_scale: float = Field(1.0, ge=0, le=20, description="multiplies every diffusive volatility, the factor's and the assets'")
         volatility_components: tuple[VolatilityComponent, ...] = Field(
             (VolatilityComponent(sd=0.9, half_life=340.0), VolatilityComponent(sd=1.0, half_life=1.3)),
             description="parts of the log-variance; an empty list keeps volatility constant",
@@ -211,22 +211,13 @@ class FactorModel(NewsRule):
         common_jumps: Jumps = Field(Jumps(intensity=12.0, mean=-0.02, sd=0.025), description="jumps of all assets at once")
         own_jumps: Jumps = Field(Jumps(intensity=6.0, mean=0.0, sd=0.015), description="jumps of one asset alone, each asset its own")
         compensated: bool = Field(True, description="take the jumps' mean out of the drift")
-        drift: float = Field(0.0, description="expected log return a year, every asset")
-        increments_per_hour: float = Field(6.0, gt=0, description="increments of diffusion an hour; at least one a step")
-        max_move: float = Field(0.0025, gt=0, description="largest log move of an increment of diffusion, any asset")
+        drift: float = Field(0.0, ge=-100, le=100, description="expected log return a year, every asset")
+        increments_per_hour: float = Field(6.0, gt=0, le=3600, description="increments of diffusion an hour; at least one a step")
+        max_move: float = Field(0.0025, ge=1e-5, le=1000, description="largest log move of an increment of diffusion, any asset")
 
     def opening(self, assets: Assets, streams: Streams, hours: float) -> Opening:
         """Draws the log-variance from its stationary law."""
         p = self.parameters
-        excess = np.flatnonzero(np.abs(assets.beta) * p.factor_volatility > assets.volatility * (1 + 1e-12))
-        if excess.size:
-            raise ScenarioError(
-                [
-                    f"asset {assets.names[i]}: volatility: found {assets.volatility[i]:g}, expected at least |beta| × factor_volatility"
-                    f" = {abs(assets.beta[i]) * p.factor_volatility:g}"
-                    for i in excess
-                ]
-            )
         draws = streams.generator("opening of the news").standard_normal(len(p.volatility_components))
         state = tuple(part.sd * z for part, z in zip(p.volatility_components, draws.tolist(), strict=True))
         return Opening(state, assets.price)
@@ -291,6 +282,15 @@ class Replayed:
     variance: Floats
 
 
+def fits(p: FactorModel.Parameters, assets: Sequence[Asset]) -> None:
+    """Refuses assets that the common factor alone would move by more than their stated volatility, at their places in a scenario."""
+    for at, asset in enumerate(assets):
+        least = abs(asset.beta) * p.factor_volatility
+        if least > asset.volatility * (1 + 1e-12):
+            expected = f"at least |beta| x news.factor_volatility, {least:g}"
+            raise misfit(("assets", at, "volatility"), f"{asset.volatility:g} of {asset.name}", expected)
+
+
 @news_rules.member
 class Replay(NewsRule):
     """Recorded prices, one row a step: open → nearer extreme → farther extreme → close.
@@ -314,8 +314,8 @@ class Replay(NewsRule):
         files: dict[str, str] | tuple[str, ...] = Field(
             min_length=1, description="CSV files: path by market, or a list of NAME=path or of a path that has a market column"
         )
-        max_move: float = Field(0.0025, gt=0, description="largest log move of an increment other than a gap, any asset")
-        volatility_half_life: float = Field(24.0, gt=0, description="half-life of the volatility estimate, hours")
+        max_move: float = Field(0.0025, ge=1e-5, le=1000, description="largest log move of an increment other than a gap, any asset")
+        volatility_half_life: float = Field(24.0, gt=0, le=1e6, description="half-life of the volatility estimate, hours")
 
     def opening(self, assets: Assets, streams: Streams, hours: float) -> Opening:
         """Reads the files; the first opens are the opening prices."""

@@ -14,6 +14,7 @@ from agents.trader import (
     TraderGroup,
     TraderParameters,
     TraderView,
+    checked_stance,
     fundamentalist_share,
     leaves,
     pay_in_or_out,
@@ -178,6 +179,7 @@ class Group:
                     funding = view.contracts.best_carry(len(names), in_coin=True)
                 seen = TraderView(view.misalignment, view.trend, funding, view.daily, luck[:, mine], view.contracts)
                 decision, self.states[at] = rule.rule(seen, self.states[at], None)
+                checked_stance(decision)
                 if view.contracts is not None and not rule.chooses:
                     decision = divide(decision, view.contracts, tolerance, in_coin=self.in_coin)
                 stance[:, mine] = decision

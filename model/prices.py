@@ -107,9 +107,13 @@ def _read(path: str | Path, faults: list[str]) -> pd.DataFrame | None:
         table = table.fillna("").rename(columns=lambda name: str(name).strip().lower())
         table.index = table.index + 2
         absent = [name for name in REQUIRED if name not in table.columns]
-        if not absent:
+        again = [name for name in REQUIRED if f"{name}.1" in table.columns]  # pandas numbers what stands there again
+        if again:
+            faults.append(fault(path, 1, "columns", f"{', '.join(again)} again", "each column once"))
+        elif not absent:
             return table[(table != "").any(axis=1)]
-        faults.append(fault(path, 1, "columns", ", ".join(table.columns), f"also {', '.join(absent)}"))
+        else:
+            faults.append(fault(path, 1, "columns", ", ".join(table.columns), f"also {', '.join(absent)}"))
     return None
 
 

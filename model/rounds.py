@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.clearinghouse.deleveraging import fill_by_score
-from agents.clearinghouse.liquidation import LiquidationView, Slices, maintenance_shares, settle
+from agents.clearinghouse.liquidation import LiquidationView, Slices, checked_slices, maintenance_shares, settle
 from agents.clearinghouse.vault import may_take
 from agents.liquidator import waiting
 from model.charges import Charges
@@ -94,6 +94,7 @@ class Liquidator:
         held, notional = part.position[:, accounts], part.exposure[:, accounts] * part.units[:, None]
         view = LiquidationView(equity[accounts], margin[:, accounts], notional, self.walked.rows[accounts], venue.clock)
         slices, venue.states["liquidation"] = venue.liquidation.rule(view, venue.states["liquidation"], venue.rng)
+        checked_slices(slices)
         closing = part.status[accounts] == Status.CLOSING
         if closing.any():
             slices = Slices(np.where(closing, 1.0, slices.fraction), slices.keeps)
@@ -297,7 +298,8 @@ class Liquidator:
         share = np.where(flat, 1.0, np.minimum(left, 1.0))
         after, rows = part.equity(accounts), accounts
         asked = charges.asked(venue, notional, share * np.maximum(after, 0.0), share, self.capacity)
-        outcome = settle(after, share, slices.keeps, asked.usd)
+        affordable = charges.freed(venue, share) * np.maximum(after, 0.0)
+        outcome = settle(after, share, slices.keeps, np.minimum(asked.usd, affordable))
         tally.liquidations += int((notional > 0.0).sum())
         tally.surplus += float(outcome.surplus.sum())
         parts = venue.pools.parts(weights)

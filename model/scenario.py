@@ -7,17 +7,17 @@ from pydantic import Field, model_validator
 
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.clearinghouse.pools import Pools
-from agents.families import Parameters, RuleParameters
+from agents.families import Parameters, RuleParameters, misfit, within
 from agents.lender import LenderParameters
 from agents.liquidator import LiquidatorParameters
 from agents.market_maker import MarketMakerParameters
 from agents.option_vault import OptionVaultParameters
-from agents.trader import TraderParameters
+from agents.trader import OptionStrategy, TraderParameters, strategy_rules
 from model.channels import Channels
 from model.instruments import InstrumentParameters
 from model.market import MarketParameters
 from model.network import CorePeriphery, topologies
-from model.news import DEFAULT_ASSETS, Asset, FactorModel, news_rules
+from model.news import DEFAULT_ASSETS, Asset, FactorModel, fits, news_rules
 from model.payments import PaymentParameters
 from model.sharing import ALL, Sharing
 from model.shocks import shock_rules
@@ -27,7 +27,7 @@ from model.surface import SurfaceParameters
 class VenueParameters(Parameters):
     """One exchange: its clearinghouse, its markets and those who make them."""
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[a-z][a-z0-9_]*$", description="its name")] = "exchange"
+    name: Annotated[str, Field(min_length=1, pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", description="its name")] = "exchange"
     clearinghouse: Annotated[ClearinghouseParameters, Field(description="what the exchange decides")] = ClearinghouseParameters()
     market: Annotated[MarketParameters, Field(description="how its markets form prices")] = MarketParameters()
     market_makers: Annotated[MarketMakerParameters, Field(description="who makes its markets")] = MarketMakerParameters()
@@ -52,21 +52,19 @@ class VenueParameters(Parameters):
 
     @model_validator(mode="after")
     def _tradable(self) -> "VenueParameters":
-        for one in self.instruments:
+        for at, one in enumerate(self.instruments):
             if one.type == "perpetual":
-                raise ValueError("an instrument of type `perpetual`: expected `inverse`, `future`, `call` or `put`")
+                raise misfit(("instruments", at, "type"), "'perpetual', which every asset has", "`inverse`, `future`, `call` or `put`")
         options = any(one.type in {"call", "put"} for one in self.instruments)
         if self.option_vault is not None:
             sells = getattr(self.option_vault.rule, "sells", ())
             unlisted = [kind for kind in sells if kind not in {one.type for one in self.instruments}]
             if unlisted:
-                raise ValueError(
-                    f"`option_vault` sells a {unlisted[0]} where none is listed: expected `instruments` with a `{unlisted[0]}`"
-                )
+                found = f"a vault that sells a {unlisted[0]} where none is listed"
+                raise misfit(("option_vault",), found, f"`instruments` with a `{unlisted[0]}`")
         if options and self.clearinghouse.margin.type not in ("portfolio_scenarios", "standard_options"):
-            raise ValueError(
-                "options under a margin rule that does not know them: expected `margin` of type `portfolio_scenarios` or `standard_options`"
-            )
+            found = f"`{self.clearinghouse.margin.type}` where there are options, which it does not reprice"
+            raise misfit(("clearinghouse", "margin", "type"), found, "`portfolio_scenarios` or `standard_options`")
         return self
 
     def contracts(self, assets: tuple[str, ...]) -> tuple[InstrumentParameters, ...]:
@@ -123,45 +121,79 @@ class Scenario(Parameters):
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":
         if self.payments.rule.type != "rogers_veraart" and min(self.recovery, self.interbank_recovery) < 1.0:
-            raise ValueError("costs of bankruptcy under a rule without any: expected `recovery` and `interbank_recovery` of 1")
+            place = "recovery" if self.recovery < 1.0 else "interbank_recovery"
+            found = f"costs of bankruptcy under `{self.payments.rule.type}`, a rule without any"
+            raise misfit((place,), found, "1, or `payments.rule` of type `rogers_veraart`")
         names = [asset.name for asset in self.assets]
-        if len(set(names)) != len(names):
-            raise ValueError("two assets of one name: expected every asset's name once")
+        for at, name in enumerate(names):
+            if name in names[:at]:
+                raise misfit(("assets", at, "name"), f"{name!r} again", "every asset's name once")
+        if isinstance(self.news, FactorModel.Parameters):
+            fits(self.news, self.assets)
         self._distinct()
-        for venue in self.venues:
-            for one in venue.instruments:
-                if one.asset not in names:
-                    raise ValueError(f"instrument on `{one.asset}`: expected one of the assets {', '.join(names)}")
-            markets = [one.name for one in venue.contracts(tuple(names))]
-            if len(set(markets)) != len(markets):
-                raise ValueError("two instruments that are alike: expected every one of them once")
-            Pools.of(venue.clearinghouse.pools, markets)
-            self._held_in_coin({one.asset for one in venue.instruments if one.type == "inverse"}, names, venue.traders or self.traders)
+        self._tradable_by_all()
+        for at, venue in enumerate(self.venues):
+            with within("venues", at):
+                self._listed(venue, names)
+            self._held_in_coin(at, names)
         return self
 
-    def _held_in_coin(self, settled: set[str], names: list[str], traders: TraderParameters) -> None:
+    def _listed(self, venue: VenueParameters, names: list[str]) -> None:
+        """What a venue lists is on assets that there are, and each is one thing; its pools are for what it lists."""
+        markets = list(names)
+        for at, one in enumerate(venue.instruments):
+            if one.asset not in names:
+                raise misfit(("instruments", at, "asset"), repr(one.asset), f"one of the assets {', '.join(names)}")
+            if one.name in markets:
+                raise misfit(("instruments", at), f"`{one.name}` again", "every instrument once")
+            markets.append(one.name)
+        with within("clearinghouse", "pools"):
+            Pools.of(venue.clearinghouse.pools, markets)
+
+    def _tradable_by_all(self) -> None:
+        """Who trades options has some to trade, at one of the venues where it is."""
+        listed = [any(one.type in {"call", "put"} for one in venue.instruments) for venue in self.venues]
+        shared = [options for venue, options in zip(self.venues, listed, strict=True) if venue.traders is None]
+        own: list[tuple[tuple[str | int, ...], TraderParameters, bool]] = [((), self.traders, any(shared) or not shared)]
+        own += [(("venues", at), v.traders, listed[at]) for at, v in enumerate(self.venues) if v.traders is not None]
+        for place, traders, options in own:
+            for at, group in enumerate(traders.groups):
+                for number, strategy in enumerate(group.strategies):
+                    if not options and issubclass(strategy_rules.find(strategy.type), OptionStrategy):
+                        where = (*place, "traders", "groups", at, "strategies", number)
+                        raise misfit(where, f"`{strategy.type}` where no option is listed", "a call or a put among the `instruments`")
+
+    def _held_in_coin(self, at: int, names: list[str]) -> None:
         """Somebody has the coins that inverse contracts are margined in, and whoever has coins has something to trade."""
-        holders = [group.name for group in traders.groups if group.margin == "coin"]
+        venue = self.venues[at]
+        traders = venue.traders or self.traders
+        inverse = {
+            one.asset: ("venues", at, "instruments", number) for number, one in enumerate(venue.instruments) if one.type == "inverse"
+        }
+        holders = [number for number, group in enumerate(traders.groups) if group.margin == "coin"]
         traded = {name for name, weight in zip(names, self.spread(traders.markets), strict=True) if weight > 0.0}
-        if settled and not holders:
-            raise ValueError("an inverse perpetual that nobody has the coin for: expected a group of traders with `margin: coin`")
-        if holders and not settled & traded:
-            raise ValueError(f"group `{holders[0]}` with margin in coin: expected an `inverse` instrument on an asset that traders trade")
-        for asset in sorted(settled - traded):
-            raise ValueError(f"an inverse perpetual on `{asset}`: expected a weight above 0 for it in the traders' `markets`")
+        for asset, place in inverse.items():
+            if not holders:
+                raise misfit(place, "an inverse perpetual that nobody has the coin for", "a group of traders with `margin: coin`")
+            if asset not in traded:
+                raise misfit(place, f"an inverse perpetual on `{asset}`", "a weight above 0 for it in the traders' `markets`")
+        if holders and not inverse:
+            place = (*(("venues", at, "traders") if venue.traders else ("traders",)), "groups", holders[0], "margin")
+            raise misfit(place, "margin in coin where nothing is settled in it", f"an `inverse` instrument at `{venue.name}`")
 
     def _distinct(self) -> None:
         """Several exchanges can be told apart, and what is said of one is of one that there is."""
         called = [venue.name for venue in self.venues]
-        for shock in self.shocks:
+        for at, shock in enumerate(self.shocks):
             where = getattr(shock, "venue", None)
             if where not in (None, *called):
-                raise ValueError(f"a shock at venue `{where}`: expected one of {', '.join(called)}")
-        if len(set(called)) != len(called):
-            raise ValueError("two venues of one name: expected every venue's name once")
+                raise misfit(("shocks", at, "venue"), repr(where), f"one of {', '.join(called)}")
+        for at, name in enumerate(called):
+            if name in called[:at]:
+                raise misfit(("venues", at, "name"), f"{name!r} again", "every venue's name once")
+            if len(called) > 1 and name == ALL:
+                raise misfit(("venues", at, "name"), repr(name), "another name, for that one ends the names of totals over venues")
         if len(called) > 1:
-            if ALL in called:
-                raise ValueError(f"a venue called `{ALL}`: expected another name, for that one ends the names of totals over venues")
             self._shareable()
 
     def _shareable(self) -> None:
@@ -170,16 +202,19 @@ class Scenario(Parameters):
         for role in ("market_makers", "liquidators"):
             counts = [getattr(venue, role).count for venue in self.venues]
             if getattr(sharing, role) and len(set(counts)) > 1:
-                found = ", ".join(map(str, counts))
-                raise ValueError(f"{role} that venues share, {found} of them: expected one `count`, or `sharing.{role}: false`")
+                at = next(at for at, count in enumerate(counts) if count != counts[0])
+                expected = f"{counts[0]}, as at `{self.venues[0].name}`, for venues share them, or `sharing.{role}: false`"
+                raise misfit(("venues", at, role, "count"), str(counts[at]), expected)
         if (sharing.market_makers or sharing.liquidators) and not sharing.lenders:
-            raise ValueError(
-                "firms that venues share, but lenders that they do not: expected `sharing.lenders: true`, for a firm has one balance sheet"
-            )
-        for venue in self.venues if sharing.funds == "pooled" else ():
+            raise misfit(("sharing", "lenders"), "false, but firms that venues share", "true, for a firm has one balance sheet")
+        for at, venue in enumerate(self.venues if sharing.funds == "pooled" else ()):
             pools, token = venue.clearinghouse.pools, venue.clearinghouse.token
-            if pools.by != "all" or pools.currency != "usd" or (token is not None and token.fund_share > 0.0):
-                raise ValueError(f"a fund of `{venue.name}` that is divided, or not in dollars: expected one pool in usd to be pooled")
+            expected = "one pool in usd, for `sharing.funds` is pooled"
+            for name, found in (("by", pools.by), ("currency", pools.currency)):
+                if found not in ("all", "usd"):
+                    raise misfit(("venues", at, "clearinghouse", "pools", name), repr(found), expected)
+            if token is not None and token.fund_share > 0.0:
+                raise misfit(("venues", at, "clearinghouse", "token", "fund_share"), f"{token.fund_share:g}", expected)
 
     @property
     def markets(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What validation found in a scenario or another settings file, in words: place, found, expected."""
 
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from agents.families import MISFIT
 from model.scenario import Scenario
 from model.strict_yaml import Place
 
@@ -40,6 +42,7 @@ _EXPECTED: Final = {  # by pydantic's type of error; others carry their own word
     "too_long": "at most {max_length} item(s)",
 }
 _WRONG_KIND: Final = re.compile(r"^(int|float|bool)_(type|parsing|from_float)$")
+_OTHER_SHAPE: Final = re.compile(r"_type$|^literal_error$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,11 @@ def validate_as[M: BaseModel](kind: type[M], data: dict[str, Any]) -> tuple[M | 
     known = {_place(error, data) for error in errors}
     # Rules validate their own settings, out of reach of pydantic's strict mode: values that it would convert are disguised instead.
     errors += [e for e in _attempt(kind, _disguised(data))[1] if _WRONG_KIND.match(e["type"]) and _place(e, data) not in known]
+    deeper = {_place(error, data)[:n] for error in errors for n in range(len(_place(error, data)))}
     found: dict[Place, Finding] = {}
     for error in errors:
+        if _OTHER_SHAPE.search(error["type"]) and _place(error, data) in deeper:
+            continue  # a member of a union that it was not meant for: another one says what is wrong inside
         if error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]:
             continue  # its items are faulty, and are told of
         finding = _finding(error, data, schema_of(kind))
@@ -162,6 +168,9 @@ def _place(error: ErrorDetails, data: Any) -> Place:
         if inside:
             here = here[step]
             place = (*place, step)
+        elif error["type"] == MISFIT:  # where the setting would be that is not given, or what would hold the list that is not
+            missing = itertools.takewhile(lambda name: isinstance(name, str), steps[at:])
+            return (*place, *missing) if isinstance(here, dict) else place
         elif at == len(steps) - 1 and isinstance(here, dict) and re.fullmatch(r"\w+", str(step)) and error["type"] != "value_error":
             place = (*place, step)
     return place
@@ -175,6 +184,8 @@ def _value(place: Place, data: Any) -> Any:
 
 def _finding(error: ErrorDetails, data: dict[str, Any], schema: dict[str, Any]) -> Finding:
     place, kind = _place(error, data), error["type"]
+    if kind == MISFIT:
+        return Finding(place, **error["ctx"])
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return _unknown_kind(error, place)
     if kind == "missing" or (error["input"] is None and kind == "rule"):
@@ -188,7 +199,8 @@ def _finding(error: ErrorDetails, data: dict[str, Any], schema: dict[str, Any]) 
         return Finding(place, shown, _EXPECTED[kind].format(**error.get("ctx", {})))
     said = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     before, says, after = said.partition("expected ")
-    return Finding(place, before.rstrip(": ") or shown, after) if says else Finding(place, shown, said)
+    before = before.removeprefix("found ").rstrip(":, ")
+    return Finding(place, before or shown, after) if says else Finding(place, shown, said)
 
 
 def _unknown_kind(error: ErrorDetails, place: Place) -> Finding:

@@ -13,7 +13,7 @@ from agents.clearinghouse.presets import expanded, withdrawn
 from model.errors import ScenarioError, fault
 from model.prices import named_path
 from model.scenario import Scenario
-from model.scenario_faults import Finding, did_you_mean, known_settings, scenario_schema, validate
+from model.scenario_faults import Finding, did_you_mean, known_settings, scenario_schema, settings_at, validate
 from model.strict_yaml import Document, Place, dotted, read_scalar, read_yaml, write_yaml
 
 __all__ = [
@@ -80,7 +80,7 @@ def load_scenario(path_or_name: str | Path, overrides: Sequence[str | Override] 
     data, lines = _read(path)
     scenario, findings = validate(data)
     if scenario is None or findings:
-        raise ScenarioError([*(in_file(path, lines, finding) for finding in findings), *faults])
+        raise ScenarioError([*by_line([in_file(path, lines, finding) for finding in findings]), *faults])
     return _overridden(scenario, parsed, faults) if overrides else scenario
 
 
@@ -221,7 +221,7 @@ def _put(data: dict[str, Any], override: Override) -> Place:
         place = (*place, step)
         if at < len(override.path) - 1:
             here = here[step]
-    if place[-1] == "type" and isinstance(here, dict) and here.get("type") != override.value:
+    if place[-1] == "type" and isinstance(here, dict) and here.get("type") != override.value and _of_a_rule(place, data):
         here.clear()  # another rule's settings mean nothing to this one
     if place[-1] == "preset" and isinstance(here, dict):  # what either preset says is for the new one to say
         withdrawn(here, here.get("preset"))
@@ -230,6 +230,11 @@ def _put(data: dict[str, Any], override: Override) -> Place:
         return place
     here[place[-1]] = copy.deepcopy(override.value)
     return place
+
+
+def _of_a_rule(place: Place, data: dict[str, Any]) -> bool:
+    """Whether a `type` says which member of a family it is, which has settings of its own, and not what kind of one thing."""
+    return "enum" not in settings_at(place[:-1], data, scenario_schema()).get("type", {})
 
 
 def _step(here: Any, name: str, place: Place, override: Override, *, last: bool) -> str | int:

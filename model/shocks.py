@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, override
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from agents.families import Family, Rule, RuleParameters
 
@@ -59,6 +59,8 @@ shock_rules = Family("shock", Shock)
 
 
 Place = Annotated[str | None, Field(description="the exchange that it happens to; all of them if it does not say")]
+Change = Annotated[float, Field(gt=-1, le=100)]
+"""Of a price or a volatility, which stay above zero."""
 
 
 def _column(values: tuple[float, ...], markets: int) -> Floats:
@@ -86,15 +88,9 @@ class PriceMove(Shock):
         type: Literal["price_move"] = "price_move"
         at: float = Field(ge=0, description="when it starts", json_schema_extra={"unit": "h"})
         lasts: float = Field(default=0.0, ge=0, description="how long it takes; 0 is a jump", json_schema_extra={"unit": "h"})
-        size: tuple[float, ...] = Field(
+        size: tuple[Change, ...] = Field(
             min_length=1, description="simple return of each market (the last serves any further market)", json_schema_extra={"unit": "1"}
         )
-
-        @model_validator(mode="after")
-        def _possible(self) -> "PriceMove.Parameters":
-            if min(self.size) <= -1:
-                raise ValueError("a price would fall to zero or below: expected returns above -1")
-            return self
 
     @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
@@ -117,15 +113,9 @@ class DepthWithdrawal(Shock):
         venue: Place = None
         at: float = Field(ge=0, description="when it starts", json_schema_extra={"unit": "h"})
         lasts: float = Field(gt=0, description="how long it lasts", json_schema_extra={"unit": "h"})
-        remains: tuple[float, ...] = Field(
+        remains: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
             min_length=1, description="part of depth that remains in each market", json_schema_extra={"unit": "1"}
         )
-
-        @model_validator(mode="after")
-        def _share(self) -> "DepthWithdrawal.Parameters":
-            if min(self.remains) < 0 or max(self.remains) > 1:
-                raise ValueError("expected parts between 0 and 1")
-            return self
 
     @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
@@ -165,17 +155,11 @@ class OracleError(Shock):
         venue: Place = None
         at: float = Field(ge=0, description="when it starts", json_schema_extra={"unit": "h"})
         lasts: float = Field(gt=0, description="how long it lasts", json_schema_extra={"unit": "h"})
-        size: tuple[float, ...] = Field(
+        size: tuple[Change, ...] = Field(
             min_length=1,
             description="error of each market's index (the last serves any further market)",
             json_schema_extra={"unit": "1", "source": "Binance, USDe, 10 October 2025: -0.35"},
         )
-
-        @model_validator(mode="after")
-        def _possible(self) -> "OracleError.Parameters":
-            if min(self.size) <= -1:
-                raise ValueError("an index would fall to zero or below: expected errors above -1")
-            return self
 
     @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:
@@ -193,17 +177,11 @@ class VolatilityMove(Shock):
         type: Literal["volatility_move"] = "volatility_move"
         venue: Place = None
         at: float = Field(ge=0, description="when it happens", json_schema_extra={"unit": "h"})
-        size: tuple[float, ...] = Field(
+        size: tuple[Change, ...] = Field(
             min_length=1,
             description="relative change of each asset's implied volatility (the last serves any further asset)",
             json_schema_extra={"unit": "1"},
         )
-
-        @model_validator(mode="after")
-        def _possible(self) -> "VolatilityMove.Parameters":
-            if min(self.size) <= -1:
-                raise ValueError("an implied volatility would fall to zero or below: expected changes above -1")
-            return self
 
     @override
     def rule(self, view: ShockView, state: Any, rng: Any) -> tuple[Effect, Any]:

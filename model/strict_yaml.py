@@ -89,7 +89,7 @@ def read_yaml(text: str, file: str) -> Document:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        return Document(None, {}, [fault(file, line, "YAML", _one_line(error.problem), "a well-formed document")])
+        return Document(None, {}, [fault(file, line, "YAML", *_found_and_expected(error.problem))])
     except yaml.reader.ReaderError as error:
         return Document(None, {}, [fault(file, None, "YAML", f"character {error.character!r} at {error.position}", "printable text")])
     except RecursionError:
@@ -170,5 +170,8 @@ class _Builder:
         self.faults.append(fault(self.file, node.start_mark.line + 1, dotted(place) or "file", found, expected))
 
 
-def _one_line(text: str | None) -> str:
-    return re.sub(r"\s+", " ", text or "a fault").strip()
+def _found_and_expected(problem: str | None) -> tuple[str, str]:
+    """What PyYAML says is wrong, on one line."""
+    text = " ".join((problem or "a fault").split())
+    both = re.fullmatch(r"expected (.+), but (?:got|found) (.+)", text)
+    return (both[2], both[1]) if both else (re.sub(r"^(but )?found ", "", text), "a well-formed document")

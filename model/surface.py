@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from agents.clock import HOURS_PER_YEAR
-from agents.families import Parameters
+from agents.families import Parameters, misfit
 
 type Floats = NDArray[np.float64]
 
@@ -87,9 +87,9 @@ class SurfaceParameters(Parameters):
     def _no_arbitrage(self) -> "SurfaceParameters":
         if self.curvature * (1.0 + abs(self.skew)) > 2.0:
             found = self.curvature * (1.0 + abs(self.skew))
-            raise ValueError(f"butterfly arbitrage at curvature x (1 + |skew|) of {found:.3g}: expected at most 2")
+            raise misfit(("curvature",), f"butterfly arbitrage at curvature x (1 + |skew|) of {found:.3g}", "at most 2")
         if self.floor >= self.ceiling:
-            raise ValueError("floor at or above ceiling: expected floor < ceiling")
+            raise misfit(("floor",), f"{self.floor:g}", f"less than the ceiling, {self.ceiling:g}")
         return self
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.clearinghouse.parameters import ClearinghouseParameters
-from agents.clearinghouse.value import Payout, SurplusView, ValueRule, value_rules
+from agents.clearinghouse.value import Payout, SurplusView, ValueRule, checked_payout, value_rules
 from model.ledger import OUTSIDE, TREASURY, Flow, Ledger
 from model.token import Token
 
@@ -55,7 +55,7 @@ class Value:
         for at, rule in enumerate(self.rules):
             more, self.states[at] = rule.rule(view, self.states[at], rng)
             payout = payout + more
-        return payout
+        return checked_payout(payout, view.surplus)
 
     def _release(self, venue: "Venue") -> None:
         """Pools that have more than they should by a stated factor give the rest to the exchange's capital; tokens stay."""

@@ -15,10 +15,10 @@ from agents.clearinghouse.deferral import Deferral, WithdrawalFactor, withdrawal
 from agents.clearinghouse.deleveraging import DeleveragingRule, deleveraging_rules
 from agents.clearinghouse.liquidation import LiquidationRule, liquidation_rules, maintenance_shares
 from agents.clearinghouse.liquidation_fees import FeeRule, liquidation_fees
-from agents.clearinghouse.margin import Margin, MarginRule, MarginView, MarketSeen, margin_rules
+from agents.clearinghouse.margin import Margin, MarginRule, MarginView, MarketSeen, checked_margin, margin_rules
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.clearinghouse.pools import Pools
-from agents.clearinghouse.sizing import SizingRule, SizingView, sizing_rules
+from agents.clearinghouse.sizing import SizingRule, SizingView, checked_target, sizing_rules
 from agents.clearinghouse.stress import Books
 from agents.clearinghouse.waterfall import Deleveraging, Layer, layers
 from agents.contracts import Contracts
@@ -284,7 +284,7 @@ class Venue:
         """Margin of accounts with these positions, (M, n) each, at these marks, (M,)."""
         view = self.margined(position, exposure, marks)
         margin, self.states["margin"] = self.margin.rule(view, self.states["margin"], self.rng)
-        return margin.times(self.action.initial, self.action.maintenance)
+        return checked_margin(margin).times(self.action.initial, self.action.maintenance)
 
     def ceiling(self, position: Floats, exposure: Floats, marks: Floats) -> Floats:
         """Shape (n,): the most maintenance margin of accounts with these positions, (M, n) each, while marks are at most these, (M,)."""
@@ -800,6 +800,7 @@ class Venue:
             mine = pools.market == pool
             seen = SizingView(interest[mine], hours, returns, market.volatility[: market.assets], partial(self.books, pool))
             target, self.states["sizing"][pool] = self.sizing.rule(seen, self.states["sizing"][pool], self.rng)
+            target = checked_target(target)
             targets[pool] = (1.0 - pools.shared) * target
             targets[-1] += pools.shared * target
             view = AccrualView(

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agents.clock import HOURS_PER_YEAR
-from agents.families import Family, Rule, RuleParameters
+from agents.families import Family, Rule, RuleParameters, misfit
 
 type Floats = NDArray[np.float64]
 
@@ -252,7 +252,7 @@ class ScheduledInjection(AccrualRule):
 
     class Parameters(RuleParameters):
         type: Literal["scheduled_injection"] = "scheduled_injection"
-        amount: float = Field(default=1e6, ge=0, description="paid in each time, to each pool", json_schema_extra={"unit": "USD"})
+        amount: float = Field(default=1e6, ge=0, le=1e15, description="paid in each time, to each pool", json_schema_extra={"unit": "USD"})
         every: float = Field(default=720.0, gt=0, description="interval", json_schema_extra={"unit": "h"})
 
     def rule(self, view: AccrualView, state: Any, rng: Any) -> tuple[Levies, Any]:
@@ -275,6 +275,12 @@ class InjectionOnAdequacy(AccrualRule):
         to: float = Field(
             default=1.0, ge=0, le=2, description="fund over target that it pays up to (our choice)", json_schema_extra={"unit": "1"}
         )
+
+        @model_validator(mode="after")
+        def _up(self) -> "InjectionOnAdequacy.Parameters":
+            if self.to < self.below:
+                raise misfit(("to",), f"{self.to:g}", f"at least `below`, {self.below:g}")
+            return self
 
     def rule(self, view: AccrualView, state: Any, rng: Any) -> tuple[Levies, Any]:
         p = self.parameters

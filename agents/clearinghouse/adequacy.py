@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from agents.families import Family, Rule, RuleParameters
+from agents.families import Family, Rule, RuleParameters, misfit
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class RaiseMargin(AdequacyRule):
         @model_validator(mode="after")
         def _ordered(self) -> "RaiseMargin.Parameters":
             if self.maintenance > self.initial:
-                raise ValueError(f"found maintenance {self.maintenance:g} above initial {self.initial:g}: expected at most that")
+                raise misfit(("maintenance",), f"{self.maintenance:g}", f"at most the factor on initial margin, {self.initial:g}")
             return self
 
     def rule(self, view: AdequacyView, state: Any, rng: Any) -> tuple[Action, Any]:
@@ -118,7 +118,9 @@ class Recapitalise(AdequacyRule):
     class Parameters(Threshold):
         type: Literal["recapitalise"] = "recapitalise"
         to: float = Field(default=1.0, gt=0, le=2, description="fund over target that they pay up to", json_schema_extra={"unit": "1"})
-        most: float = Field(default=30e6, ge=0, description="paid in each time (Binance, May 2020)", json_schema_extra={"unit": "USD"})
+        most: float = Field(
+            default=30e6, ge=0, le=1e15, description="paid in each time (Binance, May 2020)", json_schema_extra={"unit": "USD"}
+        )
 
     def rule(self, view: AdequacyView, state: Any, rng: Any) -> tuple[Action, Any]:
         p = self.parameters

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from agents.clearinghouse.liquidation_fees import FlatFee, liquidation_fees
-from agents.families import Parameters, RuleParameters
+from agents.families import Parameters, RuleParameters, misfit
 
 
 class FeeParameters(Parameters):
@@ -39,5 +39,5 @@ class FeeParameters(Parameters):
     @model_validator(mode="after")
     def _covered(self) -> "FeeParameters":
         if self.maker + self.taker < 0:
-            raise ValueError("maker rebate above the taker fee: expected maker + taker of at least 0")
+            raise misfit(("maker",), f"a rebate of {-self.maker:g} above the taker fee", "maker + taker of at least 0")
         return self

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from agents.families import Family, Rule, RuleParameters
+from agents.families import Family, Rule, RuleParameters, misfit
 
 type Floats = NDArray[np.float64]
 
@@ -45,6 +45,14 @@ class Slices(NamedTuple):
 
     fraction: Floats
     keeps: Floats
+
+
+def checked_slices(slices: Slices) -> Slices:
+    """A rule's decision, refused if it closes or leaves to accounts less than nothing or more than all."""
+    for share in slices:
+        if not (share.min(initial=0.0) >= 0.0 and share.max(initial=0.0) <= 1.0 + TIE):
+            raise ValueError(f"found shares from {share.min():g} to {share.max():g}, expected them between 0 and 1")
+    return slices
 
 
 class LiquidationRule(Rule):
@@ -254,8 +262,9 @@ class ByTier(LiquidationRule):
 
         @model_validator(mode="after")
         def _ascending(self) -> "ByTier.Parameters":
-            if any(low >= high for low, high in itertools.pairwise(self.tiers)):
-                raise ValueError(f"tiers out of order, {', '.join(f'{tier:g}' for tier in self.tiers)}: expected each above the one before")
+            for at, (low, high) in enumerate(itertools.pairwise(self.tiers)):
+                if low >= high:
+                    raise misfit(("tiers", at + 1), f"{high:g} after {low:g}, tiers out of order", "each above the one before")
             return self
 
     def rule(self, view: LiquidationView, state: Any, rng: Any) -> tuple[Slices, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from agents.families import Family, Rule, RuleParameters
+from agents.families import Family, Rule, RuleParameters, misfit
 
 type Floats = NDArray[np.float64]
 
@@ -234,9 +234,10 @@ class Adaptive(FeeRule):
         @model_validator(mode="after")
         def _sound(self) -> "Adaptive.Parameters":
             if self.least > self.largest:
-                raise ValueError(f"least fee {self.least:g} above the largest, {self.largest:g}: expected at most that")
+                raise misfit(("least",), f"{self.least:g}", f"at most the largest fee, {self.largest:g}")
             if not self.bounty_least <= self.bounty <= self.bounty_largest:
-                raise ValueError(f"bounty {self.bounty:g} outside [{self.bounty_least:g}, {self.bounty_largest:g}]: expected it within")
+                expected = f"a share from {self.bounty_least:g} (`bounty_least`) to {self.bounty_largest:g} (`bounty_largest`)"
+                raise misfit(("bounty",), f"{self.bounty:g}", expected)
             return self
 
     def rule(self, view: FeeView, state: Any, rng: Any) -> tuple[Fee, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from agents.families import Family, Parameters, Rule, RuleParameters
+from agents.families import Family, Parameters, Rule, RuleParameters, misfit
 
 type Floats = NDArray[np.float64]
 
@@ -105,6 +105,15 @@ class Margin(NamedTuple):
         return Margin(self.initial * initial, self.by_market * maintenance)
 
 
+def checked_margin(margin: Margin) -> Margin:
+    """A rule's decision, refused if it asks for less than nothing, or for what is not a number."""
+    for usd in margin:
+        least = float(usd.min(initial=0.0))
+        if not least >= 0.0:
+            raise ValueError(f"found margin of {least:g} USD, expected at least 0")
+    return margin
+
+
 class MarginRule(Rule):
     """Base of the family. `rule(MarginView, state, rng) -> (Margin, state)`.
 
@@ -141,6 +150,24 @@ class MarginRule(Rule):
 def per_market(values: tuple[float, ...], markets: int) -> Floats:
     """Shape (M, 1): a setting that is given by market, the last value serving any further one."""
     return np.array([values[min(m, len(values) - 1)] for m in range(markets)])[:, None]
+
+
+def maintained(initial: tuple[float, ...], maintenance: tuple[float, ...]) -> None:
+    """Refuses rates of which one of maintenance is above the initial one of its market, or that are not as many."""
+    if len(initial) != len(maintenance):
+        raise misfit(("maintenance",), f"{len(maintenance)} of them", f"{len(initial)}, as many as initial rates")
+    for at, (low, high) in enumerate(zip(maintenance, initial, strict=True)):
+        if low > high:
+            raise misfit(("maintenance", at), f"{low:g}", f"at most the initial rate of the market, {high:g}")
+
+
+def ascending(low: str, lower: tuple[float, ...], high: str, upper: tuple[float, ...]) -> None:
+    """Refuses two settings by market of which the lower one is not below the upper one everywhere, or that are not as many."""
+    if len(lower) != len(upper):
+        raise misfit((low,), f"{len(lower)} of them", f"{len(upper)}, as many as of `{high}`")
+    for at, (first, second) in enumerate(zip(lower, upper, strict=True)):
+        if first >= second:
+            raise misfit((low, at), f"{first:g}", f"less than {second:g}, the `{high}` of its market")
 
 
 margin_rules = Family("margin rule", MarginRule)
@@ -189,6 +216,23 @@ PRESETS: dict[str, tuple[Tier, ...]] = {
         )
     ),
 }
+
+
+def _in_order(place: tuple[str | int, ...], schedule: tuple[Tier, ...]) -> None:
+    """Refuses tiers out of order."""
+    if not schedule:
+        raise misfit(place, "no tiers", "at least one")
+    for at, tier in enumerate(schedule):
+        before = schedule[at - 1] if at else None
+        if tier.notional != 0.0 if before is None else tier.notional <= before.notional:
+            found = f"{tier.notional:g}" + (f" after {before.notional:g}, tiers out of order" if before else "")
+            raise misfit((*place, at, "notional"), found, "bounds that start at 0 and increase")
+        for name in ("initial", "maintenance"):
+            rate, lower = getattr(tier, name), getattr(before, name, 0.0)
+            if rate < lower:
+                raise misfit((*place, at, name), f"{rate:g} after {lower:g}, tiers out of order", "rates that do not fall with notional")
+        if tier.maintenance > tier.initial:
+            raise misfit((*place, at, "maintenance"), f"{tier.maintenance:g}", f"at most the initial rate of the tier, {tier.initial:g}")
 
 
 class _Schedule:
@@ -247,19 +291,11 @@ class Tiered(MarginRule):
 
         @model_validator(mode="after")
         def _ordered(self) -> "Tiered.Parameters":
-            for schedule in self.schedules:
-                if isinstance(schedule, str):
-                    if schedule not in PRESETS:
-                        raise ValueError(f"unknown preset {schedule!r}: expected tiers or one of {', '.join(PRESETS)}")
-                    continue
-                bounds = [t.notional for t in schedule]
-                if not bounds or bounds[0] != 0 or bounds != sorted(set(bounds)):
-                    raise ValueError("tiers out of order: expected bounds that start at 0 and increase")
-                for rates in ([t.initial for t in schedule], [t.maintenance for t in schedule]):
-                    if rates != sorted(rates):
-                        raise ValueError("tiers out of order: expected rates that do not fall with notional")
-                if any(t.maintenance > t.initial for t in schedule):
-                    raise ValueError("maintenance above initial margin: expected at most the initial rate in each tier")
+            for market, schedule in enumerate(self.schedules):
+                if not isinstance(schedule, str):
+                    _in_order(("schedules", market), schedule)
+                elif schedule not in PRESETS:
+                    raise misfit(("schedules", market), f"unknown preset {schedule!r}", f"tiers or one of {', '.join(PRESETS)}")
             return self
 
     def __init__(self, parameters: Any = None) -> None:
@@ -290,19 +326,19 @@ class LinearRamp(MarginRule):
 
     class Parameters(RuleParameters):
         type: Literal["linear_ramp"] = "linear_ramp"
-        initial: tuple[float, ...] = Field(
+        initial: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
             default=(0.02, 0.02, 0.04),
             min_length=1,
             description="initial margin rate at size zero, a market",
             json_schema_extra={"unit": "1", "source": "Deribit"},
         )
-        maintenance: tuple[float, ...] = Field(
+        maintenance: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
             default=(0.01, 0.01, 0.02),
             min_length=1,
             description="maintenance margin rate at size zero",
             json_schema_extra={"unit": "1", "source": "Deribit"},
         )
-        slope: tuple[float, ...] = Field(
+        slope: tuple[Annotated[float, Field(ge=0)], ...] = Field(
             default=(5e-5, 4e-6, 5e-6),
             min_length=1,
             description="rise of both rates for each unit of the underlying",
@@ -314,10 +350,9 @@ class LinearRamp(MarginRule):
 
         @model_validator(mode="after")
         def _consistent(self) -> "LinearRamp.Parameters":
-            if not len(self.initial) == len(self.maintenance) == len(self.slope):
-                raise ValueError("expected as many initial and maintenance rates as slopes")
-            if any(not 0 < m <= i <= 1 for m, i in zip(self.maintenance, self.initial, strict=True)) or min(self.slope) < 0:
-                raise ValueError("expected 0 < maintenance <= initial <= 1 and slopes of at least 0")
+            maintained(self.initial, self.maintenance)
+            if len(self.slope) != len(self.initial):
+                raise misfit(("slope",), f"{len(self.slope)} of them", f"{len(self.initial)}, as many as rates")
             return self
 
     def rule(self, view: MarginView, state: Any, rng: Any) -> tuple[Margin, Any]:
@@ -352,7 +387,7 @@ class FixedLeverage(MarginRule):
         @model_validator(mode="after")
         def _ordered(self) -> "FixedLeverage.Parameters":
             if self.maintenance > self.initial:
-                raise ValueError("maintenance above initial margin: expected at most the initial rate")
+                raise misfit(("maintenance",), f"{self.maintenance:g}", f"at most the initial rate, {self.initial:g}")
             return self
 
     def rule(self, view: MarginView, state: Any, rng: Any) -> tuple[Margin, Any]:

@@ -17,7 +17,7 @@ from scipy.stats import qmc
 from agents.clearinghouse.margin import MarginView, MarketSeen, margin_rules, per_market
 from agents.clearinghouse.margin_portfolio import PortfolioParameters, PortfolioRule, deltas
 from agents.clock import HOURS_PER_YEAR
-from agents.families import Parameters
+from agents.families import Parameters, misfit
 
 type Floats = NDArray[np.float64]
 
@@ -220,12 +220,15 @@ class HistoryParameters(PortfolioParameters):
     @model_validator(mode="after")
     def _tail(self) -> "HistoryParameters":
         if self.look_back * (1.0 - self.confidence) < 1.0 - 1e-9:
-            raise ValueError(f"no observation beyond the quantile: expected look_back of at least {1.0 / (1.0 - self.confidence):.0f} bars")
+            found = f"{self.look_back}, no observation beyond the quantile"
+            raise misfit(("look_back",), found, f"at least {1.0 / (1.0 - self.confidence):.0f} bars")
         return self
 
 
 class HistoryRule(PortfolioRule):
     """Base of the rules that learn from prices; the state is a `History`."""
+
+    Parameters = HistoryParameters
 
     def opened(self, seen: MarketSeen) -> History:
         p = self.parameters

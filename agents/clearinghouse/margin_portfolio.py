@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from agents.clearinghouse.margin import Margin, MarginRule, MarginView, margin_rules, per_market
-from agents.families import Parameters, RuleParameters
+from agents.clearinghouse.margin import Margin, MarginRule, MarginView, ascending, margin_rules, per_market
+from agents.families import Parameters, RuleParameters, misfit
 
 type Floats = NDArray[np.float64]
 
@@ -51,10 +51,7 @@ class AddOns(Parameters):
 
     @model_validator(mode="after")
     def _ordered(self) -> "AddOns":
-        if len(self.interest_from) != len(self.interest_to):
-            raise ValueError("expected as many values of interest_from as of interest_to")
-        if any(low >= high for low, high in zip(self.interest_from, self.interest_to, strict=True)):
-            raise ValueError("expected each interest_from below its interest_to")
+        ascending("interest_from", self.interest_from, "interest_to", self.interest_to)
         return self
 
 
@@ -119,6 +116,8 @@ class PortfolioRule(MarginRule):
 
     A member writes `table` and `measure`; if its measure of two portfolios together can exceed the sum of both, also `bound`.
     """
+
+    Parameters = PortfolioParameters
 
     def table(self, view: MarginView, state: Any) -> Floats:
         """Shape (S, M), USD: what one contract gains in each scenario."""
@@ -303,13 +302,17 @@ class PortfolioScenarios(PortfolioRule):
 
         @model_validator(mode="after")
         def _sound(self) -> "PortfolioScenarios.Parameters":
-            for table in self.tables:
+            for at, table in enumerate(self.tables):
                 if isinstance(table, str) and table not in TABLES:
-                    raise ValueError(f"unknown table {table!r}: expected scenarios or one of {', '.join(TABLES)}")
-            if len({len(_shifts(table)) for table in self.tables}) > 1 or not _shifts(self.tables[0]):
-                raise ValueError("tables of different length: expected as many scenarios for each asset, at least one")
-            if len(self.hedged) != len(self.unhedged) or any(h > 2 * u for h, u in zip(self.hedged, self.unhedged, strict=True)):
-                raise ValueError("expected as many hedged as unhedged charges, none above twice the unhedged one")
+                    raise misfit(("tables", at), f"unknown table {table!r}", f"scenarios or one of {', '.join(TABLES)}")
+                count, first = len(_shifts(table)), len(_shifts(self.tables[0]))
+                if count != first or not count:
+                    raise misfit(("tables", at), f"{count} scenarios", f"{first or 'at least one'}, as many for each asset")
+            if len(self.hedged) != len(self.unhedged):
+                raise misfit(("hedged",), f"{len(self.hedged)} of them", f"{len(self.unhedged)}, as many as unhedged charges")
+            for at, (hedged, unhedged) in enumerate(zip(self.hedged, self.unhedged, strict=True)):
+                if hedged > 2.0 * unhedged:
+                    raise misfit(("hedged", at), f"{hedged:g}", f"at most twice the unhedged charge, {2.0 * unhedged:g}")
             return self
 
     def _spread(self, name: str, assets: int) -> Floats:

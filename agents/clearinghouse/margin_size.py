@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from agents.clearinghouse.margin import Margin, MarginRule, MarginView, margin_rules, per_market
+from agents.clearinghouse.margin import Margin, MarginRule, MarginView, ascending, maintained, margin_rules, per_market
 from agents.clearinghouse.margin_portfolio import towards_full
 from agents.families import RuleParameters
 
@@ -14,13 +14,6 @@ type Floats = NDArray[np.float64]
 type Rates = tuple[Annotated[float, Field(gt=0, le=1)], ...]
 
 CAP: Any = Field(default=None, ge=1, le=1000, description="highest leverage at opening", json_schema_extra={"unit": "1"})
-
-
-def _ordered(initial: tuple[float, ...], maintenance: tuple[float, ...]) -> None:
-    if len(initial) != len(maintenance):
-        raise ValueError("expected as many initial as maintenance rates")
-    if any(m > i for m, i in zip(maintenance, initial, strict=True)):
-        raise ValueError("maintenance above initial margin: expected at most the initial rate in each market")
 
 
 def _capped(initial: Floats, notional: Floats, cap: float | None) -> Floats:
@@ -68,9 +61,8 @@ class OpenInterestScaled(MarginRule):
 
         @model_validator(mode="after")
         def _consistent(self) -> "OpenInterestScaled.Parameters":
-            _ordered(self.initial, self.maintenance)
-            if len(self.lower) != len(self.upper) or any(a >= b for a, b in zip(self.lower, self.upper, strict=True)):
-                raise ValueError("expected as many lower as upper values of open interest, each lower one below its upper")
+            maintained(self.initial, self.maintenance)
+            ascending("lower", self.lower, "upper", self.upper)
             return self
 
     def rule(self, view: MarginView, state: Any, rng: Any) -> tuple[Margin, Any]:
@@ -117,7 +109,7 @@ class SquareRootPremium(MarginRule):
 
         @model_validator(mode="after")
         def _consistent(self) -> "SquareRootPremium.Parameters":
-            _ordered(self.initial, self.maintenance)
+            maintained(self.initial, self.maintenance)
             return self
 
     def _rate(self, base: tuple[float, ...], view: MarginView) -> Floats:

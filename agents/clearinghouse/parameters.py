@@ -1,9 +1,9 @@
 """Everything an exchange decides, as one block of a scenario."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from agents.clearinghouse import margin_history, margin_options, margin_size  # noqa: F401 - their rules are members of the family
 from agents.clearinghouse.accrual import OpenInterestLevy, ShareOfLiquidationFees, ShareOfTradingFees, Surplus, accrual_rules
@@ -18,12 +18,32 @@ from agents.clearinghouse.members import MemberLayer, MemberParameters
 from agents.clearinghouse.pools import PoolParameters
 from agents.clearinghouse.presets import Name, expanded
 from agents.clearinghouse.sizing import ShareOfOpenInterest, sizing_rules
-from agents.clearinghouse.value import Stakers, TokenParameters, value_rules
-from agents.clearinghouse.vault import VaultParameters
-from agents.clearinghouse.waterfall import BackstopFund, Deleveraging, ExchangeCapital, SocialisedLoss, WriteDown, layers
-from agents.families import Parameters, RuleParameters
+from agents.clearinghouse.value import BuyBack, PayStakers, Stakers, TokenParameters, value_rules
+from agents.clearinghouse.vault import VaultLayer, VaultParameters
+from agents.clearinghouse.waterfall import BackstopFund, Deleveraging, ExchangeCapital, SharedFund, SocialisedLoss, WriteDown, layers
+from agents.families import Parameters, RuleParameters, misfit
 
 type Stage = Literal["book", "liquidators", "vault", "takeover"]
+
+ONCE: Final = (
+    "fund",
+    "shared_fund",
+    "stakers",
+    "vault",
+    "exchange_capital",
+    "deleveraging",
+    "defaulter_contribution",
+    "members_fund",
+    "assessment",
+)
+"""Layers that stand for one purse, or end one thing: a second of them would find it empty."""
+PRECEDENCE: Final = (
+    ("defaulter_contribution", "members_fund", "EMIR, Art. 45"),
+    ("members_fund", "assessment", "EMIR, Art. 43: members are called once what they have paid in is used"),
+)
+"""Layers of which the first never comes after the second."""
+SHARES: Final = ("trading_fees", "liquidation_fees", "surplus", "funding")
+"""Accrual rules that take a share of what there is: together no more than all of it."""
 
 
 class RouteParameters(Parameters):
@@ -76,9 +96,10 @@ class RouteParameters(Parameters):
 
     @model_validator(mode="after")
     def _once(self) -> "RouteParameters":
-        for order in (self.order, self.backstop or ()):
-            if len(set(order)) != len(order):
-                raise ValueError("a stage appears twice: expected each of book, liquidators, vault, takeover at most once")
+        for name, order in (("order", self.order), ("backstop", self.backstop or ())):
+            for at, stage in enumerate(order):
+                if stage in order[:at]:
+                    raise misfit((name, at), f"`{stage}` again", "each of book, liquidators, vault, takeover at most once")
         return self
 
 
@@ -91,9 +112,11 @@ class ClearinghouseParameters(Parameters):
             description="a named venue whose published rules fill in what is not given: `backstop scenario show` prints them, with sources"
         ),
     ] = None
-    fund: Annotated[float, Field(ge=0, description="opening balance of the backstop fund", json_schema_extra={"unit": "USD"})] = 60e6
+    fund: Annotated[float, Field(ge=0, le=1e15, description="opening balance of the backstop fund", json_schema_extra={"unit": "USD"})] = (
+        60e6
+    )
     pools: Annotated[PoolParameters, Field(description="how the fund is divided over markets")] = PoolParameters()
-    capital: Annotated[float, Field(ge=0, description="opening capital of the exchange", json_schema_extra={"unit": "USD"})] = 60e6
+    capital: Annotated[float, Field(ge=0, le=1e15, description="opening capital of the exchange", json_schema_extra={"unit": "USD"})] = 60e6
     fees: Annotated[FeeParameters, Field(description="what it charges")] = FeeParameters()
     margin: Annotated[RuleParameters, margin_rules] = Field(default=Tiered.Parameters(), description="what accounts must hold")
     liquidation: Annotated[RuleParameters, liquidation_rules] = Field(
@@ -179,77 +202,103 @@ class ClearinghouseParameters(Parameters):
         return expanded(given) if isinstance(given, dict) else given
 
     @model_validator(mode="after")
+    def _ends(self) -> "ClearinghouseParameters":
+        """Somebody bears what is left, once."""
+        last = len(self.waterfall) - 1
+        for at, layer in enumerate(self.waterfall):
+            if (layer.type == WriteDown.name) != (at == last):
+                expected = "`write_down` as the last layer and nowhere else, for somebody bears what is left"
+                raise _impossible(self, at, expected)
+            if layer.type in ONCE and layer.type in [before.type for before in self.waterfall[:at]]:
+                raise _impossible(self, at, f"`{layer.type}` at most once")
+        return self
+
+    @model_validator(mode="after")
     def _order(self) -> "ClearinghouseParameters":
+        """Each layer comes where it can do what it does."""
+        members = [layers.find(layer.type) for layer in self.waterfall]
         kinds = [layer.type for layer in self.waterfall]
-        if kinds[-1] != "write_down" or "write_down" in kinds[:-1]:
-            raise ValueError(
-                "impossible waterfall: expected `write_down` as its last layer and nowhere else, for somebody bears what is left"
-            )
-        for once in (
-            "fund",
-            "shared_fund",
-            "stakers",
-            "vault",
-            "exchange_capital",
-            "deleveraging",
-            "defaulter_contribution",
-            "members_fund",
-            "assessment",
-        ):
-            if kinds.count(once) > 1:
-                raise ValueError(f"impossible waterfall: expected `{once}` at most once")
-        if ("shared_fund" in kinds) != (self.pools.shared > 0.0):
-            raise ValueError("impossible waterfall: expected `shared_fund` if the fund has a shared pool (`pools.shared`), and only then")
-        reaches = [layers.find(kind).reaches for kind in kinds]  # type: ignore[attr-defined]
-        if self.pools.by != "all" and any(issubclass(layers.find(kind), Deferral) for kind in kinds):
-            raise ValueError(
-                "impossible waterfall: expected one pooled fund, for losses that are borne later are of no market in particular"
-            )
-        for kind in kinds[:-2]:
-            if issubclass(layers.find(kind), Deferral):
-                raise ValueError(f"impossible waterfall: expected `{kind}` next to last, for only the write-down ends what it leaves open")
-        if "contracts" in reaches and "accounts" in reaches[: reaches.index("contracts")]:
-            raise ValueError(
-                "impossible waterfall: expected `deleveraging` before layers that take from accounts, for it decides which contracts leave"
-            )
+        for at, member in enumerate(members):
+            if issubclass(member, Deferral):
+                if self.pools.by != "all":
+                    raise _impossible(self, at, "one pooled fund, for losses that are borne later are of no market in particular")
+                if at < len(members) - 2:
+                    raise _impossible(self, at, f"`{kinds[at]}` next to last, for only the write-down ends what it leaves open")
+            if member.reaches == "contracts" and any(before.reaches == "accounts" for before in members[:at]):  # type: ignore[attr-defined]
+                expected = f"`{kinds[at]}` before layers that take from accounts, for it decides which contracts leave"
+                raise _impossible(self, at, expected)
+            for first, then, source in PRECEDENCE:
+                if kinds[at] == first and then in kinds[:at]:
+                    raise _impossible(self, at, f"`{first}` before `{then}` ({source})")
         return self
 
     @model_validator(mode="after")
-    def _value(self) -> "ClearinghouseParameters":
-        shares = sum(rule.share for rule in self.value_accrual)  # type: ignore[attr-defined]
-        if shares > 1.0 + 1e-9:
-            raise ValueError(f"found value accrual of {shares:g} times the surplus: expected shares that sum to at most 1")
-        kinds = [rule.type for rule in (*self.value_accrual, *self.waterfall)]
-        if self.token is None:
-            for kind in kinds:
-                if kind in ("buy_back", Stakers.name):
-                    raise ValueError(f"found `{kind}` without a token: expected `token` to be set")
+    def _there(self) -> "ClearinghouseParameters":
+        """What a layer, a stage or a rule rests on is there."""
+        kinds = [layer.type for layer in self.waterfall]
+        for at, kind in enumerate(kinds):
+            missing = self._missing(kind)
+            if missing is not None:
+                raise _impossible(self, at, missing)
+        if self.pools.shared and SharedFund.name not in kinds:
+            raise misfit(("pools", "shared"), f"{self.pools.shared:g}, but no layer that pays with it", "`shared_fund` in the `waterfall`")
+        for name, order in (("order", self.route.order), ("backstop", self.route.backstop or ())):
+            if self.vault is None and "vault" in order:
+                raise misfit(("route", name, order.index("vault")), "`vault`, but there is none", "`vault` of the clearinghouse to be set")
+        for at, rule in enumerate(self.value_accrual):
+            if self.token is None and rule.type in (BuyBack.name, PayStakers.name):
+                raise misfit(("value_accrual", at), f"`{rule.type}` without a token", "`token` to be set")
+        return self
+
+    def _missing(self, kind: str) -> str | None:
+        """What a layer of this kind rests on, if that is not there."""
+        if kind == SharedFund.name and not self.pools.shared:
+            return "`pools.shared` above 0, for the layer is the pool behind all others"
+        if self.members is None and issubclass(layers.find(kind), MemberLayer):
+            return f"`members` to be set, for `{kind}` is theirs"
+        if self.vault is None and kind == VaultLayer.name:
+            return "`vault` to be set, for the layer is its depositors' capital"
+        if self.token is None and kind == Stakers.name:
+            return "`token` to be set, for the layer is what has been staked of it"
+        return None
+
+    @model_validator(mode="after")
+    def _shared_out(self) -> "ClearinghouseParameters":
+        """Nothing is given away twice."""
+        total = 0.0
+        for at, rule in enumerate(self.value_accrual):
+            total += rule.share  # type: ignore[attr-defined]
+            if total > 1.0 + 1e-9:
+                raise misfit(("value_accrual", at, "share"), f"{total:g} times the surplus with those before", "at most all of it")
+        taken: dict[str, float] = {}
+        for at, outer in enumerate(self.accrual):
+            inner = getattr(outer, "levies", None)
+            rule = inner if isinstance(inner, RuleParameters) else outer
+            share = getattr(rule, "share", None)
+            if rule.type in SHARES and share is not None:
+                taken[rule.type] = taken.get(rule.type, 0.0) + share
+                if taken[rule.type] > 1.0 + 1e-9:
+                    place = ("accrual", at, *(("levies",) if rule is inner else ()), "share")
+                    raise misfit(place, f"{taken[rule.type]:g} of what there is with those before", "at most all of it")
+        return self
+
+    @model_validator(mode="after")
+    def _in_tokens(self) -> "ClearinghouseParameters":
+        """A fund that is partly in tokens has them from somebody, and can sell them."""
+        token = self.token
+        if token is None or token.fund_share == 0.0:
             return self
-        if self.token.fund_share > 0.0 and (self.pools.by != "all" or self.pools.currency != "usd"):
-            raise ValueError("found a fund partly in tokens: expected it pooled, and the rest of it in dollars")
-        if self.token.fund_share > 0.0 and Stakers.name in [layer.type for layer in self.waterfall]:
-            raise ValueError("found tokens of the fund and of stakers to be sold for one loss: expected one or the other")
-        free = (1.0 - self.token.staked) * self.token.multiple * self.token.revenue * math.exp(-self.token.fear)
-        if self.token.fund_share * self.fund > free:
-            raise ValueError(
-                f"found {self.token.fund_share * self.fund:g} USD of the fund in tokens: expected at most {free:g}, what others hold"
-            )
+        place = ("token", "fund_share")
+        if self.pools.by != "all" or self.pools.currency != "usd":
+            raise misfit(place, "a fund partly in tokens", "it pooled, and the rest of it in dollars")
+        if Stakers.name in [layer.type for layer in self.waterfall]:
+            raise misfit(place, "tokens of the fund and of stakers to be sold for one loss", "one or the other")
+        free = (1.0 - token.staked) * token.multiple * token.revenue * math.exp(-token.fear)
+        if token.fund_share * self.fund > free:
+            raise misfit(place, f"{token.fund_share * self.fund:g} USD of the fund in tokens", f"at most {free:g}, what others hold")
         return self
 
-    @model_validator(mode="after")
-    def _members(self) -> "ClearinghouseParameters":
-        kinds = [layer.type for layer in self.waterfall]
-        if "members_fund" in kinds and "defaulter_contribution" in kinds[kinds.index("members_fund") :]:
-            raise ValueError("impossible waterfall: expected `defaulter_contribution` before `members_fund` (EMIR, Art. 45)")
-        for kind in kinds:
-            if self.members is None and issubclass(layers.find(kind), MemberLayer):
-                raise ValueError(f"impossible waterfall: expected `members` to be set, for `{kind}` is theirs")
-        return self
 
-    @model_validator(mode="after")
-    def _vault(self) -> "ClearinghouseParameters":
-        if self.vault is None and any(layer.type == "vault" for layer in self.waterfall):
-            raise ValueError("impossible waterfall: expected `vault` to be set, for the layer `vault` is its depositors' capital")
-        if self.vault is None and "vault" in (*self.route.order, *(self.route.backstop or ())):
-            raise ValueError("impossible route: expected `vault` to be set, for the stage `vault` takes positions over")
-        return self
+def _impossible(given: ClearinghouseParameters, at: int, expected: str) -> ValidationError:
+    """A layer that cannot be where it is."""
+    return misfit(("waterfall", at), f"`{given.waterfall[at].type}` in an impossible waterfall", expected)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from agents.families import Parameters
+from agents.families import Parameters, misfit
 
 type Floats = NDArray[np.float64]
 type Indices = NDArray[np.intp]
@@ -75,18 +75,26 @@ class PoolParameters(Parameters):
     @model_validator(mode="after")
     def _sound(self) -> "PoolParameters":
         if (self.by == "group") != bool(self.groups):
-            raise ValueError("found `groups` without `by: group`, or the other way round: expected both or neither")
-        names = [group.name for group in self.groups]
-        if len({*names, OTHERS, SHARED}) != len(names) + 2:
-            raise ValueError(f"two pools of one name: expected every name once, none of them `{OTHERS}` or `{SHARED}`")
-        markets = [market for group in self.groups for market in group.markets]
-        if len(set(markets)) != len(markets):
-            raise ValueError("a market in two pools: expected every market once")
-        if self.by == "all" and (self.shares or self.shared):
-            raise ValueError("found `shares` or `shared` in a pooled fund: expected them with `by: market` or `by: group`")
+            found = f"`by: {self.by}`" if self.groups else "no groups"
+            raise misfit(("groups",), found, "groups with `by: group`, and only with it")
+        self._named_once()
+        for name in ("shares", "shared"):
+            if self.by == "all" and getattr(self, name):
+                raise misfit((name,), "it in a fund of one pool", "it with `by: market` or `by: group` only")
         if self.shares and abs(sum(self.shares) - 1.0) > 1e-9:
-            raise ValueError(f"found shares that sum to {sum(self.shares):g}: expected 1")
+            raise misfit(("shares",), f"shares that sum to {sum(self.shares):g}", "a sum of 1")
         return self
+
+    def _named_once(self) -> None:
+        names, markets = [OTHERS, SHARED], set[str]()
+        for at, group in enumerate(self.groups):
+            if group.name in names:
+                raise misfit(("groups", at, "name"), f"{group.name!r} again", f"every name once, none of them `{OTHERS}` or `{SHARED}`")
+            names.append(group.name)
+            for of, market in enumerate(group.markets):
+                if market in markets:
+                    raise misfit(("groups", at, "markets", of), f"{market!r} a second time", "every market in one pool")
+                markets.add(market)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +124,12 @@ class Pools:
         """The pools that settings describe, for markets of these names.
 
         Raises:
-            ValueError: a group names a market that there is not; shares are not as many as pools.
+            ValidationError: a group names a market that there is not; shares are not as many as pools.
         """
         count = len(markets)
         names, market = _named(p, markets)
         if p.shares and len(p.shares) != len(names):
-            raise ValueError(f"found {len(p.shares)} shares of the opening balance: expected {len(names)}, one for each of {names}")
+            raise misfit(("shares",), f"{len(p.shares)} of them", f"{len(names)}, one for each of {', '.join(names)}")
         shares = (1.0 - p.shared) * np.array(p.shares) if p.shares else None
         if p.claims:
             limits = [p.claims[min(at, len(p.claims) - 1)] for at in range(count)]
@@ -159,9 +167,10 @@ def _named(p: PoolParameters, markets: Sequence[str]) -> tuple[tuple[str, ...], 
     if p.by == "market":
         return tuple(markets), np.arange(len(markets))
     home = {market: at for at, group in enumerate(p.groups) for market in group.markets}
-    unknown = sorted(set(home) - set(markets))
-    if unknown:
-        raise ValueError(f"found a pool for {', '.join(unknown)}: expected one of the markets {', '.join(markets)}")
+    for at, group in enumerate(p.groups):
+        for of, market in enumerate(group.markets):
+            if market not in markets:
+                raise misfit(("groups", at, "markets", of), repr(market), f"one of the markets {', '.join(markets)}")
     others = len(p.groups)
     pool = np.array([home.get(market, others) for market in markets])
     names = tuple(group.name for group in p.groups)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from agents.clearinghouse import stress
 from agents.clearinghouse.stress import Books
-from agents.families import Family, Rule, RuleParameters
+from agents.families import Family, Rule, RuleParameters, misfit
 
 type Floats = NDArray[np.float64]
 
@@ -48,6 +48,13 @@ class SizingRule(Rule):
 sizing_rules = Family("sizing rule", SizingRule)
 
 
+def checked_target(target: float) -> float:
+    """A rule's decision, refused if no fund can be of that size."""
+    if not 0.0 <= target < np.inf:
+        raise ValueError(f"found a target of {target}, expected USD of at least 0")
+    return target
+
+
 @sizing_rules.member
 class ShareOfOpenInterest(SizingRule):
     """A share of open interest; observed funds were 1.5 % to 21 % of it (BitMEX, February 2020: about 21 %)."""
@@ -72,7 +79,7 @@ class FixedAmount(SizingRule):
 
     class Parameters(RuleParameters):
         type: Literal["fixed"] = "fixed"
-        amount: float = Field(default=100e6, ge=0, description="target", json_schema_extra={"unit": "USD"})
+        amount: float = Field(default=100e6, ge=0, le=1e15, description="target", json_schema_extra={"unit": "USD"})
 
     def rule(self, view: SizingView, state: Any, rng: Any) -> tuple[float, Any]:
         return self.parameters.amount, state
@@ -123,6 +130,19 @@ class StressParameters(RuleParameters):
     ] = 10.0
     every: Annotated[float, Field(gt=0, le=8760, description="time between two sizings", json_schema_extra={"unit": "h"})] = 24.0
 
+    @model_validator(mode="after")
+    def _enough(self) -> "StressParameters":
+        if self.scenarios != "simulated" and self.least > self.count:
+            raise misfit(("least",), f"{self.least} returns needed and {self.count} remembered", "at most `count`")
+        if self.count * self.beyond < 1.0 - 1e-9:
+            raise misfit(("count",), f"{self.count}, none of them beyond the quantile", f"at least {1.0 / self.beyond:.0f} scenarios")
+        return self
+
+    @property
+    def beyond(self) -> float:
+        """Probability of the losses that the measure leaves beyond it; 1 if it has no quantile."""
+        return 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
@@ -136,6 +156,8 @@ class _Memory:
 
 class StressRule(SizingRule):
     """Base of the rules that ask what accounts would lose if prices moved together."""
+
+    Parameters = StressParameters
 
     def measure(self, books: Books, changes: Floats) -> float:
         """USD, from changes of one contract, (S, M)."""
@@ -188,6 +210,10 @@ class TailLoss(StressRule):
             json_schema_extra={"unit": "1", "source": "Binance, insurance funds (2024)"},
         )
 
+        @property
+        def beyond(self) -> float:
+            return 1.0 - self.level
+
     def measure(self, books: Books, changes: Floats) -> float:
         p, losses = self.parameters, stress.losses(books, changes)
         if p.measure == "value_at_risk":
@@ -211,8 +237,14 @@ class Newsvendor(StressRule):
         @model_validator(mode="after")
         def _worth_it(self) -> "Newsvendor.Parameters":
             if self.cost >= self.penalty:
-                raise ValueError("a dollar held costs more than the loss it saves: expected cost below penalty")
+                raise misfit(
+                    ("cost",), f"{self.cost:g}, more than the loss that a dollar saves", f"less than the penalty, {self.penalty:g}"
+                )
             return self
+
+        @property
+        def beyond(self) -> float:
+            return self.cost / self.penalty
 
     def measure(self, books: Books, changes: Floats) -> float:
         p = self.parameters

@@ -35,6 +35,14 @@ class Payout:
         return Payout(self.retained + other.retained, self.bought_back + other.bought_back, self.stakers + other.stakers)
 
 
+def checked_payout(payout: Payout, surplus: float) -> Payout:
+    """What rules decide together, refused if it is more than there is, or less than nothing."""
+    parts = (payout.retained, payout.bought_back, payout.stakers)
+    if not (min(parts) >= 0.0 and sum(parts) <= surplus * (1.0 + 1e-9)):
+        raise ValueError(f"found {payout}, expected parts of at least 0 that sum to at most the surplus, {surplus:g}")
+    return payout
+
+
 class Share(RuleParameters):
     """Part of the surplus that a rule takes, and when."""
 
@@ -52,6 +60,8 @@ class Share(RuleParameters):
 
 class ValueRule(Rule):
     """Base of the family. `rule(SurplusView, state, rng) -> (Payout, state)`."""
+
+    Parameters = Share
 
     def rule(self, view: SurplusView, state: Any, rng: Any) -> tuple[Payout, Any]:
         usd = self.parameters.share * view.surplus
@@ -120,7 +130,9 @@ class TokenParameters(Parameters):
     however many are sold, never more than p N.
     """
 
-    supply: Annotated[float, Field(gt=0, description="tokens in existence (our choice)", json_schema_extra={"unit": "tokens"})] = 1e8
+    supply: Annotated[float, Field(ge=1, le=1e18, description="tokens in existence (our choice)", json_schema_extra={"unit": "tokens"})] = (
+        1e8
+    )
     staked: Annotated[
         float, Field(ge=0, le=1, description="part of the supply that is staked (our choice)", json_schema_extra={"unit": "1"})
     ] = 0.3
@@ -149,7 +161,8 @@ class TokenParameters(Parameters):
     revenue: Annotated[
         float,
         Field(
-            gt=0,
+            ge=1,
+            le=1e15,
             description="a year's trading fees as the market expects them at the opening (our choice)",
             json_schema_extra={"unit": "USD"},
         ),

@@ -15,7 +15,7 @@ class VaultParameters(Parameters):
     """
 
     capital: Annotated[
-        float, Field(ge=0, description="depositors' capital at the opening (our choice)", json_schema_extra={"unit": "USD"})
+        float, Field(ge=0, le=1e15, description="depositors' capital at the opening (our choice)", json_schema_extra={"unit": "USD"})
     ] = 10e6
     appetite: Annotated[
         float, Field(ge=0, le=20, description="largest gross position over equity (our choice)", json_schema_extra={"unit": "1"})

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from agents.clearinghouse.deleveraging import Queue, deleveraging_rules, fill_pro_rata
-from agents.families import Family, Rule, RuleParameters
+from agents.families import Family, Rule, RuleParameters, misfit
 
 if TYPE_CHECKING:
     from agents.clearinghouse.members import MemberView
@@ -63,6 +63,18 @@ class Charge(NamedTuple):
     tears_up: bool = False
     stakers: float = 0.0
     vault: float = 0.0
+
+
+def checked_charge(charge: Charge, loss: float) -> Charge:
+    """A layer's decision, refused if it takes what is nobody's to give, or more than the loss."""
+    amounts = [charge.fund, charge.treasury, charge.deferred, charge.stakers, charge.vault]
+    for held in (charge.accounts, charge.contributions):
+        if held is not None and held.size:
+            amounts += [float(held.min()), float(held.sum())]
+    for usd in amounts:
+        if not 0.0 <= usd <= loss * (1.0 + 1e-9):
+            raise ValueError(f"found a charge of {usd:g} USD, expected 0 to the loss, {loss:g}")
+    return charge
 
 
 class Layer(Rule):
@@ -200,7 +212,8 @@ class Deleveraging(Layer):
         @model_validator(mode="after")
         def _sensible(self) -> "Deleveraging.Parameters":
             if self.severity < 1.0 and self.price != "bankruptcy":
-                raise ValueError(f"severity {self.severity:g} at {self.price} price: expected 1, for only bankruptcy price absorbs a loss")
+                expected = "1, for only bankruptcy price absorbs a loss"
+                raise misfit(("severity",), f"{self.severity:g} at {self.price} price", expected)
             return self
 
     def rule(self, view: LayerView, state: Any, rng: Any) -> tuple[Charge, Any]:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from experiments.twin.accounts import Liquidator, Vault
+from experiments.twin.accounts import TIE, Liquidator, Vault
 from experiments.twin.market import clamp
 
 if TYPE_CHECKING:
@@ -68,6 +68,13 @@ def asked(exchange: "Exchange", case: "Case", executed: Executed, share: float, 
             more = p.bounty_slope * load if p.bounty_slope > 0.0 else 0.0
             return usd, clamp(p.bounty + more, p.bounty_least, p.bounty_largest)
     raise NotImplementedError(f"the twin has no liquidation fee {p.type!r}")
+
+
+def affordable(exchange: "Exchange", case: "Case", share: float) -> float:
+    """USD of fee that leaves the account's margin ratio no lower than before the round, in which `share` of its margin was the slices'."""
+    required, now = sum(case.required), sum(case.account.maintenance(exchange.margin))
+    freed = max(1.0 - now / required, 0.0) if required > 0.0 else share
+    return (share if freed >= share - TIE else freed) * max(case.account.cash, 0.0)
 
 
 def pay_bounty(fee: float, bounty: float, executed: Executed) -> float:

@@ -336,15 +336,15 @@ def backlog_over_capacity(exchange: "Exchange", cases: list[Case], excluded: set
 def settle_slices(exchange: "Exchange", case: Case, executed: fees.Executed, left: list[float], load: float) -> float:
     """Slices have the part of the account's equity that they have of its maintenance margin; at their bankruptcy price it is used up.
 
-    The fee is at most what they leave; of the rest the exchange takes what the account does not keep. `left`: that part, by market.
-    Returns the deficit, USD.
+    The fee is at most what they leave, and lowers the margin ratio of what remains no further than it was before the round; of the rest
+    the exchange takes what the account does not keep. `left`: the slices' part, by market. Returns the deficit, USD.
     """
     account = case.account
     share = 1.0 if account.flat else min(sum(left), 1.0)
     leaves = share * max(account.cash, 0.0)
     deficit = share * max(-account.cash, 0.0)
     usd, bounty = fees.asked(exchange, case, executed, share, leaves, load)
-    fee = min(usd, leaves)
+    fee = min(usd, leaves, fees.affordable(exchange, case, share))
     surplus = (1.0 - case.keeps) * (leaves - fee)
     account.cash -= fee + surplus
     accrual.share_out(exchange, "liquidation_fee", "liquidation_fees", fees.pay_bounty(fee, bounty, executed), left)

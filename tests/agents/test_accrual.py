@@ -268,3 +268,8 @@ def test_a_users_own_rule_takes_less_than_twenty_lines_and_a_name(tmp_path, monk
     eco.step()
     assert eco.venue.ledger.statement[Flow.INJECTION] == pytest.approx(0.25e6)
     assert eco.venue.ledger.fund == pytest.approx(1.75e6)
+
+
+def test_an_injection_that_stops_below_where_it_starts_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"found 0\.5, expected at least `below`, 1"):
+        InjectionOnAdequacy.Parameters(below=1.0, to=0.5)

@@ -74,7 +74,7 @@ def test_margin_rises_while_the_fund_is_short_for_who_opens_and_if_asked_for_who
         eco.run_for(24)
     assert both.series()["liquidations"].sum() > plain.series()["liquidations"].sum()
     assert [eco.observation.get("margin_factor") for eco in (plain, opening)] == [None, 2.0]
-    with pytest.raises(ValueError, match=r"found maintenance 2 above initial 1\.5: expected at most that"):
+    with pytest.raises(ValueError, match=r"found 2, expected at most the factor on initial margin, 1\.5"):
         RaiseMargin.Parameters(initial=1.5, maintenance=2.0)
 
 

@@ -150,7 +150,7 @@ def test_no_fee_lowers_the_margin_ratio_of_what_remains(
         (0.5, "less"),
         (True, "mapping"),
         ({"type": "adaptive", "exponent": 0.5}, "exponent"),
-        ({"type": "adaptive", "least": 0.05, "largest": 0.01}, "least fee"),
+        ({"type": "adaptive", "least": 0.05, "largest": 0.01}, "found 0.05, expected at most the largest fee, 0.01"),
         ({"type": "adaptive", "bounty": 0.2, "bounty_least": 0.5}, "bounty"),
         ({"type": "flat", "rate": 0.01, "share": 1.0}, "share"),
         ({"type": "tiered"}, "expected one of"),

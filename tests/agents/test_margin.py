@@ -88,14 +88,17 @@ def test_a_leverage_cap_raises_initial_and_leaves_maintenance() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"schedules": ["nasdaq"]}, "unknown preset 'nasdaq': expected tiers or one of hyperliquid_btc"),
-        ({"schedules": [[{"notional": 5, "initial": 0.1, "maintenance": 0.1}]]}, "expected bounds that start at 0 and increase"),
-        ({"schedules": [[]]}, "expected bounds that start at 0 and increase"),
+        ({"schedules": ["nasdaq"]}, "unknown preset 'nasdaq', expected tiers or one of hyperliquid_btc"),
+        ({"schedules": [[{"notional": 5, "initial": 0.1, "maintenance": 0.1}]]}, "found 5, expected bounds that start at 0 and increase"),
+        ({"schedules": [[]]}, "found no tiers, expected at least one"),
         (
             {"schedules": [[{"notional": 0, "initial": 0.2, "maintenance": 0.1}, {"notional": 5, "initial": 0.1, "maintenance": 0.1}]]},
             "expected rates that do not fall with notional",
         ),
-        ({"schedules": [[{"notional": 0, "initial": 0.1, "maintenance": 0.2}]]}, "expected at most the initial rate in each tier"),
+        (
+            {"schedules": [[{"notional": 0, "initial": 0.1, "maintenance": 0.2}]]},
+            "found 0.2, expected at most the initial rate of the tier, 0.1",
+        ),
         ({"leverage_cap": 0.5}, "greater than or equal to 1"),
     ],
 )
@@ -107,9 +110,9 @@ def test_impossible_tiers_are_refused(settings, message) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"initial": [0.1], "maintenance": [0.1, 0.2], "slope": [0.0]}, "as many initial and maintenance rates as slopes"),
-        ({"initial": [0.1], "maintenance": [0.2], "slope": [0.0]}, "expected 0 < maintenance <= initial <= 1"),
-        ({"initial": [0.1], "maintenance": [0.05], "slope": [-1.0]}, "slopes of at least 0"),
+        ({"initial": [0.1], "maintenance": [0.1, 0.2], "slope": [0.0]}, "found 2 of them, expected 1, as many as initial rates"),
+        ({"initial": [0.1], "maintenance": [0.2], "slope": [0.0]}, "found 0.2, expected at most the initial rate of the market, 0.1"),
+        ({"initial": [0.1], "maintenance": [0.05], "slope": [-1.0]}, "greater than or equal to 0"),
     ],
 )
 def test_impossible_ramps_are_refused(settings, message) -> None:

@@ -156,5 +156,5 @@ def test_each_tool_does_in_a_rule_what_it_says(rule: type[HistoryRule]) -> None:
 
 
 def test_a_tail_without_an_observation_is_refused() -> None:
-    with pytest.raises(ValidationError, match="expected look_back of at least 200 bars"):
+    with pytest.raises(ValidationError, match="no observation beyond the quantile, expected at least 200 bars"):
         Historical.Parameters(confidence=0.995, look_back=150)

@@ -130,16 +130,19 @@ def test_synthetixs_margin_rises_with_size_over_skew_scale() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: scenarios(tables=["nasdaq"]), "unknown table 'nasdaq': expected scenarios or one of paradex_btc"),
-        (lambda: scenarios(tables=["deribit", "paradex_btc"]), "expected as many scenarios for each asset"),
+        (lambda: scenarios(tables=["nasdaq"]), "unknown table 'nasdaq', expected scenarios or one of paradex_btc"),
+        (lambda: scenarios(tables=["deribit", "paradex_btc"]), "expected 35, as many for each asset"),
         (lambda: scenarios(tables=[[]]), "at least one"),
-        (lambda: scenarios(hedged=[0.01], unhedged=[0.001]), "none above twice the unhedged one"),
+        (lambda: scenarios(hedged=[0.01], unhedged=[0.001]), "found 0.01, expected at most twice the unhedged charge, 0.002"),
         (lambda: Shift(spot=-1.0), "greater than -1"),
-        (lambda: AddOns(interest_from=(1.0,)), "as many values of interest_from as of interest_to"),
-        (lambda: AddOns(interest_from=(2.0,), interest_to=(1.0,)), "expected each interest_from below its interest_to"),
-        (lambda: OpenInterestScaled.Parameters(lower=(5.0,), upper=(5.0,)), "each lower one below its upper"),
+        (lambda: AddOns(interest_from=(1.0,)), "found 1 of them, expected 0, as many as of `interest_to`"),
+        (lambda: AddOns(interest_from=(2.0,), interest_to=(1.0,)), "found 2, expected less than 1, the `interest_to` of its market"),
+        (lambda: OpenInterestScaled.Parameters(lower=(5.0,), upper=(5.0,)), "found 5, expected less than 5, the `upper` of its market"),
         (lambda: OpenInterestScaled.Parameters(initial=(0.1,), maintenance=(0.2,)), "expected at most the initial rate"),
-        (lambda: SquareRootPremium.Parameters(initial=(0.1,), maintenance=(0.1, 0.1)), "as many initial as maintenance rates"),
+        (
+            lambda: SquareRootPremium.Parameters(initial=(0.1,), maintenance=(0.1, 0.1)),
+            "found 2 of them, expected 1, as many as initial rates",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(build: Any, message: str) -> None:

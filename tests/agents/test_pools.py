@@ -45,11 +45,14 @@ def test_tiers_limit_what_a_market_may_claim() -> None:
 @pytest.mark.parametrize(
     ("settings", "fault"),
     [
-        ({"by": "group"}, "`groups` without"),
-        ({"by": "market", "shares": [0.5, 0.2, 0.2]}, "sum to 0.9: expected 1"),
-        ({"by": "all", "shared": 0.2}, "in a pooled fund"),
-        ({"by": "group", "groups": [{"name": "a", "markets": ["BTC"]}, {"name": "b", "markets": ["BTC"]}]}, "a market in two pools"),
-        ({"by": "group", "groups": [{"name": "shared", "markets": ["BTC"]}]}, "two pools of one name"),
+        ({"by": "group"}, "no groups, expected groups with `by: group`"),
+        ({"by": "market", "shares": [0.5, 0.2, 0.2]}, "shares that sum to 0.9, expected a sum of 1"),
+        ({"by": "all", "shared": 0.2}, "in a fund of one pool"),
+        (
+            {"by": "group", "groups": [{"name": "a", "markets": ["BTC"]}, {"name": "b", "markets": ["BTC"]}]},
+            "'BTC' a second time, expected every market in one pool",
+        ),
+        ({"by": "group", "groups": [{"name": "shared", "markets": ["BTC"]}]}, "'shared' again, expected every name once"),
     ],
 )
 def test_divisions_that_cannot_be_are_refused(settings: dict[str, object], fault: str) -> None:
@@ -58,14 +61,14 @@ def test_divisions_that_cannot_be_are_refused(settings: dict[str, object], fault
 
 
 def test_a_pool_for_a_market_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ValidationError, match="found a pool for DOGE: expected one of the markets BTC, ETH, ALT"):
+    with pytest.raises(ValidationError, match=r"groups\.0\.markets\.0\s+found 'DOGE', expected one of the markets BTC, ETH, ALT"):
         world(by="group", groups=[{"name": "dogs", "markets": ["DOGE"]}])
-    with pytest.raises(ValidationError, match="found 2 shares of the opening balance: expected 3"):
+    with pytest.raises(ValidationError, match="found 2 of them, expected 3, one for each of BTC, ETH, ALT"):
         world(by="market", shares=[0.5, 0.5])
 
 
 def test_a_shared_pool_and_the_layer_that_draws_on_it_come_together() -> None:
-    with pytest.raises(ValidationError, match="expected `shared_fund` if the fund has a shared pool"):
+    with pytest.raises(ValidationError, match=r"found 0\.5, but no layer that pays with it, expected `shared_fund`"):
         ClearinghouseParameters.model_validate({"pools": {"by": "market", "shared": 0.5}})
 
 

@@ -67,7 +67,7 @@ def test_the_newsvendors_fund_costs_least() -> None:
     cost = {k: 2.0 * k + 40.0 * float(np.maximum(losses - k, 0.0).mean()) for k in (0.9 * best, best, 1.1 * best)}
     assert best > 0.0
     assert min(cost, key=cost.__getitem__) == best
-    with pytest.raises(ValidationError, match="expected cost below penalty"):
+    with pytest.raises(ValidationError, match="found 2, more than the loss that a dollar saves, expected less than the penalty, 1"):
         Newsvendor.Parameters(cost=2.0, penalty=1.0)
 
 
@@ -201,9 +201,19 @@ def test_cover_of_institutions_looks_at_them_alone() -> None:
 def test_a_market_that_has_lost_everything_and_one_without_a_book_are_sized_like_any_other() -> None:
     # All of the history is losses of everything, of which the feedback leaves 1 %: a long of 1 m with 0.2 m of equity is short of 0.79 m.
     one = books([[1e6]], [2e5], depth=0.0)
-    rule = TailLoss(TailLoss.Parameters(scenarios="filtered", count=10, horizon=8.0, every=8.0, feedback=2, least=10))
+    rule = TailLoss(TailLoss.Parameters(scenarios="filtered", count=10, horizon=8.0, every=8.0, feedback=2, least=10, level=0.9))
     target, state = 0.0, None
     with np.errstate(all="raise", under="ignore"):
         for _ in range(11):
             target, state = rule.rule(view(one, returns=-1.0), state, None)
     assert target == pytest.approx(7.9e5)
+
+
+def test_a_quantile_without_an_observation_beyond_it_is_refused() -> None:
+    with pytest.raises(ValidationError, match="found 999, none of them beyond the quantile, expected at least 1000 scenarios"):
+        TailLoss.Parameters(count=999)
+    with pytest.raises(ValidationError, match="found 500, none of them beyond the quantile, expected at least 1000 scenarios"):
+        Newsvendor.Parameters(count=500)
+    assert Cover.Parameters(count=10).beyond == 1.0  # the worst scenario is one of any number
+    with pytest.raises(ValidationError, match="found 250 returns needed and 100 remembered, expected at most `count`"):
+        Cover.Parameters(scenarios="historical", count=100)

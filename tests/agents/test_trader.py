@@ -115,7 +115,7 @@ def test_a_haircut_of_ten_percent_drives_four_in_ten_away() -> None:
         ),
         (lambda: TraderGroup(name="Big Fish"), "pattern"),
         (lambda: TraderParameters(groups=(TraderGroup(), TraderGroup())), "expected every group's name once"),
-        (lambda: TraderParameters(markets=(0.0,)), "market weights of at least 0 that are not all 0"),
+        (lambda: TraderParameters(markets=(0.0,)), "expected weights of at least 0 that are not all 0"),
     ],
 )
 def test_impossible_traders_are_refused(build, message) -> None:

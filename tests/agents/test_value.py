@@ -52,17 +52,17 @@ FIRST = [{"type": "stakers"}, {"type": "fund"}, {"type": "write_down"}]
 @pytest.mark.parametrize(
     ("house", "fault"),
     [
-        ({"waterfall": FIRST}, "found `stakers` without a token: expected `token` to be set"),
+        ({"waterfall": FIRST}, "found `stakers` in an impossible waterfall, expected `token` to be set"),
         ({"value_accrual": [{"type": "buy_back"}]}, "found `buy_back` without a token"),
         (
             {"value_accrual": [{"type": "treasury", "share": 0.7}, {"type": "treasury", "share": 0.4}]},
-            r"value accrual of 1\.1 times the surplus: expected shares that sum to at most 1",
+            r"found 1\.1 times the surplus with those before, expected at most all of it",
         ),
-        ({"token": {"fund_share": 0.5}, "pools": {"currency": "underlying"}}, "fund partly in tokens: expected it pooled"),
-        ({"token": {"fund_share": 0.5}, "waterfall": FIRST}, "to be sold for one loss: expected one or the other"),
+        ({"token": {"fund_share": 0.5}, "pools": {"currency": "underlying"}}, "fund partly in tokens, expected it pooled"),
+        ({"token": {"fund_share": 0.5}, "waterfall": FIRST}, "to be sold for one loss, expected one or the other"),
         (
             {"token": {"fund_share": 0.5, "revenue": 1e6}},
-            r"found 3e\+07 USD of the fund in tokens: expected at most 1\.28758e\+06, what others hold",
+            r"found 3e\+07 USD of the fund in tokens, expected at most 1\.28758e\+06, what others hold",
         ),
     ],
 )

@@ -153,9 +153,9 @@ def test_no_layer_takes_more_than_the_loss_or_than_its_bearers_hold(block, loss,
 @pytest.mark.parametrize(
     ("kinds", "message"),
     [
-        (["fund"], "expected `write_down` as its last layer and nowhere else"),
-        (["write_down", "fund"], "expected `write_down` as its last layer and nowhere else"),
-        (["write_down", "write_down"], "expected `write_down` as its last layer and nowhere else"),
+        (["fund"], "expected `write_down` as the last layer and nowhere else"),
+        (["write_down", "fund"], "expected `write_down` as the last layer and nowhere else"),
+        (["write_down", "write_down"], "expected `write_down` as the last layer and nowhere else"),
         (["fund", "fund", "write_down"], "expected `fund` at most once"),
         (["deleveraging", "deleveraging", "write_down"], "expected `deleveraging` at most once"),
         (["socialised_loss", "deleveraging", "write_down"], "expected `deleveraging` before layers that take from accounts"),
@@ -174,7 +174,7 @@ def test_impossible_waterfalls_are_refused(kinds, message) -> None:
         ({"route": {"order": []}}, "at least 1 item"),
         (
             {"waterfall": [{"type": "deleveraging", "price": "mark", "severity": 0.5}, {"type": "write_down"}]},
-            "severity 0.5 at mark price: expected 1, for only bankruptcy price absorbs a loss",
+            "found 0.5 at mark price, expected 1, for only bankruptcy price absorbs a loss",
         ),
         ({"fees": {"taker": 0.0001, "maker": -0.0002}}, r"expected maker \+ taker of at least 0"),
         ({"waterfall": [{"type": "piggy_bank"}, {"type": "write_down"}]}, "expected one of .*deleveraging, exchange_capital, fund"),

@@ -126,6 +126,21 @@ def test_the_printed_table_says_the_same_in_words(crash: Run) -> None:
     ]
 
 
+def test_a_levy_that_moves_is_told_with_its_peak_over_its_trough(crash: Run) -> None:
+    for rates, said in (
+        ([0.01, 0.01, 0.05, 0.01], ["levy on open positions, a year 2.00% at most 5.00%, after 2 hours, 5 times its lowest"]),
+        ([0.00, 0.00, 0.04, 0.00], ["levy on open positions, a year 1.00% at most 4.00%, after 2 hours"]),
+        ([0.01, 0.01, 0.01, 0.01], []),
+        ([0.00, 0.00, 0.00, 0.00], []),
+    ):
+        crash.series["levy_rate"] = rates
+        console = Console(width=120, record=True, quiet=False, file=None, force_terminal=False)
+        with console.capture() as captured:
+            show(crash, console)
+        lines = [" ".join(line.split()) for line in captured.get().splitlines()]
+        assert [line for line in lines if line.startswith("levy")] == said
+
+
 def test_of_several_exchanges_each_further_one_has_a_line(crash: Run) -> None:
     two = Scenario.model_validate({"venues": [{"name": "alpha"}, {"name": "beta"}]})
     beta = {"fund__beta": [50.0, 60.0, 70.0, 80.0], "deficits__beta": [0.0, 1.0, 2.0, 0.0], "insolvent__beta": [0.0, 0.0, 0.0, 0.0]}

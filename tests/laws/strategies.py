@@ -269,6 +269,7 @@ accruals = st.lists(
         ),
     ),
     max_size=4,
+    unique_by=lambda rule: (rule.get("levies", rule)["type"], "exposure_exponent" in rule),  # no share is given away twice
 )
 
 
@@ -302,7 +303,11 @@ stresses = st.fixed_dictionaries(
 sizings = st.one_of(
     st.builds(lambda share: {"type": "open_interest", "share": share}, rates(0.0, 1.0)),
     st.builds(lambda usd: {"type": "fixed", "amount": usd}, usd(1e9)),
-    st.builds(lambda kind, stress: {"type": kind, **stress}, st.sampled_from(["tail_loss", "newsvendor", "cover"]), stresses),
+    st.builds(
+        lambda rule, stress: {**rule, **stress},
+        st.sampled_from([{"type": "tail_loss", "level": 0.9}, {"type": "newsvendor", "cost": 5.0}, {"type": "cover"}]),
+        stresses,
+    ),
 )
 
 
@@ -594,6 +599,7 @@ def listings(draw: st.DrawFn) -> Scenario:
             "activity": 1.0,
         }
         for kind in ("protected", "call_buyer", "volatility_seller")
+        if any(one["type"] != "future" for one in instruments)
     ]
     return Scenario.model_validate(world)
 

@@ -191,7 +191,10 @@ def test_a_worthless_underlying_leaves_finite_worths(fraction):
         ({"type": "future", "asset": "BTC"}, "expected a life in days"),
         ({"type": "perpetual", "asset": "BTC", "days": 7}, "never expires"),
         ({"type": "call", "asset": "BTC", "days": 7}, "expected strike over index"),
-        ({"type": "future", "asset": "BTC", "days": 0.01, "settlement_hours": 1.0}, "longer than the series lives"),
+        (
+            {"type": "future", "asset": "BTC", "days": 0.01, "settlement_hours": 1.0},
+            "found 1, expected at most the life of the series, 0.24 hours",
+        ),
     ],
 )
 def test_terms_that_do_not_fit_are_refused(fields, says):

@@ -376,19 +376,19 @@ def test_the_synthetic_dollar_keeps_its_dollars_through_a_crash() -> None:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({"traders": {"groups": [{"name": "retail"}]}}, "nobody has the coin for: expected a group of traders with `margin: coin`"),
-        ({"venues": [{}]}, "group `holders` with margin in coin: expected an `inverse` instrument"),
+        ({"traders": {"groups": [{"name": "retail"}]}}, "nobody has the coin for, expected a group of traders with `margin: coin`"),
+        ({"venues": [{}]}, "margin in coin where nothing is settled in it, expected an `inverse` instrument at `exchange`"),
         ({"venues": [{"instruments": [{"type": "inverse", "asset": "BTC", "days": 7}]}]}, "expected none, for it never expires"),
         (
             {"traders": {"groups": [{**HOLDERS, "strategies": [{"type": "call_buyer"}]}]}},
-            "found `call_buyer` with margin in coin: expected a strategy that trades no options",
+            "found `call_buyer` with margin in coin, expected a strategy that trades no options",
         ),
         (
             {
                 "venues": [{"instruments": [{"type": "inverse", "asset": "BTC"}, {"type": "inverse", "asset": "ETH"}]}],
                 "traders": {"groups": [HOLDERS], "markets": [1.0, 0.0]},
             },
-            "an inverse perpetual on `ETH`: expected a weight above 0",
+            "an inverse perpetual on `ETH`, expected a weight above 0",
         ),
     ],
 )

@@ -14,6 +14,7 @@ from agents.families import RuleParameters
 from model.errors import ScenarioError
 from model.news import DEFAULT_ASSETS, Asset, Constant, FactorModel, Jumps, NewsSource, Replay, news_rules
 from model.randomness import Streams
+from model.scenario import Scenario
 
 NO_JUMPS = {"common_jumps": Jumps(), "own_jumps": Jumps()}
 PLAIN = {**NO_JUMPS, "volatility_components": ()}
@@ -194,9 +195,8 @@ def test_default_news_looks_like_bitcoin_by_the_hour():
 
 
 def test_a_beta_beyond_an_asset_s_volatility_is_refused_by_name():
-    with pytest.raises(ScenarioError) as caught:
-        factor(assets=(Asset(name="USDX", price=1.0, volatility=0.1, beta=1.0),))
-    assert caught.value.faults == ["asset USDX: volatility: found 0.1, expected at least |beta| × factor_volatility = 0.53"]
+    with pytest.raises(ValidationError, match=r"volatility\s+found 0.1 of USDX, expected at least .beta. x news.factor_volatility, 0.53"):
+        Scenario(assets=(Asset(name="USDX", price=1.0, volatility=0.1, beta=1.0),))
 
 
 def test_settings_survive_a_scenario_file():

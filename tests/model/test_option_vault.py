@@ -264,8 +264,8 @@ def test_without_one_nothing_is_opened_or_told() -> None:
 @pytest.mark.parametrize(
     ("instruments", "vault", "said"),
     [
-        ([], {}, "`option_vault` sells a call where none is listed: expected `instruments` with a `call`"),
-        ([CALL], {}, "`option_vault` sells a put where none is listed: expected `instruments` with a `put`"),
+        ([], {}, "a vault that sells a call where none is listed, expected `instruments` with a `call`"),
+        ([CALL], {}, "a vault that sells a put where none is listed, expected `instruments` with a `put`"),
         ([CALL, PUT], {"income_share": 1.2}, "less than or equal to 1"),
         ([CALL, PUT], {"capital": 0.0}, "greater than 0"),
         ([CALL, PUT], {"rule": {"type": "lucky"}}, "expected one of steady, variance_premium"),

@@ -77,7 +77,7 @@ def test_who_is_paid_first_is_the_scenarios_choice(seniority: str, gets: float) 
 
 
 def test_costs_of_bankruptcy_belong_to_the_rule_that_has_them() -> None:
-    with pytest.raises(ValidationError, match="expected `recovery` and `interbank_recovery` of 1"):
+    with pytest.raises(ValidationError, match=r"a rule without any, expected 1, or `payments\.rule` of type `rogers_veraart`"):
         Scenario.model_validate({"recovery": 0.5, "payments": {"rule": {"type": "eisenberg_noe"}}})
 
 

@@ -169,3 +169,11 @@ def test_markets_must_cover_one_span_at_one_spacing(write):
     assert faults({"BTC": a, "ETH": b}) == [f"b.csv: timestamp: found {spans[1]}, expected the span of a.csv, {spans[0]}"]
     c = write("c.csv", HEADER + "2024-01-01T00:00:00,1,1,1,1,1\n2024-01-01T02:00:00,1,1,1,1,1\n")
     assert faults({"BTC": a, "ETH": c}) == ["c.csv: timestamp: found rows 0 days 02:00:00 apart, expected 0 days 01:00:00 as in a.csv"]
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("timestamp,open,open,high,low,close\n2024-01-01T00:00:00,1,2,3,1,2\n2024-01-01T01:00:00,1,2,3,1,2\n")
+    with pytest.raises(ScenarioError) as caught:
+        read_prices({"BTC": path}, ["BTC"])
+    assert caught.value.faults == [f"{path}:1: columns: found open again, expected each column once"]

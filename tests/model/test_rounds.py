@@ -124,6 +124,19 @@ def test_a_loss_that_fund_and_capital_pay_at_the_mark_closes_nobody_else_s_contr
     assert one.held(A, B, MAKER) == pytest.approx([0.0, -10.0, 10.0])
 
 
+def test_a_fee_leaves_the_margin_ratio_where_it_was_though_half_a_position_is_not_half_its_margin() -> None:
+    # 10 at 92 with 60 left are asked 5 % and 50: 96. Half of them sold, 73 is asked, so that 23 / 96 of the 60 may be charged, and not the
+    # half that would be the slice's part, nor 10 % of its 460.
+    margin = {"type": "skew_impact", "skew_scale": [1e9], "minimum": 0.05, "scalar": 1.0, "position_margin": 50.0}
+    half = {"type": "partial_then_full", "slice": 0.5, "small": 0.0, "full_below": 0.0}
+    one = handmade([140.0], margin=margin, liquidation=half, rounds=1, fees={"liquidation": {"type": "flat", "rate": 0.1}})
+    one.position(A, MAKER, 10.0, 100.0)
+    one.move(92.0)
+    assert one.held(A) == pytest.approx([5.0])
+    assert one.statement == {Flow.LIQUIDATION_FEE: pytest.approx(60.0 * 23.0 / 96.0)}
+    assert one.equity(A)[0] / 73.0 == pytest.approx(60.0 / 96.0)
+
+
 def test_haircuts_of_one_step_compound() -> None:
     # At 90 one long is 20 short of 100 lost, at 70 another is 22.5 short of 67.5 lost. The short that has gained both bears them: 20 of
     # its 500 + 122.5, then 22.5 of the 602.5 that were left and 245 more.

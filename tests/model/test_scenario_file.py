@@ -59,7 +59,7 @@ FAULTS = (
     (3, "steps", "'many'", "a whole number"),
     (4, "hours_per_step", "0", "more than 0"),
     (5, "stepz", "an unknown setting", "did you mean steps?"),
-    (7, "assets.0.price", "-1", "more than 0"),
+    (7, "assets.0.price", "-1", "at least 1e-12"),
     (8, "assets.1.volatility", "'0.5'", "a number"),
     (9, "assets.2.volatility", "nothing", "a value: diffusive volatility"),
     (12, "news.compensated", "'no'", "true or false"),
@@ -109,6 +109,107 @@ def test_every_fault_of_a_file_is_one_line_with_file_line_field_found_and_expect
 
 
 @pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        # what a layer, a stage or a rule rests on
+        (
+            "venues:\n  - clearinghouse:\n      waterfall:\n        - type: fund\n        - type: vault\n        - type: write_down\n",
+            (
+                ":5: venues.0.clearinghouse.waterfall.1: found `vault` in an impossible waterfall, expected `vault` to be set, "
+                "for the layer is its depositors' capital"
+            ),
+        ),
+        (
+            (
+                "venues:\n  - clearinghouse:\n      members: {}\n      waterfall:\n"
+                "        - type: assessment\n        - type: members_fund\n"
+                "        - type: write_down\n"
+            ),
+            (
+                ":6: venues.0.clearinghouse.waterfall.1: found `members_fund` in an impossible waterfall, expected `members_fund` before "
+                "`assessment` (EMIR, Art. 43: members are called once what they have paid in is used)"
+            ),
+        ),
+        # a preset's layers do not stand in the file
+        (
+            "venues:\n  - clearinghouse:\n      preset: paradex\n      pools: {by: market}\n",
+            (
+                ":2: venues.0.clearinghouse.waterfall: found `withdrawal_factor` in an impossible waterfall, expected one pooled fund, "
+                "for losses that are borne later are of no market in particular"
+            ),
+        ),
+        # nothing is given away twice
+        (
+            (
+                "venues:\n  - clearinghouse:\n      accrual:\n        - {type: surplus, share: 0.7}\n"
+                "        - {type: target_seeking, levies: {type: surplus, share: 0.7}}\n"
+            ),
+            ":5: venues.0.clearinghouse.accrual.1.levies.share: found 1.4 of what there is with those before, expected at most all of it",
+        ),
+        # a member of a union that was not meant says nothing
+        (
+            (
+                "venues:\n  - clearinghouse:\n      margin:\n        type: tiered\n        schedules:\n          - hyperliquid_btc\n"
+                "          - - {notional: 0, initial: 0.1, maintenance: 0.05}\n"
+                "            - {notional: 1e6, initial: 1.5, maintenance: 0.05}\n"
+            ),
+            ":8: venues.0.clearinghouse.margin.schedules.1.1.initial: found 1.5, expected at most 1",
+        ),
+        (
+            (
+                "venues:\n  - clearinghouse:\n      margin:\n        type: tiered\n        schedules:\n"
+                "          - - {notional: 0, initial: 0.1, maintenance: 0.05}\n"
+                "            - {notional: 0, initial: 0.2, maintenance: 0.1}\n"
+            ),
+            (
+                ":7: venues.0.clearinghouse.margin.schedules.0.1.notional: found 0 after 0, tiers out of order, "
+                "expected bounds that start at 0 and increase"
+            ),
+        ),
+        (
+            "assets:\n  - {name: BTC, price: 1, volatility: 0.6}\n  - {name: BTC, price: 1, volatility: 0.6}\n",
+            ":3: assets.1.name: found 'BTC' again, expected every asset's name once",
+        ),
+        (
+            "assets:\n  - {name: BTC, price: 1, volatility: 0.1}\n",
+            ":2: assets.0.volatility: found 0.1 of BTC, expected at least |beta| x news.factor_volatility, 0.53",
+        ),
+        (
+            "traders:\n  groups:\n    - strategies: [{type: call_buyer}]\n",
+            (
+                ":3: traders.groups.0.strategies.0: found `call_buyer` where no option is listed, "
+                "expected a call or a put among the `instruments`"
+            ),
+        ),
+        (
+            "venues:\n  - name: a\n  - name: b\n    market_makers: {count: 3}\n",
+            ":4: venues.1.market_makers.count: found 3, expected 8, as at `a`, for venues share them, or `sharing.market_makers: false`",
+        ),
+        ("venues:\n  - surface: {curvature: 2, skew: 0.9}\n", "butterfly arbitrage at curvature x (1 + |skew|) of 3.8, expected at most 2"),
+        ("assets:\n\t- name: BTC\n", ":2: YAML: found character '\\t' that cannot start any token, expected a well-formed document"),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_line_at_the_one_to_blame(write: Any, text: str, fault: str) -> None:
+    found = faults_of(write(text))
+    assert len(found) == 1
+    assert found[0].endswith(fault), found[0]
+
+
+def test_the_faults_of_a_file_come_in_the_order_of_its_lines(write: Any) -> None:
+    found = faults_of(write("steps: 0\nvenues:\n  - clearinghouse:\n      waterfall: [{type: fnd}]\n      accrual: 3\n    name: A\n"))
+    assert [line.partition(": ")[0].rpartition(":")[2] for line in found] == ["1", "4", "5", "6"]
+
+
+def test_another_pay_off_keeps_an_instruments_other_terms_and_another_rule_does_not(write: Any) -> None:
+    path = write("venues:\n  - instruments: [{type: future, asset: BTC, days: 14, depth: 0.5}]\n    clearinghouse:\n"
+                 "      margin: {type: portfolio_scenarios, minimum: 0.1}\n")  # fmt: skip
+    call = load_scenario(path, ["venues.0.instruments.0.moneyness=1.1", "venues.0.instruments.0.type=call"]).venues[0].instruments[0]
+    assert (call.name, call.depth) == ("BTC_call_14d_1.1", 0.5)
+    margin = load_scenario(path, ["venues.0.clearinghouse.margin.type=fixed_leverage"]).venues[0].clearinghouse.margin
+    assert margin.model_dump() == {"type": "fixed_leverage", "initial": 0.1, "maintenance": 0.05}
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "file: found nothing, expected a mapping of settings"),
@@ -116,8 +217,8 @@ def test_every_fault_of_a_file_is_one_line_with_file_line_field_found_and_expect
         ("- a\n- b\n", "file: found a list, expected a mapping of settings"),
         ("baseline\n", "file: found a single value, expected a mapping of settings"),
         (b"name: \xff\n", "file: found bytes that are not UTF-8 at 6, expected UTF-8 text"),
-        ("name: [1, 2\nsteps: 3\n", ":2: YAML: found expected ',' or ']', but got ':', expected a well-formed document"),
-        ("a: 1\n---\nb: 2\n", ":2: YAML: found but found another document, expected a well-formed document"),
+        ("name: [1, 2\nsteps: 3\n", ":2: YAML: found ':', expected ',' or ']'"),
+        ("a: 1\n---\nb: 2\n", ":2: YAML: found another document, expected a well-formed document"),
         ("name: a\x07b\n", "YAML: found character 7 at 7, expected printable text"),
         ("name: &a [*a]\n", ":1: name.0: found an alias to what contains it, expected a value of its own"),
         ("steps: !!python/object/apply:os.system [ls]\n", "steps: found a list of 1, expected a whole number"),
@@ -287,7 +388,7 @@ def test_a_new_type_drops_the_old_rules_settings(write: Any) -> None:
         ("a..b=3", "setting: found 'a..b=3', expected path=value, such as venues.0.clearinghouse.fund=5e7"),
         ("steps=1.5", "steps: found 1.5, expected a whole number"),
         ("steps=010", "file: found 010, expected 10, without leading zeros, or text in quotes"),
-        ("steps=[1", "YAML: found expected ',' or ']', but got '<stream end>', expected a well-formed document"),
+        ("steps=[1", "YAML: found '<stream end>', expected ',' or ']'"),
         ("stepz=1", "stepz: found an unknown setting, expected a known one; did you mean steps?"),
         ("trader.fear=1", "trader: found an unknown setting, expected a known one; did you mean traders?"),
         (
@@ -314,7 +415,7 @@ def test_all_faulty_overrides_are_told_and_a_faulty_file_first(write: Any) -> No
 def test_a_fault_of_a_block_is_blamed_on_the_override_inside_it(write: Any) -> None:
     (said,) = faults_of(write("name: a"), "steps=3", "venues.0.clearinghouse.waterfall.4.type=fund", "recovery=0.5")
     assert said.startswith(
-        "--set venues.0.clearinghouse.waterfall.4.type=fund: venues.0.clearinghouse: found impossible waterfall, expected "
+        "--set venues.0.clearinghouse.waterfall.4.type=fund: venues.0.clearinghouse.waterfall.4: found `fund` in an impossible "
     )
 
 

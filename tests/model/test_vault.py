@@ -109,7 +109,7 @@ def test_what_rounding_leaves_of_a_speed_limit_is_nothing_and_no_debt() -> None:
         ({"waterfall": [{"type": "vault"}, WRITE_DOWN]}, "vault"),
         ({"route": {"order": ["vault"]}}, "vault"),
         ({"route": {"backstop": ["vault"]}}, "vault"),
-        ({"route": {"backstop": ["book", "book"]}}, "twice"),
+        ({"route": {"backstop": ["book", "book"]}}, "`book` again, expected each of"),
         ({"vault": {}, "waterfall": [{"type": "vault"}, {"type": "vault"}, WRITE_DOWN]}, "once"),
         ({"vault": {"stop_loss": 0.0}}, "stop_loss"),
     ],

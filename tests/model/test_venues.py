@@ -411,21 +411,27 @@ def test_a_branched_ecosystem_has_other_luck_at_every_exchange() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"venues": [{"name": "a"}, {"name": "a"}]}, "two venues of one name"),
-        ({"venues": [{"name": "a"}, {"name": "all"}]}, "a venue called `all`"),
-        ({"venues": [{"name": "a"}, {"name": "b", "market_makers": {"count": 3}}]}, "market_makers that venues share, 8, 3 of them"),
-        ({"venues": [{"name": "a"}, {"name": "b", "liquidators": {"count": 3}}]}, "liquidators that venues share, 5, 3 of them"),
-        ({"venues": [{"name": "a"}, {"name": "b"}], "sharing": {"lenders": False}}, "lenders that they do not"),
+        ({"venues": [{"name": "a"}, {"name": "a"}]}, "'a' again, expected every venue's name once"),
+        ({"venues": [{"name": "a"}, {"name": "all"}]}, "'all', expected another name"),
+        (
+            {"venues": [{"name": "a"}, {"name": "b", "market_makers": {"count": 3}}]},
+            "found 3, expected 8, as at `a`, for venues share them, or `sharing.market_makers: false`",
+        ),
+        (
+            {"venues": [{"name": "a"}, {"name": "b", "liquidators": {"count": 3}}]},
+            "found 3, expected 5, as at `a`, for venues share them, or `sharing.liquidators: false`",
+        ),
+        ({"venues": [{"name": "a"}, {"name": "b"}], "sharing": {"lenders": False}}, "false, but firms that venues share, expected true"),
         ({"venues": [{"name": "a"}, {"name": "b"}], "sharing": {"traders": True}}, "traders"),
         (
             {
                 "venues": [{"name": "a"}, {"name": "b", "clearinghouse": {"pools": {"by": "market"}}}],
                 "sharing": {"funds": "pooled"},
             },
-            "a fund of `b` that is divided",
+            "'market', expected one pool in usd, for `sharing.funds` is pooled",
         ),
         ({"venues": [{"name": "a"}, {"name": "b"}], "sharing": {"index": 1.5}}, "less than or equal to 1"),
-        ({"shocks": [{"type": "outage", "venue": "c", "at": 1.0, "lasts": 1.0}]}, "a shock at venue `c`: expected one of exchange"),
+        ({"shocks": [{"type": "outage", "venue": "c", "at": 1.0, "lasts": 1.0}]}, "'c', expected one of exchange"),
     ],
 )
 def test_exchanges_that_do_not_fit_together_are_refused_in_one_line(changes: Block, said: str) -> None:
