@@ -146,6 +146,11 @@ def test_each_venue_ranks_the_same_longs_differently() -> None:
     assert first("profit_leverage", **{**longs, "equity": (2000, 401, 9000)}) == 0
 
 
+def test_binance_counts_a_gain_against_what_the_wallet_held_without_it() -> None:
+    # 50 / (150 - 50) x 45 / 150 = 0.15 comes after 40 / (60 - 40) x 6 / 60 = 0.2.
+    assert first("binance", size=(10, 10), entry=(95, 96), equity=(150, 60), maintenance=(45, 6)) == 1
+
+
 def test_bitmex_ranks_losers_by_loss_over_leverage() -> None:
     # Both lose 10 %; the one with leverage 5 is -0.02, before -0.10 of leverage 1.
     assert first("bitmex", size=(10, 10), entry=(111.1, 111.1), equity=(1000, 200)) == 1

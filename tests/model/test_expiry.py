@@ -146,10 +146,10 @@ def test_a_new_series_is_listed_where_one_has_expired():
     market = eco.venue.market
     assert market.listed is not None
     market.clock = eco.venue.hours = 23.0
-    market.basis[:] = 0.001
+    market.basis[:] = market.wedge[:] = 0.001
     moved(eco, 0.02)
     assert market.listed.expiry.tolist() == pytest.approx([np.inf, 48.0, 48.0])
-    assert market.basis[1] == 0.0
+    assert (market.basis[1], market.wedge.tolist()) == (0.0, [0.001, 0.0, 0.001])
     assert market.basis[2] != 0.0
     market.clock = eco.venue.hours = 47.0
     moved(eco, 0.02)
