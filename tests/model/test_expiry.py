@@ -70,6 +70,16 @@ def test_a_future_is_worth_the_index_and_its_carry_and_meets_the_index_at_expiry
     assert market.marks.tolist() == pytest.approx([100.0, 100.0])
 
 
+def test_an_index_that_is_wrong_marks_a_future_wrong_while_the_book_trades_it_at_the_right_one():
+    terms = (InstrumentParameters(asset="BTC"), InstrumentParameters(type="future", asset="BTC", days=10))
+    listed = Instruments(terms, ("BTC",), SurfaceParameters())
+    listed.list_series(np.array([False, True]), 0.0, np.array([100.0]))
+    market = Market(MarketParameters(), np.full(2, 100.0), np.full(2, 1e6), np.full(2, 0.5), listed)
+    market.mispricing = np.log([0.65, 0.65])
+    assert market.marks == pytest.approx([65.0, 65.0])
+    assert market.fair == pytest.approx([1.0, 1.0])
+
+
 def test_whatever_moves_an_index_moves_it_for_every_contract_on_it():
     terms = tuple(InstrumentParameters(asset=name) for name in ("BTC", "ETH"))
     terms = (*terms, InstrumentParameters(type="future", asset="BTC", days=10, depth=0.5))
