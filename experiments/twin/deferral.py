@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from experiments.twin import waterfall
+from experiments.twin import coins, waterfall
 from experiments.twin.accounts import CENT, TIE
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def settle(exchange: "Exchange", hours: float) -> None:
     (fund,) = exchange.funds
     paid = min(exchange.outstanding, max(fund.payable, 0.0))
     if paid > 0.0 and any(one.type == "fund" for one in exchange.rules.waterfall):
+        coins.sell_tokens(fund, paid - max(fund.cash, 0.0))
         fund.receive("draw_close_out", -paid)
         bear(exchange, "fund", paid)
     if layer.type == "clawback":
