@@ -106,3 +106,11 @@ def test_both_engines_agree_on_what_follows_from_each_action(kind: str) -> None:
     divided = {"by": "market"}
     for _, _, lines in run_both(world({"type": kind, "below": 1.0}, pools=divided), 8, 1):
         assert not lines, lines[:8]
+
+
+def test_what_rules_do_adds_up() -> None:
+    one, other = (
+        Action(2.0, 10.0, capped=True, initial=1.5, maintenance=1.2),
+        Action(3.0, 5.0, suspended=True, initial=2.0, maintenance=1.5),
+    )
+    assert one + other == Action(6.0, 15.0, capped=True, suspended=True, initial=3.0, maintenance=pytest.approx(1.8))

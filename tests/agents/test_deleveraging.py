@@ -167,6 +167,11 @@ def test_hyperliquid_ranks_by_price_ratio_times_leverage_either_way() -> None:
     assert first("hyperliquid", size=(10, 10), entry=(100, 60), equity=(400, 200), mark=80.0, long=False) == 1
 
 
+def test_binance_counts_a_gain_against_what_the_wallet_held_without_it() -> None:
+    # 50 / (150 - 50) x 45 / 150 = 0.15 comes after 40 / (60 - 40) x 6 / 60 = 0.2.
+    assert first("binance", size=(10, 10), entry=(95, 96), equity=(150, 60), maintenance=(45, 6)) == 1
+
+
 def test_bitmex_ranks_losers_by_loss_over_leverage() -> None:
     # Both lose 10 %; the one with leverage 5 is -0.02, before -0.10 of leverage 1.
     assert first("bitmex", size=(10, 10), entry=(111.1, 111.1), equity=(1000, 200)) == 1

@@ -227,3 +227,12 @@ def test_a_shock_that_no_price_survives_is_refused_and_leaves_no_trace(eco: Ecos
     with pytest.raises(ValueError, match="greater than -1"):
         eco.shock([-1.0])
     assert (eco.world.shocks, eco.shocks) == ((), [])
+
+
+def test_what_traders_expect_of_funding_follows_it_over_three_days() -> None:
+    eco = Ecosystem(Scenario.model_validate({"traders": {"groups": []}}), rng=1)
+    place = eco.places[0]
+    place.venue.funding = np.array([1e-4, 0.0, 0.0])
+    place.learn()
+    place.learn()
+    assert place._funding_trend == pytest.approx([1e-4 * -np.expm1(-2.0 / 72.0), 0.0, 0.0])

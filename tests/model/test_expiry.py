@@ -70,6 +70,16 @@ def test_a_future_is_worth_the_index_and_its_carry_and_meets_the_index_at_expiry
     assert market.marks.tolist() == pytest.approx([100.0, 100.0])
 
 
+def test_an_index_that_is_wrong_marks_a_future_wrong_while_the_book_trades_it_at_the_right_one():
+    terms = (InstrumentParameters(asset="BTC"), InstrumentParameters(type="future", asset="BTC", days=10))
+    listed = Instruments(terms, ("BTC",), SurfaceParameters())
+    listed.list_series(np.array([False, True]), 0.0, np.array([100.0]))
+    market = Market(MarketParameters(), np.full(2, 100.0), np.full(2, 1e6), np.full(2, 0.5), listed)
+    market.mispricing = np.log([0.65, 0.65])
+    assert market.marks == pytest.approx([65.0, 65.0])
+    assert market.fair == pytest.approx([1.0, 1.0])
+
+
 def test_whatever_moves_an_index_moves_it_for_every_contract_on_it():
     terms = tuple(InstrumentParameters(asset=name) for name in ("BTC", "ETH"))
     terms = (*terms, InstrumentParameters(type="future", asset="BTC", days=10, depth=0.5))
@@ -163,10 +173,10 @@ def test_a_new_series_is_listed_where_one_has_expired():
     market = eco.venue.market
     assert market.listed is not None
     market.clock = eco.venue.hours = 23.0
-    market.basis[:] = 0.001
+    market.basis[:] = market.wedge[:] = 0.001
     moved(eco, 0.02)
     assert market.listed.expiry.tolist() == pytest.approx([np.inf, 48.0, 48.0])
-    assert market.basis[1] == 0.0
+    assert (market.basis[1], market.wedge.tolist()) == (0.0, [0.001, 0.0, 0.001])
     assert market.basis[2] != 0.0
     market.clock = eco.venue.hours = 47.0
     moved(eco, 0.02)

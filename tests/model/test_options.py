@@ -173,6 +173,10 @@ def test_a_fall_raises_the_level_and_buyers_do_too():
     market.begin_step()
     market.log_index = market.log_index - 0.1
     assert market.moment(market.log_index, 1.0).level[0] == pytest.approx(start * np.exp(0.2))
+    market.learn(1.0, np.zeros(1))  # the next step begins where the fall has left it, drawn towards what was realised
+    assert market.level == pytest.approx(
+        next_level(market.listed.surface, start * np.exp(np.array([0.2])), market.volatility[:1], of * 0, 1.0)
+    )
     assert next_level(p, of, of, np.array([10.0]), 1e-9) == pytest.approx(0.6 * np.exp(0.1))
     assert next_level(p, of, of, np.array([-10.0]), 1e-9) == pytest.approx(0.6 * np.exp(-0.1))
 

@@ -89,3 +89,10 @@ def test_a_shock_with_time_is_spread_evenly_over_it_in_small_moves():
     shocked = Path(np.zeros((1, 2)), np.array([0.75, 0.25])).with_shock(np.array([0.08]), np.zeros(1), 0.01)
     assert np.allclose(shocked.dlog, [[0.01] * 8])
     assert np.allclose(shocked.hours, 1 / 8)
+
+
+def test_of_jumps_in_one_place_the_earlier_comes_first() -> None:
+    later, earlier = (np.ones(1), 0.3, 0.2), (np.ones(1), -0.1, 0.1)
+    path = insert_jumps(Path(np.array([[0.01]]), np.ones(1)), [later, earlier])
+    assert path.dlog.tolist() == [[-0.1, 0.3, 0.01]]
+    assert path.hours.tolist() == [0.0, 0.0, 1.0]

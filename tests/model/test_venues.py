@@ -292,6 +292,7 @@ def test_what_a_failed_exchange_pays_its_firms_they_bring_elsewhere_as_far_as_it
     assert np.array(held(eco)) - before == pytest.approx([90.0, 60.0, -150.0])
     for place in eco.places:  # where nothing goes on nothing is brought to
         place.venue.insolvent = True
+    failed.ledger.transfer(Flow.DEPOSIT, OUTSIDE, TREASURY, 500.0)
     failed.ledger.begin_step()
     assert firms.carry(failed) == pytest.approx([0.0, 0.0, 0.0])
     assert not failed.ledger.flows

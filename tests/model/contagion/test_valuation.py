@@ -155,3 +155,7 @@ def test_uncertainty_makes_claims_worth_less_before_anybody_defaults() -> None:
 
 def test_a_loss_beyond_all_assets_leaves_none() -> None:
     assert Book.of(np.zeros((2, 2)), [10.0, 5.0], [1.0, 1.0]).after([12.0, 2.0]).external_assets.tolist() == [0.0, 3.0]
+
+
+def test_under_furfines_rule_a_debtor_without_equity_has_failed() -> None:
+    assert furfine_value(0.4)(np.array([-1.0, 0.0, 1e-9])).tolist() == [0.4, 0.4, 1.0]
