@@ -466,7 +466,9 @@ class Venue:
         if self.option_vault is not None:
             self.option_vault.traded(self, worth)
         # Fees are on notional, which is the price only of what is linear.
-        price = self.market.face(cleared.price) if self.fixing is None else self.ledger.units
+        price = self.market.face(cleared.price)
+        if self.market.listed is not None:
+            price = np.where(self.market.listed.option, self.ledger.units, price)
         self.tally.volume += np.abs(filled).sum(axis=1) * price
         self._charge(rows, np.abs(filled), np.abs(taken), price)
         self.settle_flat(self.ledger, rows)
