@@ -639,6 +639,8 @@ class Venue:
             kept = wanted * min(factor, self.outstanding / max(float(wanted.sum()), DUST))
             self.settle("withdrawal_factor", self.ledger.transfer(Flow.SOCIALISED_LOSS, rows, SETTLEMENT, kept))
             wanted = wanted - kept
+            # It was kept in dollars: who has none pays for them in coin, before taking the rest of it out.
+            self.settle_currencies(self.ledger, rows[self.ledger.currency[rows] > 0])
         paid = wanted * self.within_custody(float(wanted.sum()))
         self.ledger.take_out(kind, rows, paid)
         return paid
