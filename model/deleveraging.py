@@ -153,9 +153,11 @@ class Deleverager:
         endowment = np.maximum(np.minimum(profit, equity), 0.0) if self.venue.deleverages.price == "bankruptcy" else np.maximum(equity, 0.0)
         room = np.minimum(size, endowment / haircut) if haircut > 0.0 else size
         maintenance = self.venue.margin_of(part, rows).by_market.sum(axis=0)
-        mark, inverse = float(part.marks[market]), bool(part.settled[market] >= 0)
+        mark, inverse, unit = float(part.marks[market]), bool(part.settled[market] >= 0), float(part.units[market])
         gains = (part.position[:, rows] * (part.marks[:, None] - part.cost(rows))).sum(axis=0)
-        view = DeleveragingView(wanted, room, size, profit, equity, maintenance, abs(mark), np.abs(entry), not selling, inverse, gains)
+        view = DeleveragingView(
+            wanted, room, size, profit, equity, maintenance, abs(mark), np.abs(entry), not selling, inverse, gains, unit
+        )
         return view, rows
 
     def close_stranded(self, bankrupt: Rows) -> None:

@@ -23,6 +23,9 @@ from model.surface import SurfaceParameters, along_path, tenor_factor, total_var
 FADING_HOURS = 24.0
 """Over its last day a dated contract's mark leaves the book's premium behind, so that it converges to the index (our choice)."""
 
+NO_VEGA = 1e-12
+"""Of the index, for a relative change of volatility: an option that gains less than this has no vega (our choice)."""
+
 type Floats = NDArray[np.float64]
 type Integers = NDArray[np.intp]
 
@@ -223,15 +226,18 @@ class Instruments:
         worth = np.where(_across(self.linear, index), self._straight(moment, premium), -1.0 / np.maximum(1.0 + premium, 1e-12))
         for market in np.flatnonzero(self.option):
             moved = 0.0 if shock is None else shock[market]
-            fair = self._fair(int(market), index[market], moment.level[self.asset[market]], moment.hours, moved)
+            fair = self._fair(int(market), index[market], moment.level[self.asset[market]], moment.hours, self.sign[market], moved)
             fading = np.minimum(np.maximum(self.expiry[market] - np.asarray(moment.hours), 0.0) / FADING_HOURS, 1.0)
             worth[market] = np.maximum(fair + fading * premium[market] * index[market], 0.0)
         return worth
 
-    def _fair(self, market: int, index: Floats, level: Floats, hours: Floats | float, shock: Floats | float = 0.0) -> Floats:
-        """An option's fair price, USD, shape of `index`; `shock`: relative change of its implied volatility."""
+    def _fair(self, market: int, index: Floats, level: Floats, hours: Floats | float, sign: Floats, shock: Floats | float = 0.0) -> Floats:
+        """Fair price of an option of one market's strike and expiry, call or put by `sign`, USD, shape of `index` or `level`.
+
+        `shock`: relative change of its implied volatility.
+        """
         years = np.maximum(self.expiry[market] - np.asarray(hours), 0.0) / HOURS_PER_YEAR
-        strike, sign = self.strike[market], self.sign[market]
+        strike = self.strike[market]
         with np.errstate(divide="ignore"):
             moneyness = np.clip(np.log(strike / np.maximum(index, 1e-300)), -20.0, 20.0)
         variance = np.where(years > 0.0, total_variance(self.surface, level, np.asarray(years), moneyness), 0.0)
@@ -272,11 +278,19 @@ class Instruments:
         return np.where(self.coin_settled, 1.0, delta)
 
     def vegas(self, moment: Moment, premium: Floats, bump: float = 1e-4) -> Floats:
-        """Shape (M,): USD change of one contract for a relative change of its underlying's volatility level."""
-        both = np.array([[1.0], [-1.0]]) * np.full((2, moment.index.size), bump)
-        change = self.revalue(moment, premium, np.zeros_like(both), both)
-        vega: Floats = (change[0] - change[1]) / (2.0 * bump)
-        return vega
+        """Shape (M,): USD change of one contract for a relative change of its underlying's volatility level; 0 if it is worth nothing.
+
+        Call and put of one strike have the same vega (put-call parity), and that of the one out of the money is not lost in what the other
+        is in the money by. What is less than `NO_VEGA` counts as none.
+        """
+        vega, worth = np.zeros(self.kind.size), self.worth(moment, premium)
+        for market in np.flatnonzero(self.option & (worth > 0.0)).tolist():
+            index, level = moment.index[self.asset[market]], moment.level[self.asset[market]]
+            both = np.clip(level * np.array([1.0 + bump, 1.0 - bump]), self.surface.floor, self.surface.ceiling)
+            outside = np.where(self.strike[market] >= index, 1.0, -1.0)
+            up, down = self._fair(market, index, both, moment.hours, outside)
+            vega[market] = (up - down) / (2.0 * bump)
+        return np.where(vega >= NO_VEGA * moment.index[self.asset], vega, 0.0)
 
     def settled_in(self) -> Integers:
         """Shape (M,): the underlying in which each market is settled, -1 for dollars."""

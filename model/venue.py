@@ -468,7 +468,9 @@ class Venue:
         if self.option_vault is not None:
             self.option_vault.traded(self, worth)
         # Fees are on notional, which is the price only of what is linear.
-        price = self.market.face(cleared.price) if self.fixing is None else self.ledger.units
+        price = self.market.face(cleared.price)
+        if self.market.listed is not None:
+            price = np.where(self.market.listed.option, self.ledger.units, price)
         self.tally.volume += np.abs(filled).sum(axis=1) * price
         self._charge(rows, np.abs(filled), np.abs(taken), price)
         self.settle_flat(self.ledger, rows)
@@ -649,6 +651,8 @@ class Venue:
             kept = wanted * min(factor, self.outstanding / max(float(wanted.sum()), DUST))
             self.settle("withdrawal_factor", self.ledger.transfer(Flow.SOCIALISED_LOSS, rows, SETTLEMENT, kept))
             wanted = wanted - kept
+            # It was kept in dollars: who has none pays for them in coin, before taking the rest of it out.
+            self.settle_currencies(self.ledger, rows[self.ledger.currency[rows] > 0])
         paid = wanted * self.within_custody(float(wanted.sum()))
         self.ledger.take_out(kind, rows, paid)
         return paid

@@ -23,11 +23,12 @@ class DeleveragingView:
         profit: shape (n,), USD, gain since entry on this market's position.
         equity: shape (n,), USD.
         maintenance: shape (n,), USD.
-        mark: USD a contract; its size where it is settled in coin.
+        mark: USD that a contract is worth; its size where it is settled in coin.
         entry: shape (n,), USD a contract.
         long: whether these accounts are long.
         inverse: whether the contract is of one dollar and settled in coin, so that mark and entry fall as the price rises.
         unrealised: shape (n,), USD, gain since entry on all of an account's positions; `profit` if not given.
+        unit: USD of notional that a contract is, if that is not its mark.
     """
 
     quantity: float
@@ -41,6 +42,13 @@ class DeleveragingView:
     long: bool
     inverse: bool = False
     unrealised: Floats | None = None
+    unit: float | None = None
+
+    @property
+    def leverage(self) -> Floats:
+        """Shape (n,): notional over equity."""
+        leverage: Floats = self.size * (self.mark if self.unit is None else self.unit) / np.maximum(self.equity, 1e-9)
+        return leverage
 
 
 class DeleveragingRule(Rule):
@@ -103,8 +111,7 @@ class Queue(DeleveragingRule):
         )
 
     def rule(self, view: DeleveragingView, state: Any, rng: Any) -> tuple[Floats, Any]:
-        equity = np.maximum(view.equity, 1e-9)
-        leverage = view.size * view.mark / equity
+        equity, leverage = np.maximum(view.equity, 1e-9), view.leverage
         with np.errstate(divide="ignore", invalid="ignore"):
             gain = np.where(view.entry > 0, view.profit / (view.size * view.entry), 0.0)
             ratio = view.mark / view.entry if view.long != view.inverse else view.entry / max(view.mark, 1e-300)
@@ -161,7 +168,7 @@ class RiskAware(DeleveragingRule):
         )
 
     def rule(self, view: DeleveragingView, state: Any, rng: Any) -> tuple[Floats, Any]:
-        p, leverage = self.parameters, view.size * view.mark / np.maximum(view.equity, 1e-9)
+        p, leverage = self.parameters, view.leverage
         match p.g:
             case "linear":
                 g = leverage

@@ -27,12 +27,7 @@ HALF = 0.5
 """The largest discount that a liquidator asks."""
 
 type Status = Literal["active", "bankrupt", "gone", "closing"]
-type Role = Literal["market_maker", "liquidator", "trader", "vault"]
-
-
-def sizes(marks: list[float], settled: list[int | None]) -> list[float]:
-    """USD of notional that one contract is, by market: its mark, or one dollar where it is `settled` in coin."""
-    return [mark if home is None else 1.0 for mark, home in zip(marks, settled, strict=True)]
+type Role = Literal["market_maker", "liquidator", "trader", "vault", "option_vault"]
 
 
 @dataclass
@@ -60,7 +55,8 @@ class Account(mesa.Agent[Any]):
 
     Attributes:
         number: in the exchange's books.
-        cash: USD, after variation margin up to `marks`; with contracts settled at every mark it is all that the account is worth.
+        cash: USD, after variation margin up to `marks`; with contracts settled at every mark it is all that the account is worth. Options
+            are not settled but paid for: here they count at mark (see `options.money`).
         position: contracts by market, long > 0; entry: USD, average price of the open contracts.
         spot: units of the underlying by market, outside the margin account's equity.
         coins: units by underlying, the part of the cash that is in coin; empty on an exchange that settles everything in dollars.
@@ -142,8 +138,9 @@ class Account(mesa.Agent[Any]):
 
     @property
     def sizes(self) -> list[float]:
-        """USD of notional that one contract is, by market."""
-        return sizes(self.marks, self.model.settled) if self.coins else self.marks
+        """USD of notional that one contract is, by market: what it is worth, but for options and what is settled in coin."""
+        sizes: list[float] = self.marks if self.model.straight else self.model.sizes
+        return sizes
 
     @property
     def dollars(self) -> float:
@@ -264,9 +261,9 @@ class MarketMaker(Account):
         self.bids, self.asks = [0.0] * len(marks), [0.0] * len(marks)
 
     def inventory(self, market: int) -> float:
-        """USD that a market's book counts as inventory."""
-        sizes = self.sizes
-        held: float = sum(self.position[at] * sizes[at] for at in self.model.counted[market])
+        """USD that a market's book counts as inventory: its own contracts, a perpetual's also what all on its underlying move like."""
+        sizes, deltas = self.sizes, self.model.deltas
+        held: float = sum(self.position[at] * sizes[at] * (deltas[at] if at != market else 1.0) for at in self.model.counted[market])
         for at, home in enumerate(self.model.settled if self.coins else ()):
             if home == market:  # the coins that stand against contracts settled in them
                 held -= self.position[at] * self.marks[at]

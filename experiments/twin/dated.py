@@ -1,61 +1,12 @@
-"""Dated futures: what they cost above the index, and their end at the index averaged over their last hours."""
+"""The end of dated contracts, at the index averaged over their last hours."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from agents.clock import HOURS_PER_YEAR
 from experiments.twin import accrual, coins, waterfall
 from experiments.twin.accounts import CENT
 
 if TYPE_CHECKING:
     from experiments.twin.exchange import Exchange
-
-LAST_DAY = 24.0
-"""Hours before expiry in which the book's premium fades out of the mark."""
-
-
-class Series:
-    """The series of a future that is listed now.
-
-    Attributes:
-        life: hours from listing to expiry; window: hours over which the settlement price is averaged.
-        expiry, clock: hours since the run began; carry: annualised, what the future costs above the index.
-        seen: clock, hours and index, USD, of increments.
-    """
-
-    def __init__(self, terms: Any) -> None:
-        self.life, self.window = 24.0 * terms.days, terms.settlement_hours
-        self.expiry, self.clock, self.carry = self.life, 0.0, 0.0
-        self.seen: list[tuple[float, float, float]] = []
-
-    @property
-    def left(self) -> float:
-        """Hours until expiry."""
-        hours: float = max(self.expiry - self.clock, 0.0)
-        return hours
-
-    @property
-    def fair(self) -> float:
-        """Fair price over the index."""
-        return 1.0 + self.carry * self.left / HOURS_PER_YEAR
-
-    @property
-    def fading(self) -> float:
-        """Part of the book's premium that is in the mark."""
-        return min(self.left / LAST_DAY, 1.0)
-
-    def note(self, hours: float, index: float) -> None:
-        """An increment has ended."""
-        if hours > 0.0:
-            self.clock += hours
-            self.seen.append((self.clock, hours, index))
-
-    def average(self, last: float) -> float:
-        """USD: the index over the window, by time; `last` if the window is nothing."""
-        total = covered = 0.0
-        for clock, hours, index in self.seen:
-            within = min(max(clock - max(clock - hours, self.clock - self.window), 0.0), hours)
-            total, covered = total + within * index, covered + within
-        return total / covered if covered > 1e-12 else last
 
 
 def settle_expired(exchange: "Exchange") -> None:
@@ -69,13 +20,16 @@ def settle_expired(exchange: "Exchange") -> None:
     for at in ended:
         market = exchange.markets[at]
         assert market.series is not None
-        price = market.series.average(market.index)
+        average = market.series.average(market.index)
+        price = market.series.pays(average)
         for account in exchange.holders():
             if account.position[at]:
                 if account in delivered:
-                    delivered[account][at] = abs(account.position[at]) * price
+                    delivered[account][at] = abs(account.position[at]) * average
                 account.trade(at, -account.position[at], price)
-        market.series.expiry = market.series.clock + market.series.life
+        market.series.renew(market.index)
+        if exchange.option_vault is not None:
+            exchange.option_vault.expired(at)
         market.pressure = market.skew = market.basis = market.flow = 0.0
     exchange.outside.earned += exchange.outside.cash - before
     exchange.mark()

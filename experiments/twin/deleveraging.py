@@ -107,7 +107,7 @@ def against_winners(
     haircut, mark = given / wanted, exchange.marks[market]
     winners = find_winners(exchange, market, sign, haircut, excluded)
     upwards = (sign < 0.0) == (exchange.settled[market] is None)  # whether they gain as the worth of a contract rises, taken unsigned
-    contracts = choose(exchange, winners, wanted, abs(mark), long=upwards)
+    contracts = choose(exchange, winners, wanted, (abs(mark), exchange.sizes[market]), long=upwards)
     contracts = [min(contract, winner.room) for contract, winner in zip(contracts, winners, strict=True)]
     placed = sum(contracts)
     if placed <= 0.0:
@@ -148,13 +148,13 @@ def find_winners(exchange: "Exchange", market: int, sign: float, haircut: float,
     return winners
 
 
-def choose(exchange: "Exchange", winners: list[Winner], wanted: float, mark: float, *, long: bool) -> list[float]:
-    """Contracts each winner gives, by the exchange's rule."""
+def choose(exchange: "Exchange", winners: list[Winner], wanted: float, contract: tuple[float, float], *, long: bool) -> list[float]:
+    """Contracts each winner gives, by the exchange's rule; `contract`: USD that one is worth, unsigned, and of notional that it is."""
     layer: Any = waterfall.deleveraging_layer(exchange)
     rule, rooms = layer.rule, [winner.room for winner in winners]
     match rule.type:
         case "queue":
-            return fill_by_score([score(rule.score, winner, mark, long=long) for winner in winners], rooms, wanted)
+            return fill_by_score([score(rule.score, winner, contract, long=long) for winner in winners], rooms, wanted)
         case "pro_rata":
             weigh: dict[str, Callable[[Winner], float]] = {
                 "contracts": lambda w: w.size,
@@ -163,7 +163,7 @@ def choose(exchange: "Exchange", winners: list[Winner], wanted: float, mark: flo
             }
             return fill_pro_rata([max(weigh[rule.by](winner), 0.0) for winner in winners], rooms, wanted)
         case "risk_aware":
-            return fill_pro_rata([max(winner.profit, 0.0) * riskiness(rule, winner, mark) for winner in winners], rooms, wanted)
+            return fill_pro_rata([max(winner.profit, 0.0) * riskiness(rule, winner, contract[1]) for winner in winners], rooms, wanted)
         case "random":
             return fill_in_turn(int(exchange.luck() * len(winners)), rooms, wanted)
         case "largest":
@@ -174,9 +174,9 @@ def choose(exchange: "Exchange", winners: list[Winner], wanted: float, mark: flo
             raise NotImplementedError(f"the twin has no deleveraging rule {unknown!r}")
 
 
-def riskiness(rule: Any, winner: Winner, mark: float) -> float:
-    """Chitra's lambda g(lambda)."""
-    leverage = winner.size * mark / max(winner.equity, 1e-9)
+def riskiness(rule: Any, winner: Winner, unit: float) -> float:
+    """Chitra's lambda g(lambda), lambda being notional over equity; a contract is of `unit` USD of notional."""
+    leverage = winner.size * unit / max(winner.equity, 1e-9)
     g: float = {"linear": leverage, "power": leverage**rule.exponent, "threshold": max(leverage - rule.threshold, 0.0)}[rule.g]
     return leverage * g
 
@@ -190,10 +190,10 @@ def fill_in_turn(first: int, rooms: list[float], quantity: float) -> list[float]
     return filled
 
 
-def score(formula: str, w: Winner, mark: float, *, long: bool) -> float:
-    """A venue's ranking: with leverage = notional / equity and return = gain since entry / entry value."""
-    equity = max(w.equity, 1e-9)
-    leverage = w.size * mark / equity
+def score(formula: str, w: Winner, contract: tuple[float, float], *, long: bool) -> float:
+    """A venue's ranking: with leverage = notional / equity and return = gain since entry / entry value; `contract` as for `choose`."""
+    (mark, unit), equity = contract, max(w.equity, 1e-9)
+    leverage = w.size * unit / equity
     match formula:
         case "bitmex":
             gain = w.profit / (w.size * w.entry) if w.entry > 0.0 else 0.0

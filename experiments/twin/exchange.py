@@ -7,12 +7,16 @@ import mesa
 
 from agents.clock import HOURS_PER_YEAR
 from experiments.twin import accrual, coins, dated, deferral, deleveraging, liquidation, members, waterfall
-from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Outside, Trader, Vault, sizes
+from experiments.twin.accounts import CENT, TIE, Account, Balance, Fund, Liquidator, MarketMaker, Outside, Trader, Vault
 from experiments.twin.accrual import Levies
 from experiments.twin.inputs import Inputs, Opening, Visits, fund_number
-from experiments.twin.margin import PORTFOLIO, Margin
+from experiments.twin.margin import Margin
 from experiments.twin.market import Market, clamp
+from experiments.twin.option_vault import OptionVault
+from experiments.twin.options import Option
 from experiments.twin.pools import Pools
+from experiments.twin.series import Series
+from experiments.twin.surface import Surface
 from experiments.twin.token import Token
 
 if TYPE_CHECKING:
@@ -31,16 +35,20 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         interest: open interest at the step's start, USD by market, where losses of no market in particular need it.
         homes: by market, the number of its underlying.
         counted: by market, the markets whose contracts its book counts as inventory: a perpetual's, all in dollars on its underlying.
+        surfaces: of implied volatility, by underlying; nothing where no options are listed.
         settled: by market, the number of the underlying in which it is settled, None for dollars; rates: USD a coin by underlying, at which
             settlement balances count, nothing where everything is settled in dollars.
         marks: USD, to which contracts are settled; funding: what longs paid in the last step, on notional.
+        sizes: USD of notional that one contract is, by market, and deltas, units of the underlying that it moves like for each of its
+            notional, where contracts were marked last; straight: whether contracts are all worth their notional.
         watched: accounts that the walk settles and checks: all of them.
         closed: log index of each market at the last close.
         haircuts: share of equity that accounts lost in the step to deleveraging and socialised loss; given: USD, to deleveraging alone.
         openings: hour and fund, USD, at which each step's walk began; opened: the hour of the latest; clock: of the next.
         channels: of contagion, which may be closed; outside: who then takes the other side or pays.
         token: the venue's, if it has one; target: USD that the fund should then be, as of the last close.
-        vault: backstop vault, if there is one; now: hour at the end of the increment; sliced: hour of accounts' latest partial liquidation.
+        vault: backstop vault, if there is one; option_vault: the one that sells options, likewise.
+        now: hour at the end of the increment; sliced: hour of accounts' latest partial liquidation.
         allowance: USD by market that may still be liquidated in the increment; empty without a speed limit.
         luck: the exchange's draws, uniform on 0 to 1.
         deficits: USD of losses beyond accounts' equity in the step; absorbed: the same by the layer that bore it.
@@ -55,12 +63,14 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         "liquidator": Liquidator,
         "trader": Trader,
         "vault": Vault,
+        "option_vault": OptionVault,
     }
 
     openings: list[tuple[float, float]]
     sliced: dict[Account, float]
     allowance: list[float]
     vault: Vault | None = None
+    option_vault: OptionVault | None = None
     target: float
 
     def __init__(self, scenario: "Scenario", opening: Opening, *, rng: Any = None) -> None:
@@ -69,9 +79,9 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         venue = scenario.venues[0]
         self.rules, self.maker_rules, self.liquidator_rules = venue.clearinghouse, venue.market_makers, venue.liquidators
         self._open_markets(opening)
-        self.marks = [market.mark for market in opening.markets]
+        self.margin = Margin(self.rules.margin, [market.volatility for market in opening.markets], self.homes)
+        self._open_marks(opening)
         self.outside = Outside(self, self.marks)
-        self.margin = Margin(self.rules.margin, [market.volatility for market in opening.markets])
         self.accounts: dict[int, Account] = {}
         self.makers: list[MarketMaker] = []
         self.liquidators: list[Liquidator] = []
@@ -101,7 +111,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.begin()
 
     def _open_markets(self, opening: Opening) -> None:
-        """Perpetuals, then futures, as they open."""
+        """Perpetuals, then what else is listed, as they open."""
         scenario, venue = self.world, self.world.venues[0]
         replayed = scenario.news.type == "replay"
         assets = [asset.name for asset in scenario.assets]
@@ -109,20 +119,34 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         self.settled: list[int | None] = [None] * len(assets)
         self.rates = list(opening.rates)
         self.counted, self.homes = [[at] for at in range(len(opening.markets))], list(range(len(assets)))
+        optional = any(terms.type in ("call", "put") for terms in venue.instruments)
+        self.surfaces = [Surface(venue.surface, m.volatility, m.log_index) for m in self.markets] if optional else []
+        self.straight = all(terms.type == "future" for terms in venue.instruments)
         for terms, m in zip(venue.instruments, opening.markets[len(assets) :], strict=True):
-            if terms.type not in ("future", "inverse") or self.rules.margin.type in PORTFOLIO:
-                raise NotImplementedError("beside perpetuals the twin has inverse ones and dated futures, margined market by market")
             home, inverse = assets.index(terms.asset), terms.type == "inverse"
             if not inverse:
                 self.counted[home].append(len(self.markets))
             self.homes.append(home)
             self.settled.append(home if inverse else None)
             more: Any = {"replayed": replayed, "perpetual": self.markets[home], "inverse": inverse}
-            more["series"] = None if inverse else dated.Series(terms)
+            if terms.type in ("call", "put"):
+                more["series"] = Option(terms, self.surfaces[home], m.strike)
+            else:
+                more["series"] = None if inverse else Series(terms)
             self.markets.append(Market(venue.market, m.index, m.depth, m.volatility, **more))
         for market, quoting in zip(self.markets, opening.markets, strict=True):
             market.basis, market.pressure = quoting.basis, quoting.pressure
             market.momentum, market.average_premium = quoting.momentum, quoting.average_premium
+
+    def _open_marks(self, opening: Opening) -> None:
+        """Contracts were marked where the indices stood then: before a fund that is held in coins had bought them."""
+        for market, m in zip(self.markets, opening.markets, strict=True):
+            if market.perpetual is None:
+                market.log_index = math.log(m.mark / (1.0 + m.basis))
+        self.mark([m.mark for m in opening.markets])
+        self.rates = list(opening.rates)
+        for market, m in zip(self.markets, opening.markets, strict=True):
+            market.log_index = math.log(m.index)
 
     def _open_token(self, token: Token) -> None:
         """The fund has exchanged a part of its balance for tokens, at the price that its shortfall leaves."""
@@ -133,15 +157,14 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         token.held = usd / token.price
         self.funds[0].token_price = token.price
 
-    @property
-    def sizes(self) -> list[float]:
-        """USD of notional that one contract is, by market."""
-        return sizes(self.marks, self.settled) if self.rates else self.marks
-
-    def mark(self) -> None:
-        """Contracts, and settlement coins, are worth what the markets say now; accounts are not settled yet."""
-        self.marks = [market.mark for market in self.markets]
+    def mark(self, marks: list[float] | None = None) -> None:
+        """Contracts, and settlement coins, are worth what the markets say now, or as told; accounts are not settled yet."""
+        self.marks = [market.mark for market in self.markets] if marks is None else marks
         self.rates = [self.markets[at].rate for at in range(len(self.rates))]
+        self.sizes = [market.unit(mark) for market, mark in zip(self.markets, self.marks, strict=True)]
+        self.deltas = [1.0 if market.option is None else market.pinned().delta for market in self.markets]
+        if self.margin.portfolio is not None and not self.straight:
+            self.margin.portfolio.mark([market.gain(mark) for market, mark in zip(self.markets, self.marks, strict=True)])
 
     @property
     def fund(self) -> float:
@@ -159,6 +182,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
                 self.liquidators.append(account)
             case Vault():
                 self.vault = account
+            case OptionVault():
+                self.option_vault = account
             case Trader():
                 self.traders.append(account)
         return account
@@ -181,6 +206,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         if not self.insolvent:
             members.restore(self, inputs.hours)
             accrual.charge_open_interest(self, inputs.hours)
+            if self.option_vault is not None:
+                self.option_vault.close()
 
     def begin(self, inputs: Inputs | None = None) -> None:
         """Clears what is counted by step, and takes in what the exchange is told."""
@@ -196,6 +223,10 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             market.begin_step()
             if self.insolvent:
                 market.flow = 0.0
+        for at, surface in enumerate(self.surfaces):
+            surface.begin_step(self.markets[at].log_index, inputs.implied[at] if inputs is not None and inputs.implied else 1.0)
+        if self.option_vault is not None:
+            self.option_vault.begin_step()
         if inputs is not None:
             self.depth, self.levies, self.margin.factors = inputs.depth, inputs.levies, inputs.margin
             self.luck = inputs.luck or self.rng.random
@@ -220,7 +251,7 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
             fund.receive("release", -usd)
         if self.token is not None and visits.bought_back:
             self.token.buy_back(visits.bought_back)
-        self.learn()
+        self.learn(visits.volatility)
 
     def spread_defaults(self, visits: Visits) -> None:
         """Loans are served; who fails on them is closed at mark, and what it has is divided among its creditors."""
@@ -238,6 +269,8 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
 
     def enter_and_leave(self, visits: Visits) -> None:
         """Traders pay in and out, come and go; withdrawals bear of outstanding losses."""
+        for market, moved in zip(self.markets, visits.moved, strict=False):
+            market.log_index += moved
         for number, usd in visits.money.items():
             self.accounts[number].cash += usd
             coins.into_own_currency(self, self.accounts[number])
@@ -260,8 +293,13 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         for fund, usd in zip(self.funds, visits.recapitalised, strict=False):
             fund.receive("recapitalisation", usd)
 
-    def learn(self) -> None:
-        """The close of a step: the margin rule sees how far indices have moved since the last one, and open interest; the token's price."""
+    def learn(self, volatility: list[float] | None = None) -> None:
+        """The close of a step: the margin rule sees how far indices have moved since the last one, and open interest; the token's price.
+
+        Implied volatility is drawn towards what the exchange measures from now on, `volatility` by market.
+        """
+        for surface, market, realised in zip(self.surfaces, self.markets, volatility or [], strict=False):
+            surface.close(market.log_index, realised, self.world.hours_per_step)
         if self.token is not None:
             self.token.close(self.world.hours_per_step, self.fees, self.fund, self.target)
             self.funds[0].revalue(self.funds[0].indices)
@@ -311,26 +349,42 @@ class Exchange(mesa.Model[mesa.Agent[Any], Any]):
         """Orders clear at one price a market; makers take the rest in proportion to the depth they show. Then fees."""
         ordered = {number: [0.0] * len(self.markets) for number, _ in orders}
         made: dict[Account, list[float]] = {maker: [0.0] * len(self.markets) for maker in self.makers}
+        bought = []
         for at, market in enumerate(self.markets):
             buys = sum(max(contracts[at], 0.0) for _, contracts in orders)
             sells = sum(max(-contracts[at], 0.0) for _, contracts in orders)
             price, filled_buys, filled_sells, taken = market.auction(buys, sells, hours)
             worth = coins.worth(self, at, price)
+            face = market.face(price) if market.option is None else self.sizes[at]
+            bought.append(-taken)
             for number, contracts in orders:
                 quantity = contracts[at] * (filled_buys if contracts[at] > 0.0 else filled_sells)
                 if quantity:
                     self._holder(number).trade(at, quantity, worth)
-                    ordered[number][at] += abs(quantity) * market.face(price)
+                    ordered[number][at] += abs(quantity) * face
             shown = sum(maker.bids[at] if taken > 0.0 else maker.asks[at] for maker in self.makers)
             if taken and shown > 0.0:
                 for maker in self.makers:
                     quantity = taken * (maker.bids[at] if taken > 0.0 else maker.asks[at]) / shown
                     if quantity:
                         maker.trade(at, quantity, worth)
-                        made[maker][at] += abs(quantity) * market.face(price)
+                        made[maker][at] += abs(quantity) * face
         traders = {self.accounts[number]: usd for number, usd in ordered.items() if number in self.accounts}
+        self.note_vega(bought)
+        if self.option_vault is not None:
+            self.option_vault.traded()
         accrual.charge_trading(self, traders, made)
         coins.settle_flat(self, [self._holder(number) for number, _ in orders])
+
+    def note_vega(self, bought: list[float]) -> None:
+        """Contracts that the auction bought from the books press on implied volatility: their vega, over that of the depth in calm."""
+        for asset, surface in enumerate(self.surfaces):
+            vega = shown = 0.0
+            for market, contracts, home in zip(self.markets, bought, self.homes, strict=True):
+                if market.option is not None and home == asset:
+                    each = market.pinned().vega
+                    vega, shown = vega + each * contracts, shown + each * market.calm_depth / market.index
+            surface.bought = vega / shown if shown > 0.0 else 0.0
 
     def _holder(self, number: int) -> Account:
         return self.accounts.get(number) or next(fund for fund in self.funds if fund.number == number)

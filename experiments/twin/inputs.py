@@ -17,7 +17,7 @@ def fund_number(pool: int) -> int:
 
 @dataclass
 class Quoting:
-    """A market as it opens: USD and logs, see `market.Market`; `mark` is what contracts are settled to."""
+    """A market as it opens: USD and logs, see `market.Market`; `mark` is what contracts are settled to, `strike` an option's."""
 
     index: float
     mark: float
@@ -27,6 +27,7 @@ class Quoting:
     pressure: float = 0.0
     momentum: float = 0.0
     average_premium: float = 0.0
+    strike: float = 0.0
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Inputs:
         luck: the exchange's draws in the step, uniform on 0 to 1; its own if None.
         carry: what a future costs above the index, annualised, by market.
         closing: number and market of orders that close all that is held, to the last bit of it.
+        implied: factors on implied volatility at the step's start, by underlying, because of a shock; none if nothing.
     """
 
     orders: list[tuple[int, list[float]]]
@@ -79,6 +81,7 @@ class Inputs:
     carry: list[float] = field(default_factory=list)
     closing: set[tuple[int, int]] = field(default_factory=set)
     silent: set[int] = field(default_factory=set)
+    implied: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -96,6 +99,8 @@ class Visits:
         status: of those whose status changed.
         paid_in: USD by number, all that accounts have paid in since profits were last settled; withheld: USD that withdrawals have borne of
             outstanding losses.
+        volatility: annualised by market, as the exchange measures it from now on.
+        moved: log moves of the indices, by underlying, because those who come and go have changed coins.
     """
 
     served: dict[int, float]
@@ -111,3 +116,5 @@ class Visits:
     bought_back: float = 0.0
     paid_in: dict[int, float] = field(default_factory=dict)
     withheld: float = 0.0
+    volatility: list[float] = field(default_factory=list)
+    moved: list[float] = field(default_factory=list)

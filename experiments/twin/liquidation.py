@@ -240,8 +240,7 @@ def to_book(exchange: "Exchange", side: Side, left: float) -> None:
 
 def to_liquidators(exchange: "Exchange", side: Side, left: float, capacity: dict["Account", float]) -> None:
     """The cheapest bids first, each as far as its capacity goes."""
-    mark, size, volatility = exchange.marks[side.market], exchange.sizes[side.market], exchange.markets[side.market].alarm
-    inverse = exchange.settled[side.market] is not None
+    size, volatility = exchange.sizes[side.market], exchange.markets[side.market].alarm
     discounts = [one.discount(exchange.liquidator_rules, volatility) for one in exchange.liquidators]
     rooms = [capacity[one] / size for one in exchange.liquidators]
     if exchange.liquidator_rules.anticipation > 0.0:
@@ -253,8 +252,18 @@ def to_liquidators(exchange: "Exchange", side: Side, left: float, capacity: dict
     for one, contracts, discount in zip(exchange.liquidators, took, discounts, strict=True):
         if contracts > 0.0:
             capacity[one] -= contracts * size
-            part = 1.0 - side.sign * discount  # of the price; the dollars that are settled in coin are worth its inverse
-            side.fills.append((one, contracts, mark / part if inverse else mark * part))
+            side.fills.append((one, contracts, discounted(exchange, side, discount)))
+
+
+def discounted(exchange: "Exchange", side: Side, discount: float) -> float:
+    """USD a contract at which a liquidator that asks for a discount takes a side: of the price, of notional where that is something else.
+
+    An option, which may be worth next to nothing, is taken at a discount on its notional, but for nothing at least.
+    """
+    mark, part = exchange.marks[side.market], 1.0 - side.sign * discount
+    if exchange.markets[side.market].option is not None:
+        return max(mark - side.sign * discount * exchange.sizes[side.market], 0.0)
+    return mark * part if exchange.settled[side.market] is None else mark / part
 
 
 # -- what it leaves -----------------------------------------------------------------------------------------------------------------

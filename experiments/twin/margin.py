@@ -20,6 +20,7 @@ class Margin:
     Args:
         parameters: of the rule.
         volatility: annualised, by market, at the opening; the last setting by market serves any further one.
+        homes: underlying of each market, whose perpetuals are the first markets; one a market if not given.
 
     Attributes:
         portfolio: the rule, if it looks at all of an account's markets together.
@@ -27,12 +28,13 @@ class Margin:
         factors: on initial and on maintenance margin, while the fund is short.
     """
 
-    def __init__(self, parameters: Any, volatility: list[float]) -> None:
+    def __init__(self, parameters: Any, volatility: list[float], homes: list[int] | None = None) -> None:
         markets = len(volatility)
+        homes = homes or list(range(markets))
         self.parameters = parameters
         self.cap: float | None = getattr(parameters, "leverage_cap", None)
         self.interest, self.factors = [0.0] * markets, (1.0, 1.0)
-        self.portfolio = Portfolio(parameters, volatility) if parameters.type in PORTFOLIO else None
+        self.portfolio = Portfolio(parameters, volatility[: max(homes) + 1], homes) if parameters.type in PORTFOLIO else None
         self.rates: list[tuple[float, float, float]] = []
         self.initial_brackets: list[Brackets] = []
         self.maintenance_brackets: list[Brackets] = []

@@ -4,9 +4,13 @@ import math
 from typing import TYPE_CHECKING
 
 from agents.clock import HOURS_PER_YEAR
+from experiments.twin.options import Option
 
 if TYPE_CHECKING:
-    from experiments.twin.dated import Series
+    from collections.abc import Callable
+
+    from experiments.twin.options import Pinned
+    from experiments.twin.series import Series
     from model.market import MarketParameters
 
 TEN_BASIS_POINTS = 0.001
@@ -29,10 +33,11 @@ def clamp(value: float, low: float, high: float) -> float:
 
 
 class Market:
-    """One perpetual's, or dated future's, index, book and mark.
+    """One contract's index, book and mark.
 
     Attributes:
-        series: of a future; None of a perpetual. What is listed beside the perpetual on its underlying, `perpetual`, has its index.
+        series: of a dated contract; None of a perpetual. What is listed beside the perpetual on its underlying, `perpetual`, has its index.
+        option: the series again, if it is an option's.
         inverse: whether contracts are of one dollar and settled in coin.
         log_index: log of the index price, USD.
         pressure: USD of net buying that the book has taken and not yet replenished.
@@ -60,6 +65,7 @@ class Market:
         inverse: bool = False,
     ) -> None:
         self.parameters, self.inverse = parameters, inverse
+        self.option = series if isinstance(series, Option) else None
         self.series, self.perpetual = series, perpetual
         self._log_index = math.log(price)
         self.calm_depth = self.bids = self.asks = depth
@@ -73,7 +79,7 @@ class Market:
         pass_through = 0.0 if replayed else parameters.pass_through
         self.impact = pass_through * TEN_BASIS_POINTS / depth if depth > 0.0 else 0.0
         if perpetual is not None:
-            self.impact = perpetual.impact
+            self.impact = perpetual.impact if self.option is None else 0.0
 
     @property
     def log_index(self) -> float:
@@ -89,7 +95,9 @@ class Market:
 
     @property
     def fair(self) -> float:
-        """Fair price over the index."""
+        """Fair price over the index, of which the book knows no errors."""
+        if self.option is not None:
+            return self.option.pinned(self.log_index, self.index, 0.0).worth() / self.index
         return 1.0 if self.series is None else self.series.fair
 
     @property
@@ -99,10 +107,37 @@ class Market:
 
     @property
     def mark(self) -> float:
-        """USD: the index, as the exchange has it, times one plus the averaged premium; of one that is settled in coin, its worth."""
+        """USD: the index, as the exchange has it, times one plus the averaged premium; of one that is settled in coin, its worth.
+
+        An option is worth what Black's formula says and the premium on the index, and nothing at least.
+        """
+        if self.option is not None:
+            return self.pinned().worth()
         premium = self.basis if self.series is None else self.series.fading * self.basis
         price = self.rate * (self.fair + premium)
         return self.worth(price, self.rate) if self.inverse else price
+
+    def pinned(self) -> "Pinned":
+        """An option as the exchange would mark it now."""
+        assert self.option is not None
+        return self.option.pinned(self.log_index, self.rate, self.basis)
+
+    def unit(self, mark: float) -> float:
+        """USD of notional that a contract is at a mark: the mark; a dollar if it is settled in coin, the index of an option."""
+        if self.option is not None:
+            return self.rate
+        return 1.0 if self.inverse else mark
+
+    def gain(self, mark: float) -> "Callable[[float, float], float]":
+        """What a dollar of notional, marked like this, gains when the index returns so much and implied volatility changes by a part.
+
+        One that is settled in coin gains r / (p (1 + r)) coins on a dollar bought at p, which count at today's index.
+        """
+        if self.option is not None:
+            return self.pinned().gain
+        if self.inverse:
+            return lambda spot, _: -mark * spot / (1.0 + spot)
+        return lambda spot, _: spot
 
     @property
     def rate(self) -> float:
@@ -167,7 +202,8 @@ class Market:
         for node, weight in GAUSS:
             decay = math.exp(-node * hours / self.replenish)
             average += weight * self.displacement(self.pressure * decay + ultimate * (1.0 - decay))
-        return index * (self.fair + self.skew + average), filled_buys, filled_sells, -taken
+        price = index * (self.fair + self.skew + average)
+        return (price if self.option is None else max(price, 0.0)), filled_buys, filled_sells, -taken
 
     def execute(self, quantity: float, band: float) -> tuple[float, float]:
         """Trades `quantity` contracts (buy > 0) at once, as far as the price is within `band` of the quotes' centre.

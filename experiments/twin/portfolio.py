@@ -1,17 +1,24 @@
 """What an account must hold against all its contracts together: scenario tables, and rules that learn from prices.
 
-Contracts are perpetuals, one an asset.
+A holding is USD of notional, signed; contracts on one asset move with it, each as it does (`Gain`).
 """
 
 import math
+from collections.abc import Callable
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any
 
 from agents.clearinghouse.margin_portfolio import TABLES
 from agents.clock import HOURS_PER_YEAR
 
+BUMP = 1e-4
+"""Relative move of an asset by which a contract's delta is measured."""
+
 type Moves = list[list[float]]
-"""What each asset loses or gains for a dollar held long, by scenario."""
+"""A row a scenario."""
+type Gain = Callable[[float, float], float]
+"""What a dollar of notional held long gains when its asset returns so much and implied volatility changes by such a part of itself."""
 
 
 class Portfolio:
@@ -19,21 +26,55 @@ class Portfolio:
 
     Args:
         parameters: of `portfolio_scenarios`, `ewma`, `historical` or `filtered_historical`.
-        volatility: annualised, by market, at the opening.
+        volatility: annualised, by asset, at the opening.
+        homes: asset of each market.
+
+    Attributes:
+        gains: of each market, where contracts were marked last.
+        returns: of assets by scenario; volatilities: changes of implied volatility by asset; weights: part that counts of what is lost.
     """
 
-    def __init__(self, parameters: Any, volatility: list[float]) -> None:
-        self.parameters, self.count = parameters, len(volatility)
-        self.interest = [0.0] * self.count
-        self.moves: Moves = []
+    def __init__(self, parameters: Any, volatility: list[float], homes: list[int]) -> None:
+        self.parameters, self.count, self.homes = parameters, len(volatility), homes
+        self.interest = [0.0] * len(homes)
+        self.volatilities: Moves = []
         self.weights: Moves = []
         if parameters.type == "portfolio_scenarios":
-            tables = [_at(parameters.tables, market) for market in range(self.count)]
-            tables = [TABLES[table] if isinstance(table, str) else table for table in tables]
-            self.moves = [[scenario.spot * scenario.weight for scenario in row] for row in zip(*tables, strict=True)]
+            tables = [_at(parameters.tables, asset) for asset in range(self.count)]
+            rows = list(zip(*(TABLES[table] if isinstance(table, str) else table for table in tables), strict=True))
+            self.returns = [[scenario.spot for scenario in row] for row in rows]
+            self.volatilities = [[scenario.volatility for scenario in row] for row in rows]
+            self.weights = [[scenario.weight for scenario in row] for row in rows]
         else:
             self._assume(volatility)
-        self._rates: list[float] = []
+        self.mark([lambda spot, _: spot] * len(homes))
+
+    def mark(self, gains: list[Gain]) -> None:
+        """Contracts are marked anew: what each gains in which scenario is to be asked again."""
+        self.gains = gains
+        self._forget()
+
+    def _forget(self) -> None:
+        for known in ("moves", "deltas", "rates"):
+            self.__dict__.pop(known, None)
+
+    @cached_property
+    def moves(self) -> Moves:
+        """What a dollar held long in each market gains, by scenario, as far as it counts."""
+        if self.weights:
+            rows = zip(self.returns, self.volatilities, self.weights, strict=True)
+            return [[w[a] * gain(r[a], v[a]) for gain, a in zip(self.gains, self.homes, strict=True)] for r, v, w in rows]
+        return [[gain(row[a], 0.0) for gain, a in zip(self.gains, self.homes, strict=True)] for row in self.stretched]
+
+    @cached_property
+    def deltas(self) -> list[float]:
+        """What a dollar in each market gains for a unit of its asset's return."""
+        return [gain(BUMP, 0.0) / BUMP for gain in self.gains]
+
+    @cached_property
+    def rates(self) -> list[float]:
+        """What a dollar in each market can need at most, held alone."""
+        return [self._rate(market) for market in range(len(self.homes))]
 
     # -- what it has seen -----------------------------------------------------------------------------------------------------------
 
@@ -50,7 +91,7 @@ class Portfolio:
             ]
             for k in range(1, p.look_back + 1)
         ]
-        self.returns = [[z * sd for z, sd in zip(row, self.deviation, strict=True)] for row in self.standardised]
+        self.bars = [[z * sd for z, sd in zip(row, self.deviation, strict=True)] for row in self.standardised]
         self.covariance = [
             [(1.0 if a == b else rho) * self.deviation[a] * self.deviation[b] for b in range(self.count)] for a in range(self.count)
         ]
@@ -58,18 +99,18 @@ class Portfolio:
         self._stretch()
 
     def observe(self, moved: list[float], hours: float) -> None:
-        """A step's log returns; a bar is complete when it is as long as the rule says."""
+        """A step's log returns, of assets; a bar is complete when it is as long as the rule says."""
         if self.parameters.type == "portfolio_scenarios":
             return
         p = self.parameters
-        self.bar = [before + now for before, now in zip(self.bar, moved, strict=True)]
+        self.bar = [before + now for before, now in zip(self.bar, moved[: self.count], strict=True)]
         self.bar_hours += hours
         if self.bar_hours < p.every * (1.0 - 1e-9):
             return
         bar = [move * math.sqrt(p.every / self.bar_hours) for move in self.bar]
         deviations = [math.sqrt(self.covariance[a][a]) for a in range(self.count)]
         self.standardised = [*self.standardised[1:], [r / sd if sd > 0.0 else 0.0 for r, sd in zip(bar, deviations, strict=True)]]
-        self.returns = [*self.returns[1:], bar]
+        self.bars = [*self.bars[1:], bar]
         for a in range(self.count):
             for b in range(self.count):
                 self.covariance[a][b] = p.decay * self.covariance[a][b] + (1.0 - p.decay) * bar[a] * bar[b]
@@ -78,14 +119,13 @@ class Portfolio:
 
     def _stretch(self) -> None:
         """Returns of a bar as they would be over the margin period of risk; filtered ones at the volatility of today."""
-        p, self._rates = self.parameters, []
+        self._forget()
+        p, rows = self.parameters, self.bars
         root = math.sqrt(p.period / p.every)
-        rows = self.returns
         if p.type == "filtered_historical":
             today = [math.sqrt(self.covariance[a][a]) for a in range(self.count)]
             rows = [[z * sd for z, sd in zip(row, today, strict=True)] for row in self.standardised]
-        if p.type != "ewma":
-            self.moves = [[math.exp(root * value) - 1.0 for value in row] for row in rows]
+        self.stretched = [[math.exp(root * value) - 1.0 for value in row] for row in rows] if p.type != "ewma" else []
 
     # -- losses ---------------------------------------------------------------------------------------------------------------------
 
@@ -93,10 +133,10 @@ class Portfolio:
         """USD that the rule's measure says accounts with these holdings, USD signed, may lose; `bound`: expected shortfall in any case."""
         p = self.parameters
         if p.type == "portfolio_scenarios":
-            on_deltas: float = sum(_at(p.unhedged, at) * abs(usd) for at, usd in enumerate(held))
-            return max(_worst(self.moves, held), on_deltas)
+            return max(_worst(self.moves, held), self._on_deltas(held))
         if p.type == "ewma":
-            variance = sum(held[a] * self.covariance[a][b] * held[b] for a in range(self.count) for b in range(self.count))
+            moved = [sum(leg for leg, home in zip(self._legs(held), self.homes, strict=True) if home == a) for a in range(self.count)]
+            variance = sum(moved[a] * self.covariance[a][b] * moved[b] for a in range(self.count) for b in range(self.count))
             deviation: float = math.sqrt(max(variance, 0.0) * p.period / p.every)
             return _normal(p) * deviation
         losses: list[float] = sorted((-sum(usd * move for usd, move in zip(held, row, strict=True)) for row in self.moves), reverse=True)
@@ -106,15 +146,31 @@ class Portfolio:
             return max(losses[whole], 0.0)
         return max((sum(losses[:whole]) + (beyond - whole) * losses[whole]) / beyond, 0.0)
 
+    def _legs(self, held: list[float]) -> list[float]:
+        """USD that holdings gain for a unit of their asset's return."""
+        return [usd * delta for usd, delta in zip(held, self.deltas, strict=True)]
+
+    def _on_deltas(self, held: list[float]) -> float:
+        """USD charged on what holdings move like: so much of the net delta in an asset, and so much of what is hedged in it."""
+        p, charged = self.parameters, 0.0
+        for asset in range(self.count):
+            legs = [leg for leg, home in zip(self._legs(held), self.homes, strict=True) if home == asset]
+            net = abs(sum(legs))
+            hedged = (sum(abs(leg) for leg in legs) - net) / 2.0
+            charged += _at(p.unhedged, asset) * net + _at(p.hedged, asset) * hedged
+        return charged
+
     def _groups(self, held: list[float]) -> list[list[float]]:
-        """Holdings that net against each other. With one market an asset, netting by asset nets nothing."""
+        """Holdings that net against each other: all of them, those in one asset, or none."""
         if self.parameters.netting == "all":
             return [held]
-        return [[usd if at == market else 0.0 for at, usd in enumerate(held)] for market in range(self.count)]
+        groups = self.homes if self.parameters.netting == "assets" else list(range(len(held)))
+        return [[usd if home == group else 0.0 for usd, home in zip(held, groups, strict=True)] for group in sorted(set(groups))]
 
     def _together(self, moves: list[float], held: list[float]) -> float:
         """USD lost when all assets rise, or all fall, whichever is worse."""
-        both = [moves, [-min(move, 1.0) for move in moves]]
+        ways = (moves, [-min(move, 1.0) for move in moves])
+        both = [[gain(way[home], 0.0) for gain, home in zip(self.gains, self.homes, strict=True)] for way in ways]
         return sum(_worst(both, group) for group in self._groups(held))
 
     def _net(self, held: list[float]) -> float:
@@ -138,22 +194,16 @@ class Portfolio:
         long = [_normal(p) * root * _at(tools.long_volatility, at) for at in range(self.count)]
         return tools, long, [_at(tools.stress_move, at) for at in range(self.count)]
 
-    def rates(self) -> list[float]:
-        """What a dollar in each market can need at most, held alone."""
-        if not self._rates:
-            self._rates = [self._rate(market) for market in range(self.count)]
-        return self._rates
-
     def _rate(self, market: int) -> float:
-        sides = [[sign if at == market else 0.0 for at in range(self.count)] for sign in (1.0, -1.0)]
+        sides = [[sign if at == market else 0.0 for at in range(len(self.homes))] for sign in (1.0, -1.0)]
         rate = max(self.loss(side, bound=True) for side in sides)
         if self.parameters.type == "portfolio_scenarios":
             return rate
         tools, long, stress = self._tools()
         if tools.stress_weight:
-            rate = (1.0 - tools.stress_weight) * rate + tools.stress_weight * stress[market]
+            rate = (1.0 - tools.stress_weight) * rate + tools.stress_weight * max(self._together(stress, side) for side in sides)
         rate *= 1.0 + tools.buffer
-        highest: float = max(rate, long[market]) if tools.floor else rate
+        highest: float = max(rate, *(self._together(long, side) for side in sides)) if tools.floor else rate
         return highest
 
     # -- margin ---------------------------------------------------------------------------------------------------------------------
@@ -161,7 +211,7 @@ class Portfolio:
     def _required(self, held: list[float]) -> list[float]:
         """USD by market, provision left out: the netted sum in the proportions that markets would need alone, and concentration."""
         p = self.parameters
-        alone = [max(rate, p.minimum) * abs(usd) for rate, usd in zip(self.rates(), held, strict=True)]
+        alone = [max(rate, p.minimum) * abs(usd) for rate, usd in zip(self.rates, held, strict=True)]
         net = max(self._net(held), p.minimum * sum(abs(usd) for usd in held))
         share = net / sum(alone) if sum(alone) > 0.0 else 0.0
         add = p.add_ons
@@ -170,9 +220,9 @@ class Portfolio:
         ]
         return [usd * share + charge for usd, charge in zip(alone, crowded, strict=True)]
 
-    def initial(self, contracts: list[float], marks: list[float]) -> float:
-        """USD to open these positions."""
-        p, held = self.parameters, [number * mark for number, mark in zip(contracts, marks, strict=True)]
+    def initial(self, contracts: list[float], sizes: list[float]) -> float:
+        """USD to open these positions, a contract being `sizes` USD of notional."""
+        p, held = self.parameters, [number * size for number, size in zip(contracts, sizes, strict=True)]
         gross: float = sum(abs(usd) for usd in held)
         total: float = p.provision * gross
         for market, required in enumerate(self._required(held)):
@@ -183,11 +233,11 @@ class Portfolio:
             total += required + full * max(abs(held[market]) - required, 0.0)
         return total if p.leverage_cap is None else max(total, (1.0 / p.leverage_cap + p.provision) * gross)
 
-    def maintenance(self, contracts: list[float], marks: list[float]) -> list[float]:
+    def maintenance(self, contracts: list[float], sizes: list[float]) -> list[float]:
         """USD by market below which these positions are liquidated."""
-        p, held = self.parameters, [number * mark for number, mark in zip(contracts, marks, strict=True)]
+        p, held = self.parameters, [number * size for number, size in zip(contracts, sizes, strict=True)]
         if not any(held):
-            return [0.0] * self.count
+            return [0.0] * len(held)
         return [p.maintenance * usd + p.provision * abs(size) for usd, size in zip(self._required(held), held, strict=True)]
 
 
@@ -197,7 +247,8 @@ def _at(values: Any, market: int) -> Any:
 
 def _worst(moves: Moves, held: list[float]) -> float:
     """The largest loss over scenarios, at least 0."""
-    return max(0.0, *(-sum(usd * move for usd, move in zip(held, row, strict=True)) for row in moves))
+    some = [(at, usd) for at, usd in enumerate(held) if usd]
+    return max(0.0, *(-sum(usd * row[at] for at, usd in some) for row in moves))
 
 
 def _normal(p: Any) -> float:

@@ -31,7 +31,7 @@ NUDGE = 1e-13
 STATUS: tuple[Status, ...] = ("active", "bankrupt", "gone", "closing")
 PAID_IN_CLEARING = ("socialised_loss", "exchange_failure")
 """Closed channels because of which the outside pays within the clearing."""
-ROLES: dict[int, Holder] = {1: "market_maker", 2: "liquidator", 3: "trader", 4: "vault"}
+ROLES: dict[int, Holder] = {1: "market_maker", 2: "liquidator", 3: "trader", 4: "vault", 5: "option_vault"}
 
 
 @dataclass
@@ -40,7 +40,8 @@ class State:
 
     `coins`, (A, R), are settlement balances with contracts settled in them at mark.
 
-    `haircut` is the share of equity lost in the step to deleveraging and socialised loss, `counted` are sums of the step by name, USD.
+    `haircut` is the share of equity lost in the step to deleveraging and socialised loss, `counted` are sums of the step by name, USD;
+    `implied` is what implied volatility was when the step began, by underlying, or will be when the next one does.
     """
 
     equity: Floats
@@ -61,6 +62,7 @@ class State:
     contributions: dict[int, float]
     insolvent: bool
     token: dict[str, float]
+    implied: list[float]
 
 
 @dataclass
@@ -91,6 +93,7 @@ class RecordedEcosystem(Ecosystem):
         core: state after its clearing, before lenders and those who come and go.
         served, cleared: state before and after defaults spread.
         failed: market makers and liquidators that defaulted, in the step, on what they owe.
+        moved: (A,), log, what those who came and went have moved the indices by.
     """
 
     inputs: Inputs
@@ -98,6 +101,7 @@ class RecordedEcosystem(Ecosystem):
     served: State
     cleared: State
     failed: list[int]
+    moved: Floats
 
     def state(self) -> State:
         """Accounts as they stand."""
@@ -137,6 +141,7 @@ class RecordedEcosystem(Ecosystem):
             _contributions(self),
             self.venue.insolvent,
             _token(self.venue.value.token, ledger.tokens),
+            self.venue.market.level.tolist() if self.venue.fixing is not None else [],
         )
 
     def balances(self, rows: range) -> dict[int, Balance]:
@@ -168,6 +173,7 @@ class RecordedEcosystem(Ecosystem):
         columns = [
             column.tolist() for column in (market.index, ledger.marks, market.reference_depth, self.venue.reference_volatility, *kept)
         ]
+        columns.append(market.listed.strike.tolist() if market.listed is not None else [0.0] * ledger.markets)
         quoting = [Quoting(*values) for values in zip(*columns, strict=True)]
         funds = [self.balances(range(row, row + 1))[row] for row in ledger.funds.tolist()]
         members = _contributions(self)
@@ -179,7 +185,7 @@ class RecordedEcosystem(Ecosystem):
     def _begin(self) -> list[Path]:
         self.core = None
         levied = self.venue.levied
-        volatility = self.venue.market.volatility.tolist()
+        volatility, level = self.venue.market.volatility.tolist(), self.venue.market.level
         paths = super()._begin()
         path = paths[0]
         increments = list(zip(path.dlog.T.tolist(), path.hours.tolist(), strict=True))
@@ -196,6 +202,7 @@ class RecordedEcosystem(Ecosystem):
             list(self.venue.halts.windows),
             Streams(self.seed).generator("venue", self.tick).random,
             self.venue.market.carry[self.venue.market.asset].tolist(),
+            implied=(self.venue.market.level / level).tolist(),
         )
         return paths
 
@@ -213,8 +220,8 @@ class RecordedEcosystem(Ecosystem):
 
     # -- what comes out -------------------------------------------------------------------------------------------------------------
 
-    def _levy(self, place: Marketplace) -> None:
-        super()._levy(place)
+    def _share_option_income(self, place: Marketplace) -> None:
+        super()._share_option_income(place)
         self.core = self.state()
 
     def _open_estates(self) -> None:
@@ -229,6 +236,11 @@ class RecordedEcosystem(Ecosystem):
         super()._spread_defaults()
         self.failed = credit.rows[(sound & (credit.wave >= 0))[credit.lenders : -1]].tolist()
         self.cleared = self.state()
+
+    def _come_and_go(self, place: Marketplace) -> None:
+        before = self.venue.market.log_index.copy()
+        super()._come_and_go(place)
+        self.moved = (self.venue.market.log_index - before)[: self.venue.market.assets]
 
     def visits(self) -> Visits:
         """What happened between the clearing and the end of the step."""
@@ -255,6 +267,8 @@ class RecordedEcosystem(Ecosystem):
             self.venue.value.token.bought_back if self.venue.value.token is not None else 0.0,
             {row: float(ledger.paid_in[row]) for row in range(first, ledger.rows) if ledger.role[row] != Role.HOUSE},
             self.venue.tally.absorbed.get("withdrawal_factor", 0.0) - core.absorbed.get("withdrawal_factor", 0.0),
+            self.venue.market.volatility.tolist(),
+            self.moved.tolist() if self.venue.is_open() else [],
         )
 
 
@@ -351,6 +365,8 @@ def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> 
     total = tolerance * float(gross[FUND:].sum())
     for at, mark in enumerate(state.marks.tolist()):
         yield f"mark of market {at}", mark, exchange.marks[at], tolerance * abs(mark)
+    for at, surface in enumerate(exchange.surfaces):
+        yield f"implied volatility of {at}", state.implied[at], surface.level, tolerance * state.implied[at]
     yield "exchange capital", state.treasury, exchange.treasury, total
     yield "outstanding losses", state.outstanding, exchange.outstanding, total
     supply = exchange.token.supply if exchange.token is not None else 0.0
@@ -445,6 +461,7 @@ def _state_of(exchange: Exchange, like: State) -> State:
         absorbed=dict(exchange.absorbed),
         contributions={member.account.number: member.held for member in exchange.members},
         token=_token(exchange.token, exchange.funds[0].tokens),
+        implied=[surface.level for surface in exchange.surfaces],
     )
 
 

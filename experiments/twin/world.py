@@ -61,6 +61,8 @@ class World(Exchange):
         rng: Any = None,
     ) -> None:
         super().__init__(scenario, opening, rng=rng)
+        if self.surfaces:
+            raise NotImplementedError("the twin's own traders trade no options")
         if any(group.isolated for group in scenario.traders.groups):
             raise NotImplementedError("the twin's own traders have cross margin")
         self.screen = screen

@@ -240,3 +240,14 @@ def test_nobody_to_ask_gives_nothing() -> None:
 def test_unknown_scores_are_refused(settings) -> None:
     with pytest.raises(ValidationError):
         Queue.Parameters(**settings)
+
+
+def test_leverage_is_notional_over_equity_also_where_a_contract_is_worth_less_than_its_notional() -> None:
+    # Options on an index of 100, worth 10: with 4 and 2 contracts on 200 USD each leverage is 2 and 1, not 0.2 and 0.1. The threshold of
+    # 1.5 lets the first give alone: weights are profit x leverage x (leverage - threshold)+ = 20 x 2 x 0.5 and nothing.
+    asked = replace(view(3.0, (4, 2), (5, 5), (200, 200), mark=10.0), unit=100.0)
+    assert asked.leverage.tolist() == [2.0, 1.0]
+    rule = RiskAware(RiskAware.Parameters(g="threshold", threshold=1.5))
+    contracts, _ = rule.rule(asked, None, None)
+    assert contracts.tolist() == [3.0, 0.0]
+    assert rule.rule(replace(asked, unit=None), None, None)[0].tolist() == [0.0, 0.0]

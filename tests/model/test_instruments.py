@@ -111,6 +111,32 @@ def test_vega_is_blacks_vega_times_the_level_where_the_surface_is_flat():
     assert vega == pytest.approx(50_000 * norm.pdf(d1) * 0.6 * np.sqrt(years), rel=1e-5)
 
 
+def test_the_vega_deep_in_the_money_is_that_of_the_other_kind_at_its_strike():
+    # Put-call parity. A put at one and a half times the index is worth 25,000; a vega of a cent is lost in the last digits of that.
+    terms = tuple(InstrumentParameters(type=kind, asset="BTC", days=3, moneyness=1.5) for kind in ("call", "put"))
+    venue = Instruments(terms, ("BTC",), SurfaceParameters())
+    venue.list_series(np.array([True, True]), 0.0, INDEX[:1])
+    moment = Moment(INDEX[:1], LEVEL[:1], 0.0)
+    call, put = venue.vegas(moment, np.zeros(2))
+    assert 0.0 < put < 0.02
+    assert put == call
+    # By the definition: the call's prices at a ten-thousandth more and less.
+    up, down = (venue.worth(Moment(INDEX[:1], LEVEL[:1] * factor, 0.0), np.zeros(2))[0] for factor in (1.0001, 0.9999))
+    assert call == pytest.approx((up - down) / 2e-4, rel=1e-9)
+
+
+def test_what_is_worth_nothing_or_hardly_moves_with_volatility_has_no_vega():
+    terms = tuple(InstrumentParameters(type=kind, asset="BTC", days=0.1, moneyness=3.0) for kind in ("call", "put"))
+    venue = Instruments(terms, ("BTC",), SurfaceParameters())
+    venue.list_series(np.array([True, True]), 0.0, INDEX[:1])
+    assert venue.vegas(Moment(INDEX[:1], LEVEL[:1], 0.0), np.zeros(2)).tolist() == [0.0, 0.0]
+    near = Instruments((TERMS[3],), ("BTC",), SurfaceParameters())
+    near.list_series(np.array([True]), 0.0, INDEX[:1])
+    # The book's discount of 10 % of the index is more than the option is worth.
+    assert near.vegas(Moment(INDEX[:1], LEVEL[:1], 0.0), np.array([-0.1])).tolist() == [0.0]
+    assert near.vegas(Moment(INDEX[:1], LEVEL[:1], 0.0), np.array([0.1]))[0] > 0.0
+
+
 def test_options_settle_at_their_intrinsic_value_and_futures_at_the_averaged_index():
     venue = listed()
     paid = venue.settlement_value(np.array([0.0, 0.0, 2_600.0, 60_000.0, 60_000.0]))

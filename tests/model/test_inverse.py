@@ -16,7 +16,7 @@ from model.clearing import Walk, terminate, walk
 from model.ecosystem import Ecosystem
 from model.events import Events
 from model.instruments import InstrumentParameters, Instruments
-from model.ledger import FUND, OUTSIDE, TREASURY, Flow, Ledger, Role
+from model.ledger import FUND, OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role
 from model.losses import Losses
 from model.market import Market, MarketParameters
 from model.path import Path
@@ -230,6 +230,23 @@ def test_fees_are_on_the_dollars_traded_and_leave_as_coin_at_the_close() -> None
     assert one.ledger.equity(LONG) == pytest.approx(before)
     assert one.ledger.coins[0, LONG] == pytest.approx(1.0 + 2.0 - 0.001, rel=1e-6)
     one.ledger.check(1)
+
+
+def test_what_is_kept_of_a_withdrawal_in_coin_is_kept_in_coin() -> None:
+    # Ten coins are 1,000 USD, claims are 1,001,001,000, and a tenth of that is outstanding: a tenth of what is taken out is kept, one coin.
+    one = Exchange(100.0, (10.0,), waterfall=[{"type": "withdrawal_factor"}, {"type": "write_down"}])
+    venue, ledger = one.venue, one.ledger
+    owed = 0.1 * float(ledger.claims().sum())
+    ledger.transfer(Flow.DEFICIT, SETTLEMENT, MAKER, owed)
+    ledger.transfer(Flow.WITHDRAWAL, MAKER, OUTSIDE, owed)
+    venue.outstanding = owed
+    assert venue.withdrawal_factor() == pytest.approx(0.1)
+    venue.pay_out(Flow.WITHDRAWAL, rows(LONG), of(1_000.0))
+    assert venue.tally.absorbed["withdrawal_factor"] == pytest.approx(100.0)
+    assert ledger.flows[Flow.WITHDRAWAL] == pytest.approx(owed + 900.0)
+    # Who has taken out all that it had has nothing left, neither coins nor debts in dollars against them, which part as the price moves.
+    assert ledger.coins[0, LONG] == pytest.approx(0.0, abs=1e-12)
+    assert ledger.cash[LONG] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_funding_is_paid_by_longs_to_shorts_and_moves_no_coin_between_them_and_the_market() -> None:

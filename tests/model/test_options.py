@@ -227,6 +227,24 @@ def test_fees_are_on_notional_and_not_on_the_premium():
     assert venue.tally.volume[1] == pytest.approx(2.0 * float(venue.ledger.units[1]))
 
 
+def test_a_perpetuals_fee_is_on_the_price_that_was_paid_whatever_else_is_listed():
+    # A buyer of ten pays the book's premium of a per cent over the mark, and the taker's fee on what that comes to.
+    fees = []
+    for listed in ((FUTURE,), (FUTURE, MONTHLY)):
+        eco = opened(*listed)
+        venue, ledger = eco.venue, eco.venue.ledger
+        (buyer,) = accounts(eco, 1e7)
+        venue.requote(ledger)
+        venue.market.skew[0] = 0.01
+        venue.trade(np.array([buyer]), np.array([[10.0], *([[0.0]] * len(listed))]), 1.0)
+        price = float(ledger.entry[0, buyer])
+        assert price > 1.01 * float(ledger.marks[0])
+        assert venue.tally.volume[0] == pytest.approx(10.0 * price, rel=1e-12)
+        fees.append(1e7 - 10.0 * price - float(ledger.cash[buyer]))
+        assert fees[-1] == pytest.approx(venue.parameters.fees.taker * 10.0 * price, rel=1e-9)
+    assert fees[0] == pytest.approx(fees[1], rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("instrument", "says"),
     [
