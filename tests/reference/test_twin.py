@@ -586,6 +586,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "fees": {
             "taker": 5e-4,
             "maker": draw(st.sampled_from([-1e-4, 0.0, 2e-4])),
+            "delivery": draw(st.sampled_from([0.0, 2.5e-4])),
             "liquidation": draw(st.sampled_from([0.0, 5e-3, 0.05, *FEES])),
         },
         "margin": draw(margins()),
