@@ -129,3 +129,11 @@ def test_every_preset_is_a_sound_schedule() -> None:
     for name in PRESETS:
         assert required(tiered(name), 1e9).initial.item() > 0.0
         assert Tiered.Parameters(schedules=(PRESETS[name],)).schedules[0] == PRESETS[name]
+
+
+def test_a_ramp_counts_contracts_by_their_notional_whatever_they_are_worth() -> None:
+    # 1,000 inverse contracts of a dollar each, carried at minus a dollar: 1 % and 1e-5 for each of them.
+    rule = LinearRamp(LinearRamp.Parameters(initial=(0.02,), maintenance=(0.01,), slope=(1e-5,)))
+    held = np.array([[1_000.0]])
+    view = MarginView(held, held, np.array([-1.0]), np.array([1.0]), np.zeros(1, dtype=np.intp))
+    assert rule.rule(view, None, None)[0].by_market.tolist() == [[pytest.approx(20.0)]]

@@ -164,6 +164,14 @@ def test_a_draw_on_coins_sells_them_into_the_falling_market() -> None:
     assert np.log(one.venue.market.index[0] / 61.0) == pytest.approx(-1e-9 * (610_000.0 + 61_000.0), rel=2e-3)
 
 
+def test_a_fund_in_coins_pays_with_the_dollars_that_it_has_before_it_sells_any() -> None:
+    # 61,000 are lacking at 61, half of which have come in as dollars since the last close: 500 coins bring the rest.
+    one = held_in_coins(35_508.0, 390_000.0 - 61_000.0, 10_000.0)
+    one.venue.ledger.transfer(Flow.DEPOSIT, OUTSIDE, FUND, 30_500.0)
+    one.move(61.0)
+    assert one.venue.ledger.spot[0, FUND] - 35_508.0 == pytest.approx(-500.0)
+
+
 def test_what_one_market_has_claimed_is_not_what_another_has() -> None:
     # 80 USD for each market. A long of 20 at 100 with 100 lacks 100 at 90; then one of 150 at 10 with 100 lacks 50 at 9.
     layers = [{"type": "fund"}, {"type": "socialised_loss", "by": "equity"}, {"type": "write_down"}]

@@ -146,6 +146,14 @@ def test_a_forced_sale_moves_the_price_along_the_depth_curve() -> None:
     assert np.array_equal(stress.with_liquidations(one, returns, 9, 0.67, 2.0), moved)
 
 
+def test_what_is_sold_of_any_contract_on_an_underlying_meets_the_depth_of_its_perpetual() -> None:
+    # As above, but for half of the position in a dated contract of its own, empty book.
+    one = books([[0.5e6], [0.5e6]], [60e3], (1.0, 1.0), margin=0.1)
+    one = replace(one, depth=np.array([0.25e6, 1.0]), onto=np.ones((2, 1)), revalue=lambda returns: returns[:, [0, 0]])
+    moved = stress.with_liquidations(one, np.array([[-0.02]]), 1, 0.67, 2.0)
+    assert moved[:, 0] == pytest.approx([0.98 * math.exp(-1e-3 * 2.0 ** (1 / 0.67)) - 1.0])
+
+
 def test_feedback_takes_down_those_whom_the_first_fall_left_standing() -> None:
     # The second account stands the fall of 2 % and not what the first one's sale adds to it.
     one = books([[1e6, 1e6]], [60e3, 71e3], margin=0.1, depth=1e4)
