@@ -135,7 +135,7 @@ class Market:
         assets: number of underlyings, A; asset: shape (M,), each market's.
         clock: hours of model time; level: shape (A,), annualised, implied volatility when the step began; carry: shape (A,), annualised.
         wedge: shape (M,), averaged premium of the last three days, exponentially weighted, as traders see a dated contract's.
-        bought: shape (A,), net vega bought in the step over that of the depth in calm.
+        bought: shape (A,), net vega bought in the step's auction over that of the depth in calm; what is liquidated does not count.
         log_index: shape (M,), log USD, of each market's underlying.
         pressure: shape (M,), USD, net buying taken from the book and not yet replenished.
         skew: shape (M,), log, makers' quotes against the index, from their inventory.
