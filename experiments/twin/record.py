@@ -26,6 +26,8 @@ TOLERANCE = 1e-9
 """Relative: of an account's equity and of the gross sums that make it up."""
 FLOOR = 1e3
 """USD against which the tolerance is taken at least: a millionth of a dollar."""
+LEAST_MARK = 1e-6
+"""USD against which marks and entry prices are compared at least: an option worth less is tail of the normal distribution, and rounding."""
 NUDGE = 1e-13
 """Relative: what a step starts from is moved by so much to see what the market makes of it; some hundred times the last bit."""
 STATUS: tuple[Status, ...] = ("active", "bankrupt", "gone", "closing")
@@ -355,7 +357,7 @@ def _accounts(exchange: Exchange, state: State, gross: Floats, held: Floats, tol
             least = FLOOR / max(mark, 1e-300)
             yield f"position {where}", position, account.position[at], tolerance * (float(held[at, number]) + least)
             if abs(position) > tolerance * least:
-                yield f"entry {where}", entry, account.entry[at], tolerance * entry
+                yield f"entry {where}", entry, account.entry[at], tolerance * max(entry, LEAST_MARK)
             if account is not exchange.outside:
                 yield f"spot {where}", float(state.spot[at, number]), account.spot[at], tolerance * (float(state.spot[at, number]) + least)
 
@@ -364,7 +366,7 @@ def _sums(exchange: Exchange, state: State, gross: Floats, tolerance: float) -> 
     """Marks, exchange capital, the fund's flows, deficits and who bore them: as `_accounts`."""
     total = tolerance * float(gross[FUND:].sum())
     for at, mark in enumerate(state.marks.tolist()):
-        yield f"mark of market {at}", mark, exchange.marks[at], tolerance * abs(mark)
+        yield f"mark of market {at}", mark, exchange.marks[at], tolerance * max(abs(mark), LEAST_MARK)
     for at, surface in enumerate(exchange.surfaces):
         yield f"implied volatility of {at}", state.implied[at], surface.level, tolerance * state.implied[at]
     yield "exchange capital", state.treasury, exchange.treasury, total
