@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.clearinghouse.value import Book, TokenParameters
+from agents.clearinghouse.value import TIE, Book, TokenParameters
 from agents.clock import HOURS_PER_YEAR
 
 type Floats = NDArray[np.float64]
@@ -38,8 +38,10 @@ class Token:
 
     @property
     def price(self) -> float:
-        """USD."""
+        """USD; nothing once buy-backs have left nothing of the supply but rounding."""
         p = self.parameters
+        if self.supply <= TIE * p.supply:
+            return 0.0
         level = p.multiple * self.revenue / self.supply
         return level * float(np.exp(p.beta * (self.trend + self._index - self._closed) - p.fear * self.fear + self.pressure))
 

@@ -38,8 +38,10 @@ class Token:
 
     @property
     def price(self) -> float:
-        """USD."""
+        """USD; nothing once buy-backs have left nothing of the supply but rounding."""
         p = self.parameters
+        if self.supply <= TIE * p.supply:
+            return 0.0
         market = self.trend + self.log_index - self.closed
         moved = p.beta * market - p.fear * self.shortfall + self.traded
         return float(p.multiple * self.revenue / self.supply * math.exp(moved))

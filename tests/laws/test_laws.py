@@ -55,7 +55,9 @@ def obeys(place: Marketplace, openings: list[float]) -> None:
     assert drawn == pytest.approx(tally.absorbed.get("fund", 0.0), abs=1e-9 * gross)
     assert min(tally.absorbed.values(), default=0.0) >= 0.0
     for name, start, pool in zip(venue.pools.names, openings, ledger.pools, strict=True):
-        assert start + sum(place.statement.totals(name).values()) == pytest.approx(pool, abs=1e-8 * gross)
+        flows = place.statement.totals(name).values()
+        rounding = 1e-13 * sum(abs(usd) for usd in flows)  # a pool in coins that are worth nothing any more has lost all by revaluation
+        assert start + sum(flows) == pytest.approx(pool, abs=1e-8 * gross + rounding)
     assert venue.walked is None
     assert (venue.claimed <= venue.pools.limits * (1.0 + 1e-9)).all()
     if venue.insolvent:

@@ -54,6 +54,15 @@ def test_what_is_destroyed_makes_the_rest_dearer_and_a_stake_that_was_slashed_co
     assert sum(one.holdings(3.0)) == pytest.approx(one.supply)
 
 
+def test_once_all_tokens_have_been_bought_back_there_is_no_price_and_nothing_to_buy() -> None:
+    one = token(staked=0.0)
+    one.buy_back(1e12, 0.0)  # more than ever buys a million tokens of a depth of 100,000: 200,000 x (e^10 - 1) USD is 4.4 bn
+    assert (one.supply, one.price) == (0.0, 0.0)
+    one.buy_back(1e12, 0.0)
+    one.close(1.0, 1.0, 0.0, 1.0, 0.0)
+    assert (one.supply, one.price, one.staked) == (0.0, 0.0, 0.0)
+
+
 RULES = [{"type": "treasury", "share": 0.1}, {"type": "buy_back", "share": 0.2}, {"type": "stakers", "share": 0.3}]
 
 
