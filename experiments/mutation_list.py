@@ -651,8 +651,8 @@ MUTATIONS: Final = (
         "margin_never_raised",
         "An exchange whose fund is short asks for the margin it always asks for.",
         "model/venue.py",
-        "return margin.times(self.action.initial, self.action.maintenance)",
-        "return margin",
+        "return checked_margin(margin).times(self.action.initial, self.action.maintenance)",
+        "return checked_margin(margin)",
         ("tests/agents/test_adequacy.py",),
     ),
     Mutation(
