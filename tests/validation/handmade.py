@@ -11,6 +11,7 @@ from agents.clearinghouse.accrual import Levies
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.liquidator import LiquidatorParameters
 from agents.market_maker import MarketMakerParameters
+from model import quoting
 from model.channels import OPEN, Channels
 from model.clearing import Walk, walk
 from model.events import Events
@@ -108,7 +109,7 @@ def handmade(
     ledger.transfer(Flow.DEPOSIT, OUTSIDE, ledger.open(len(deposits), Role.TRADER), np.array(deposits, dtype=float))
     venue.begin_step(np.random.default_rng(1))
     venue.levies = levies or Levies(surplus=1.0, liquidation_fees=1.0)
-    venue.requote(ledger)
+    quoting.requote(venue, ledger)
     return Handmade(venue)
 
 
