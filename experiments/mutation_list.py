@@ -309,7 +309,7 @@ MUTATIONS: Final = (
         "model/trading.py",
         "for who, fee, traded in ((rows, taker, ordered), (venue.makers, np.maximum(maker, 0.0), made)):",
         "for who, fee, traded in ((rows, taker, ordered),):",
-        ("tests/model/test_venue.py",),
+        ("tests/model/test_trading.py",),
     ),
     Mutation(
         "fee_collected_twice",
@@ -317,7 +317,7 @@ MUTATIONS: Final = (
         "model/levies.py",
         "rows, TREASURY, (1.0 - share) * (part * usd)))",
         "rows, TREASURY, part * usd))",
-        ("tests/model/test_venue.py",),
+        ("tests/model/test_trading.py",),
     ),
     Mutation(
         "funding_reversed",
@@ -325,7 +325,7 @@ MUTATIONS: Final = (
         "model/levies.py",
         "due = (venue.funding * ledger.units) @ ledger.position",
         "due = -(venue.funding * ledger.units) @ ledger.position",
-        ("tests/model/test_venue.py",),
+        ("tests/model/test_levies.py",),
     ),
     Mutation(
         "levy_not_credited",
@@ -333,7 +333,7 @@ MUTATIONS: Final = (
         "model/levies.py",
         "due[ledger.funds[pool]] = -(1.0 - pools.shared) * usd",
         "due[OUTSIDE] = -(1.0 - pools.shared) * usd",
-        ("tests/model/test_venue.py",),
+        ("tests/model/test_levies.py",),
     ),
     Mutation(
         "levied_below_zero",
@@ -501,7 +501,7 @@ MUTATIONS: Final = (
         "model/trading.py",
         "np.where(rows >= ledger.house, np.minimum(fees.taker",
         "np.where(rows >= 0, np.minimum(fees.taker",
-        ("tests/model/test_venue.py",),
+        ("tests/model/test_trading.py",),
     ),
     Mutation(
         "depth_shock_ignored",
@@ -509,7 +509,7 @@ MUTATIONS: Final = (
         "model/quoting.py",
         "depth=market.reference_depth * venue.depth_multiplier,",
         "depth=market.reference_depth,",
-        ("tests/model/test_venue.py",),
+        ("tests/model/test_quoting.py",),
     ),
     Mutation(
         "traces_kept",

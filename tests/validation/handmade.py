@@ -113,6 +113,22 @@ def handmade(
     return Handmade(venue)
 
 
+def levied(one: Handmade, **levies: float) -> Handmade:
+    one.venue.levies = Levies(**levies)
+    return one
+
+
+def flows(one: Handmade) -> dict[Flow, float]:
+    """What has changed the fund; an index of 100 is 100 but for the last bit, and so is what an inventory gains."""
+    return {kind: usd for kind, usd in one.statement.items() if abs(usd) > 1e-9}
+
+
+def owing(one: Handmade, row: int, usd: float) -> Handmade:
+    """Takes USD from an account, which may bring it below zero."""
+    one.venue.ledger.transfer(Flow.WITHDRAWAL, row, OUTSIDE, usd)
+    return one
+
+
 def books(venue: Venue) -> dict[str, Floats | Rows]:
     """Copies of a venue's columns, by name."""
     ledger = venue.ledger
