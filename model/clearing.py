@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.currencies import settle_flat, trade_coins
 from model.deleveraging import Deleverager
 from model.ledger import Flow, Rows, Status
 from model.losses import Losses
@@ -277,7 +278,7 @@ class Walk:
         counted = self.venue.lent(part, rows)  # what coins count for is not there to be restored
         needed = np.maximum(2.0 * margin[:, rows].sum(axis=0) - (equity[rows] - counted), 0.0)
         share = np.minimum(needed / value.sum(axis=0), 1.0)
-        self.venue.trade_coins(part, rows, -part.spot[:, rows] * share, moves=self.venue.channels.price_impact)
+        trade_coins(self.venue, part, rows, -part.spot[:, rows] * share, moves=self.venue.channels.price_impact)
         self.venue.tally.margin_calls += rows.size
         self.venue.events.add("margin_call", self.venue.name, account=self.walked.rows[rows], amount=share * value.sum(axis=0))
         return True
@@ -335,4 +336,4 @@ def terminate(venue: Venue, rows: Rows) -> None:
     losses.cover(rows, np.maximum(-ledger.balance(rows), 0.0), shares, Flow.DRAW_CLOSE_OUT)
     losses.cover_overdrawn(venue.interest[:, None], Flow.DRAW_EXECUTION, but=rows)
     if not venue.insolvent:
-        venue.settle_flat(ledger, np.arange(ledger.rows))
+        settle_flat(venue, ledger, np.arange(ledger.rows))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from agents.participants import Accounts, Clearinghouse, Lender, Liquidator, MarketMaker, Participant, Trader
 from model.clearing import Walk, walk
 from model.credit import Credit, Outcome
+from model.currencies import balance_coins, settle_currencies
 from model.deferred import settle_outstanding
 from model.errors import LawViolation
 from model.events import Events
@@ -23,6 +24,7 @@ from model.firms import Firms
 from model.guarantee import Guarantee
 from model.index import CommonIndex
 from model.ledger import TREASURY, Flow
+from model.levies import exchange_funding, levy_open_interest
 from model.marketplace import Marketplace
 from model.news import NewsSource
 from model.observables import declared, observe
@@ -33,6 +35,7 @@ from model.randomness import SeedLike, Streams, seed_from
 from model.scenario import Scenario
 from model.sheets import balance_sheets, exposures
 from model.shocks import PriceMove, Shock, ShockView, shock_rules
+from model.sizing import size_and_levy
 from model.statement import Statement
 from model.venue import Venue
 
@@ -161,9 +164,9 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
             self._restore(place)
             self._levy(place)
             self._share_option_income(place)
-            place.venue.settle_currencies(place.venue.ledger, np.arange(place.venue.ledger.rows))
-            place.venue.balance_coins()
-            place.venue.size_and_levy(self.hours_per_step)
+            settle_currencies(place.venue, place.venue.ledger, np.arange(place.venue.ledger.rows))
+            balance_coins(place.venue)
+            size_and_levy(place.venue, self.hours_per_step)
         for credit in self.credits:
             credit.serve(self.hours_per_step)
         self._bring_margin()
@@ -212,7 +215,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
 
     def _fund(self, place: Marketplace) -> None:
         """Funding between longs and shorts."""
-        place.venue.exchange_funding(self.hours_per_step)
+        exchange_funding(place.venue, self.hours_per_step)
 
     def _restore(self, place: Marketplace) -> None:
         """Clearing members pay in again what has been used of their contributions."""
@@ -221,7 +224,7 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
 
     def _levy(self, place: Marketplace) -> None:
         """The open-interest levy, from every open position to the fund."""
-        place.venue.levy_open_interest(self.hours_per_step)
+        levy_open_interest(place.venue, self.hours_per_step)
 
     def _share_option_income(self, place: Marketplace) -> None:
         """The option vault's step is done; when series have ended, part of what it has earned goes to the fund."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from model.ledger import Flow
 from model.losses import Losses, overdrawn
+from model.trading import charge_delivery
 from model.venue import Venue
 from model.walked import Walked
 
@@ -30,7 +31,7 @@ def settle_expired(venue: Venue) -> None:
         ledger.settle(at, float(prices[at]))
     market.list_anew(expired)
     venue.mark(ledger, market.marks)
-    venue.charge_delivery(np.flatnonzero(delivered.any(axis=0)), delivered, average)
+    charge_delivery(venue, np.flatnonzero(delivered.any(axis=0)), delivered, average)
     below = overdrawn(ledger)
     if below.size:
         walked = Walked(venue, below)

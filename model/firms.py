@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.clearing import terminate
+from model.deferred import pay_out
 from model.ledger import OUTSIDE, Flow, Rows, Status
 from model.sharing import Sharing
 from model.venue import Venue
@@ -125,7 +126,7 @@ class Firms:
     def take_out(self, kind: Flow, usd: Floats) -> Floats:
         """Takes USD, (V, B), out of accounts as account holders do; what was paid, (V, B)."""
         found = [
-            venue.pay_out(kind, rows, wanted[who]) if wanted.any() else np.zeros(rows.size)
+            pay_out(venue, kind, rows, wanted[who]) if wanted.any() else np.zeros(rows.size)
             for venue, rows, who, wanted in zip(self.venues, self.rows, self.who, usd, strict=True)
         ]
         return self._spread(found)

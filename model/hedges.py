@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from agents.trader import LostHedgeParameters
 from model.ledger import Ledger, Rows, Status
-from model.venue import CRUMB
+from model.quoting import CRUMB
 
 type Floats = NDArray[np.float64]
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from agents.clearinghouse.value import Stake
 from agents.clearinghouse.vault import may_lose
 from agents.clearinghouse.waterfall import Charge, Layer, LayerView, checked_charge
+from model.currencies import change_coins, settle_flat, trade_coins
 from model.ledger import OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Rows, Status
 from model.venue import DUST, TIE
 from model.walked import Walked
@@ -59,7 +60,7 @@ class Losses:
             return 0.0
         value = venue.market.underlying @ part.spot[:, rows]
         share = np.where(value > 0.0, np.clip(short / np.where(value > 0.0, value, 1.0), 0.0, 1.0), 0.0)
-        venue.trade_coins(part, rows, -part.spot[:, rows] * share, moves=venue.channels.price_impact)
+        trade_coins(venue, part, rows, -part.spot[:, rows] * share, moves=venue.channels.price_impact)
         brought: Floats = share * value
         return brought
 
@@ -68,7 +69,7 @@ class Losses:
         if not part.currencies:
             return
         flat = rows[~part.exposure[:, rows].any(axis=0)]
-        self.venue.change_coins(part, flat, -part.coins[:, flat])
+        change_coins(self.venue, part, flat, -part.coins[:, flat])
 
     def cover_overdrawn(self, weights: Floats, kind: Flow, *, but: Rows | None = None) -> None:
         """Covers accounts below zero that have no contracts left, `but` some; `weights`, (M, 1), and `kind` as in `cover`."""
@@ -353,7 +354,7 @@ class Losses:
             self.bankrupt(below)
             self.absorb(self._of_no_market(float(deficit.sum())), np.zeros(venue.pools.pool.size), Flow.DRAW_CLOSE_OUT)
         if not venue.insolvent:
-            venue.settle_flat(part, np.arange(part.rows))
+            settle_flat(venue, part, np.arange(part.rows))
 
     def write_down_outstanding(self) -> None:
         """Losses that are still outstanding are written down: nobody else will bear them."""

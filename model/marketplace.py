@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from agents.clock import HOURS_PER_YEAR
 from agents.trader import TraderView
+from model import quoting, trading
 from model.credit import Credit, Outcome, by_rank
+from model.currencies import balance_coins
 from model.errors import LawViolation
 from model.events import Events
 from model.instruments import Instruments
@@ -21,6 +23,7 @@ from model.randomness import Streams
 from model.recovery import Recovery
 from model.scenario import Scenario
 from model.shocks import Effect
+from model.sizing import announce_levies, divide_fund, size_and_levy
 from model.statement import Statement
 from model.venue import Venue
 
@@ -114,7 +117,7 @@ class Marketplace:
         """Traders arrive, now that loans are paid out."""
         venue, traders = self.venue, self.block.traders or self.world.traders
         venue.maker_capital = venue.ledger.equity(venue.makers)
-        venue.announce_levies(self.hours_per_step)  # traders look at what a position costs before they open it
+        announce_levies(venue, self.hours_per_step)  # traders look at what a position costs before they open it
         self.population = Population(traders, venue, self.streams, self.assets, self.world.spread(traders.markets))
 
     def open(self) -> None:
@@ -124,11 +127,11 @@ class Marketplace:
         if venue.members is not None:
             venue.members.join(venue)
         opening = self.population.opening()
-        venue.open_positions(opening.rows, opening.contracts, self.population.weights)
-        venue.divide_fund()
-        venue.balance_coins()
-        venue.requote(ledger)
-        venue.size_and_levy(hours)
+        trading.open_positions(venue, opening.rows, opening.contracts, self.population.weights)
+        divide_fund(venue)
+        balance_coins(venue)
+        quoting.requote(venue, ledger)
+        size_and_levy(venue, hours)
         venue.value.open(venue)
         ledger.begin_step()
         self.statement = Statement(venue.pools.names, ledger.pools)
@@ -163,21 +166,21 @@ class Marketplace:
         daily = market.volatility[first] * np.sqrt(24.0 / HOURS_PER_YEAR)
         misalignment = np.log(np.maximum(market.marks[first], 1e-300)) - market.mispricing[first] - value
         funding = self._funding_trend * (HOURS_PER_YEAR / self.hours_per_step)
-        contracts = venue.traded(funding)
+        contracts = trading.known_contracts(venue, funding)
         funding = funding[first] if contracts is None else contracts.best_carry(len(self.assets))
         view = TraderView(misalignment, self._trend, funding, daily, np.empty((len(self.assets), 0)), contracts)
         orders = self.population.decide(step, self.hours_per_step, view)
-        unwinding, quantity = venue.unwinding(self.hours_per_step)
+        unwinding, quantity = quoting.unwinding(venue, self.hours_per_step)
         if venue.option_vault is not None:
             sold = venue.option_vault.orders(venue, contracts, self.hours_per_step)
             unwinding, quantity = np.append(unwinding, venue.option_vault.row), np.concatenate((quantity, sold), axis=1)
-        venue.requote(venue.ledger)
+        quoting.requote(venue, venue.ledger)
         rows = np.concatenate((orders.rows, unwinding))
-        return Orders(rows, venue.permitted(rows, np.concatenate((orders.contracts, quantity), axis=1)))
+        return Orders(rows, trading.permitted(venue, rows, np.concatenate((orders.contracts, quantity), axis=1)))
 
     def trade(self, orders: Orders) -> None:
         """The auction clears orders against the market makers; hedgers bring their spot into line."""
-        self.venue.trade(orders.rows, orders.contracts, self.hours_per_step)
+        trading.trade(self.venue, orders.rows, orders.contracts, self.hours_per_step)
         self.population.balance_spot(orders.rows, self.hours_per_step)
 
     def learn(self) -> None:

@@ -10,8 +10,10 @@ from agents.clearinghouse.pools import Pools
 from agents.clock import HOURS_PER_YEAR
 from model.channels import PAID_FOR
 from model.contagion.measures import amplification
+from model.deferred import withheld
 from model.haircuts import NOTHING
 from model.ledger import DRAWS, LEVIES, Flow, Status
+from model.levies import open_interest_levies
 from model.sharing import ALL
 
 if TYPE_CHECKING:
@@ -455,7 +457,7 @@ def _observe(place: "Marketplace", step: int) -> dict[str, float]:
         float(tally.volume.sum()),
         tally.fees,
         sum(flows.get(kind, 0.0) for kind in LEVIES),
-        float(interest @ venue.open_interest_levies()) / max(float(interest.sum()), 1e-300) * HOURS_PER_YEAR,
+        float(interest @ open_interest_levies(venue)) / max(float(interest.sum()), 1e-300) * HOURS_PER_YEAR,
         fund,
         venue.target,
         fund / venue.target if venue.target > 0.0 else float("nan"),
@@ -479,7 +481,7 @@ def _observe(place: "Marketplace", step: int) -> dict[str, float]:
         *(tally.absorbed.get(layer, 0.0) for layer in LAYERS),
         float(venue.members.held.sum()) if venue.members is not None else 0.0,
         venue.outstanding,
-        venue.withdrawal_factor(),
+        withheld(venue),
         tally.lost_hedges,
         tally.bankruptcies,
         tally.margin_calls,

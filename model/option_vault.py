@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from agents.contracts import Contracts
 from agents.option_vault import BookView, OptionVaultParameters, SellingRule, hedges, sales, selling_rules
 from model.ledger import OUTSIDE, Flow, Ledger, Role, Rows, Status
+from model.levies import contribute
 
 if TYPE_CHECKING:
     from model.venue import Venue
@@ -134,7 +135,7 @@ class OptionVault:
         free = equity - float(venue.margin_of(ledger, self.rows).initial[0])
         self.paid = min(self.parameters.income_share * max(realised - self.peak, 0.0), max(free, 0.0))
         if self.paid > 0.0:
-            venue.contribute(Flow.OPTION_VAULT_INCOME, row, self.paid, self._ended)
+            contribute(venue, Flow.OPTION_VAULT_INCOME, row, self.paid, self._ended)
         self.peak = max(self.peak, realised - self.paid)
 
     def _add(self, venue: "Venue", gain: Floats) -> None:

@@ -22,9 +22,13 @@ from agents.trader import (
     strategy_rules,
     truncated_pareto,
 )
+from model import trading
+from model.currencies import trade_coins
+from model.deferred import pay_out
 from model.hedges import NakedSpot
 from model.instruments import Kind
 from model.ledger import Flow, Ledger, Role, Rows, Status
+from model.levies import open_interest_levies
 from model.randomness import Streams
 from model.venue import Venue
 
@@ -221,7 +225,7 @@ class Population:
         index = np.maximum(venue.market.index, self._floor)
         contracts = (self.weights / index)[:, None] * typical
         margin = venue.requirement(contracts, contracts, index).initial / typical
-        levy = HOURS_PER_YEAR * float(self.weights @ venue.open_interest_levies())
+        levy = HOURS_PER_YEAR * float(self.weights @ open_interest_levies(venue))
         return demand(p, DemandView(venue.parameters.fees.taker, levy, margin))
 
     @property
@@ -238,7 +242,7 @@ class Population:
     def opening(self) -> Orders:
         """What everybody would hold in calm at the opening marks: the orders of a market that has been open for a while."""
         calm, first = np.zeros(len(self.names)), slice(len(self.names))
-        contracts = self.venue.traded(np.zeros(self.spread.size))
+        contracts = trading.known_contracts(self.venue, np.zeros(self.spread.size))
         parts: list[tuple[Rows, Floats]] = []
         for group, taste in zip(self.groups, self.demand.leverage.tolist(), strict=True):
             who = np.arange(group.rows.size)
@@ -328,11 +332,11 @@ class Population:
         if sellers.size:
             venue.tally.lost_hedges += float(market.underlying @ sold.sum(axis=1))
             if venue.channels.lost_hedges:
-                venue.trade_coins(ledger, np.concatenate((rows, sellers)), np.concatenate((self._rehedging(rows), -sold), axis=1))
+                trade_coins(venue, ledger, np.concatenate((rows, sellers)), np.concatenate((self._rehedging(rows), -sold), axis=1))
                 return
-            venue.trade_coins(ledger, sellers, -sold, moves=False)
+            trade_coins(venue, ledger, sellers, -sold, moves=False)
         if rows.size:
-            venue.trade_coins(ledger, rows, self._rehedging(rows))
+            trade_coins(venue, ledger, rows, self._rehedging(rows))
 
     def _rehedging(self, rows: Rows) -> Floats:
         """Units, (A, n), that hedgers buy or sell so as to hold spot against shorts and puts, as far as free cash goes."""
@@ -385,7 +389,7 @@ class Population:
         margin = venue.margin_of(ledger, rows).initial
         wanted = np.maximum(ledger.equity(rows) - margin, 0.0) * -np.expm1(-p.rate * self.run_fear * hours)
         before = ledger.custody
-        venue.pay_out(Flow.WITHDRAWAL, rows, wanted)
+        pay_out(venue, Flow.WITHDRAWAL, rows, wanted)
         venue.tally.run += before - ledger.custody
 
     def _lose_contracts(self, group: Group, step: int) -> None:
@@ -435,7 +439,7 @@ class Population:
         if paid_in.any():
             ledger.pay_in(Flow.DEPOSIT, rows, paid_in)
         if taken.any():
-            self.venue.pay_out(Flow.WITHDRAWAL, rows, taken)
+            pay_out(self.venue, Flow.WITHDRAWAL, rows, taken)
 
     def _depart(self, group: Group) -> None:
         """Members who want to leave and hold nothing take what they have and go."""

@@ -9,9 +9,12 @@ from agents.clearinghouse.deleveraging import fill_by_score
 from agents.clearinghouse.liquidation import LiquidationView, Slices, checked_slices, maintenance_shares, settle
 from agents.clearinghouse.vault import may_take
 from agents.liquidator import waiting
+from model import quoting
 from model.charges import Charges
+from model.currencies import settle_flat
 from model.deleveraging import Deleverager
 from model.ledger import OUTSIDE, Flow, Rows, Status
+from model.levies import accrue
 from model.losses import Losses
 from model.market import FULL
 from model.venue import DUST, TIE, is_bankrupt
@@ -90,7 +93,7 @@ class Liquidator:
         venue, part = self.venue, self.walked.ledger
         breached = np.zeros(part.rows, dtype=bool)
         breached[accounts] = True
-        venue.requote(part, breached)
+        quoting.requote(venue, part, breached)
         held, notional = part.position[:, accounts], part.exposure[:, accounts] * part.units[:, None]
         view = LiquidationView(equity[accounts], margin[:, accounts], notional, self.walked.rows[accounts], venue.clock)
         slices, venue.states["liquidation"] = venue.liquidation.rule(view, venue.states["liquidation"], venue.rng)
@@ -154,7 +157,7 @@ class Liquidator:
             orders = [(order, slices.keeps > 0.0), (venue.parameters.route.backstop, slices.keeps <= 0.0)]
         quantity = held * slices.fraction
         inventory = [float(part.units @ part.exposure[:, row]) for row in part.funds.tolist()]
-        bids = venue.bids(part, breached)
+        bids = quoting.bids(venue, part, breached)
         capacity = bids.capacity.copy()
         self.capacity = float(capacity.sum())
         self.vault_room = self._vault_room(breached)
@@ -194,7 +197,7 @@ class Liquidator:
         """USD of positions that the vault will still take."""
         venue, part = self.venue, self.walked.ledger
         p, row = venue.parameters.vault, venue.vault
-        if p is None or not venue.able(part, row, breached)[0]:
+        if p is None or not quoting.able(part, row, breached)[0]:
             return 0.0
         return may_take(p, float(part.equity(row)[0]), float((part.units @ part.exposure[:, row])[0]))
 
@@ -304,14 +307,14 @@ class Liquidator:
         tally.surplus += float(outcome.surplus.sum())
         parts = venue.pools.parts(weights)
         fee = charges.pay(venue, outcome.fee, asked.bounty)
-        venue.accrue(part, Flow.LIQUIDATION_FEE, "liquidation_fees", rows, fee, parts)
-        venue.accrue(part, Flow.SURPLUS, "surplus", rows, outcome.surplus, parts)
+        accrue(venue, part, Flow.LIQUIDATION_FEE, "liquidation_fees", rows, fee, parts)
+        accrue(venue, part, Flow.SURPLUS, "surplus", rows, outcome.surplus, parts)
         venue.events.add(
             "liquidation_fee", venue.name, account=self.walked.rows[rows[outcome.fee > 0]], amount=outcome.fee[outcome.fee > 0]
         )
         with np.errstate(invalid="ignore", divide="ignore"):
             by_fund = np.where(notional > 0.0, taken / notional, 0.0)
-        venue.settle_flat(part, rows[outcome.deficit <= 0.0])
+        settle_flat(venue, part, rows[outcome.deficit <= 0.0])
         self.losses.cover(rows, outcome.deficit, weights, Flow.DRAW_EXECUTION, by_fund)
         if venue.parameters.route.absorption_premium > 0.0 and not venue.insolvent:
             for side in sides:

@@ -8,6 +8,7 @@ import pytest
 from agents.clearinghouse.accrual import Levies
 from agents.clearinghouse.adequacy import Action, AdequacyView, CapOpenInterest, Halt, RaiseLevies, RaiseMargin, Recapitalise
 from experiments.twin.record import run_both
+from model import trading
 from model.ecosystem import Ecosystem
 from model.ledger import Flow
 from model.scenario import Scenario
@@ -87,7 +88,7 @@ def test_open_interest_cannot_rise_by_orders_while_it_is_capped() -> None:
     contracts = np.array([[3.0, -3.0, 9.0, -1.0]])
     venue, rows = capped.venue, np.arange(capped.venue.institutions, capped.venue.institutions + 4)
     venue.ledger.position[0, rows] = [2.0, 2.0, -4.0, 0.0]
-    assert venue.permitted(rows, np.repeat(contracts, 3, axis=0))[0].tolist() == [0.0, -2.0, 4.0, 0.0]
+    assert trading.permitted(venue, rows, np.repeat(contracts, 3, axis=0))[0].tolist() == [0.0, -2.0, 4.0, 0.0]
     assert capped.series()["volume"].sum() < free.series()["volume"].sum()
 
 

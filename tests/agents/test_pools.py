@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.clearinghouse.pools import PoolParameters, Pools
+from model.currencies import balance_coins
 from model.ecosystem import Ecosystem
 from model.ledger import FUND, OUTSIDE, Flow
 from model.scenario import Scenario
@@ -107,7 +108,7 @@ WATERFALL = [{"type": "fund"}, {"type": "exchange_capital", "share": 1.0}, {"typ
 def held_in_coins(units: float, deposit: float, contracts: float, **house: Any) -> Handmade:
     """A fund of so many coins at 100 USD, and one long."""
     one = handmade((deposit,), (100.0,), fund=100.0 * units, maker=1e9, pools={"currency": "underlying"}, **house)
-    one.venue.balance_coins()
+    balance_coins(one.venue)
     one.position(one.venue.institutions, MAKER, contracts, 100.0)
     return one
 

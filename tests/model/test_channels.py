@@ -12,6 +12,7 @@ from agents.clearinghouse.accrual import Levies
 from model.channels import CHANNELS, Channels
 from model.ecosystem import Ecosystem
 from model.ledger import FUND, OUTSIDE, SETTLEMENT, Flow, Status
+from model.levies import levy_open_interest
 from model.losses import Losses
 from model.market import Market
 from model.scenario import Scenario
@@ -165,7 +166,7 @@ def test_what_the_outside_holds_pays_the_levy_on_open_interest_however_the_fund_
     one = handmade([500.0], pools={"by": by}, prices=(100.0, 50.0), levies=levies, channels=closed("price_impact"))
     trader = int(one.venue.ledger.rows) - 1  # further pools stand before it
     one.position(OUTSIDE, trader, 10.0, 100.0)
-    one.venue.levy_open_interest(1.0)
+    levy_open_interest(one.venue, 1.0)
     assert one.statement == {Flow.OPEN_INTEREST_LEVY: pytest.approx(20.0)}
     assert one.equity(trader) == [pytest.approx(490.0)]
     one.venue.ledger.check(1)

@@ -12,6 +12,7 @@ from agents.clearinghouse.accrual import Levies
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.liquidator import LiquidatorParameters
 from agents.market_maker import MarketMakerParameters
+from model import quoting
 from model.clearing import Walk, terminate, walk
 from model.ecosystem import Ecosystem
 from model.events import Events
@@ -87,7 +88,7 @@ def exchange(deposits: tuple[float, ...], fund: float = 0.0, depth: float = DEEP
     venue.levies = Levies(surplus=1.0, liquidation_fees=1.0)
     venue.begin_step(np.random.default_rng(1))
     venue.levies = Levies(surplus=1.0, liquidation_fees=1.0)
-    venue.requote(ledger)
+    quoting.requote(venue, ledger)
     return Exchange(venue)
 
 

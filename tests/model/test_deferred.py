@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agents.clearinghouse.value import TokenParameters
-from model.deferred import settle_outstanding
+from model.deferred import pay_out, settle_outstanding, withheld
 from model.ecosystem import Ecosystem
 from model.ledger import FUND, OUTSIDE, SETTLEMENT, Flow
 from model.scenario import Scenario
@@ -31,12 +31,12 @@ def short_by_fifty(waterfall: list[dict[str, str]]) -> Exchange:
 def test_withdrawals_bear_the_loss_and_nobody_gains_by_being_first() -> None:
     one = short_by_fifty(FACTOR)
     venue = one.venue
-    assert venue.withdrawal_factor() == pytest.approx(50.0 / 12_000.0)
-    venue.pay_out(Flow.WITHDRAWAL, rows(OTHER), of(400.0))
+    assert withheld(venue) == pytest.approx(50.0 / 12_000.0)
+    pay_out(venue, Flow.WITHDRAWAL, rows(OTHER), of(400.0))
     # 400 x 50 / 12,000 = 1.667 are kept; 48.333 of 11,600 claims are the same part.
     assert venue.ledger.flows[Flow.WITHDRAWAL] == pytest.approx(400.0 - 5.0 / 3.0)
     assert venue.tally.absorbed["withdrawal_factor"] == pytest.approx(5.0 / 3.0)
-    assert venue.withdrawal_factor() == pytest.approx(50.0 / 12_000.0)
+    assert withheld(venue) == pytest.approx(50.0 / 12_000.0)
     venue.ledger.check(1, outstanding=venue.outstanding)
 
 
@@ -51,7 +51,7 @@ def test_the_fund_pays_what_it_takes_in_and_a_rise_of_the_factor_is_news_once() 
     assert venue.factor_rise == 0.0
     venue.ledger.transfer(Flow.DEPOSIT, OUTSIDE, FUND, 30.0)
     settle_outstanding(venue, 1.0)
-    assert (venue.outstanding, venue.withdrawal_factor(), venue.factor_seen) == (pytest.approx(0.0), 0.0, 0.0)
+    assert (venue.outstanding, withheld(venue), venue.factor_seen) == (pytest.approx(0.0), 0.0, 0.0)
     assert venue.ledger.fund == pytest.approx(10.0)
     venue.ledger.check(1, outstanding=venue.outstanding)
 

@@ -12,11 +12,15 @@ from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.liquidator import LiquidatorParameters
 from agents.market_maker import MarketMakerParameters
 from experiments import shipped
+from model import quoting, trading
 from model.clearing import Walk, terminate, walk
+from model.currencies import balance_coins, settle_currencies
+from model.deferred import pay_out, withheld
 from model.ecosystem import Ecosystem
 from model.events import Events
 from model.instruments import InstrumentParameters, Instruments
 from model.ledger import FUND, OUTSIDE, SETTLEMENT, TREASURY, Flow, Ledger, Role
+from model.levies import exchange_funding
 from model.losses import Losses
 from model.market import Market, MarketParameters
 from model.path import Path
@@ -72,7 +76,7 @@ class Exchange:
         self.ledger.pay_in(Flow.DEPOSIT, traders, of(*coins) * index)
         self.venue.begin_step(np.random.default_rng(1))
         self.venue.levies = Levies(surplus=1.0, liquidation_fees=1.0)
-        self.venue.requote(self.ledger)
+        quoting.requote(self.venue, self.ledger)
 
     def buy(self, buyer: int, seller: int, contracts: float, price: float | None = None) -> None:
         """At a price in USD a coin; at the mark if none is given."""
@@ -87,7 +91,7 @@ class Exchange:
 
     def close(self) -> None:
         """The close of a step, as far as money is concerned."""
-        self.venue.settle_currencies(self.ledger, np.arange(self.ledger.rows))
+        settle_currencies(self.venue, self.ledger, np.arange(self.ledger.rows))
 
     def coins(self, row: int) -> float:
         """What an account is worth, in coin."""
@@ -174,7 +178,7 @@ def test_the_deficit_in_coin_grows_as_the_price_falls() -> None:
 def test_a_fund_in_coin_pays_in_coin_and_loses_more_of_its_dollars() -> None:
     # 1 BTC in the fund; the deficit of 0.15 BTC leaves 0.85: 15 % of its coins, 32 % of its dollars.
     one = Exchange(10_000.0, (0.1,), fund=10_000.0, pools={"currency": "underlying"})
-    one.venue.balance_coins()
+    balance_coins(one.venue)
     assert one.ledger.spot[0, FUND] == pytest.approx(1.0)
     one.buy(LONG, MAKER, 10_000.0)
     one.move(8_000.0)
@@ -201,7 +205,7 @@ def test_an_index_that_is_wrong_values_coins_and_contracts_alike() -> None:
     assert one.ledger.rates[0] == pytest.approx(10_000.0 * np.exp(-0.1))
     assert one.ledger.equity(LONG) == pytest.approx(30_000.0, rel=1e-9)
     assert one.ledger.equity(SHORT) == pytest.approx(10_000.0 * np.exp(-0.1))
-    one.venue.trade(rows(SHORT), np.array([[0.0], [1_000.0]]), 1.0)
+    trading.trade(one.venue, rows(SHORT), np.array([[0.0], [1_000.0]]), 1.0)
     assert one.ledger.coins[0, SHORT] == pytest.approx(1.0 + 1_000.0 / 10_000.0, rel=1e-6)
 
 
@@ -220,7 +224,7 @@ def test_an_order_takes_as_much_of_the_book_as_its_dollars() -> None:
 
 def test_fees_are_on_the_dollars_traded_and_leave_as_coin_at_the_close() -> None:
     one = Exchange(10_000.0, (1.0,), fees={"taker": 5e-4, "maker": 0.0, "liquidation": 0.0})
-    one.venue.trade(rows(LONG), np.array([[0.0], [20_000.0]]), 1.0)
+    trading.trade(one.venue, rows(LONG), np.array([[0.0], [20_000.0]]), 1.0)
     assert one.venue.tally.fees == pytest.approx(10.0)
     assert one.venue.tally.volume.tolist() == pytest.approx([0.0, 20_000.0])
     assert one.ledger.cash[LONG] == pytest.approx(-10.0)
@@ -240,8 +244,8 @@ def test_what_is_kept_of_a_withdrawal_in_coin_is_kept_in_coin() -> None:
     ledger.transfer(Flow.DEFICIT, SETTLEMENT, MAKER, owed)
     ledger.transfer(Flow.WITHDRAWAL, MAKER, OUTSIDE, owed)
     venue.outstanding = owed
-    assert venue.withdrawal_factor() == pytest.approx(0.1)
-    venue.pay_out(Flow.WITHDRAWAL, rows(LONG), of(1_000.0))
+    assert withheld(venue) == pytest.approx(0.1)
+    pay_out(venue, Flow.WITHDRAWAL, rows(LONG), of(1_000.0))
     assert venue.tally.absorbed["withdrawal_factor"] == pytest.approx(100.0)
     assert ledger.flows[Flow.WITHDRAWAL] == pytest.approx(owed + 900.0)
     # Who has taken out all that it had has nothing left, neither coins nor debts in dollars against them, which part as the price moves.
@@ -255,7 +259,7 @@ def test_funding_is_paid_by_longs_to_shorts_and_moves_no_coin_between_them_and_t
     one.venue.market.average_premium[:] = 0.01
     one.move(10_000.0)
     before = float(one.venue.market.index[0])
-    one.venue.exchange_funding(8.0)
+    exchange_funding(one.venue, 8.0)
     rate = float(one.venue.funding[INVERSE])
     assert rate > 0.0
     one.close()
@@ -281,9 +285,9 @@ def test_a_makers_inventory_is_the_coins_that_it_has_or_owes() -> None:
     one = Exchange(10_000.0, (1.0,))
     one.buy(LONG, MAKER, 5_000.0)
     ledger = one.ledger
-    assert one.venue._inventory(ledger.position[:, 4:5], ledger, slice(4, 5))[:, 0].tolist() == pytest.approx([-5_000.0, -5_000.0])
+    assert quoting.inventory(one.venue, ledger.position[:, 4:5], ledger, slice(4, 5))[:, 0].tolist() == pytest.approx([-5_000.0, -5_000.0])
     one.move(8_000.0)  # -0.5 BTC now count for 4,000 USD; the inverse book still sees its 5,000 contracts
-    assert one.venue._inventory(ledger.position[:, 4:5], ledger, slice(4, 5))[:, 0].tolist() == pytest.approx([-4_000.0, -5_000.0])
+    assert quoting.inventory(one.venue, ledger.position[:, 4:5], ledger, slice(4, 5))[:, 0].tolist() == pytest.approx([-4_000.0, -5_000.0])
 
 
 @pytest.mark.parametrize("rule", ["fixed_leverage", "portfolio_scenarios"])
@@ -448,7 +452,7 @@ def test_who_is_closed_at_bankruptcy_price_has_no_coins_left_to_lose() -> None:
 def test_who_closes_its_last_contract_pays_the_fee_in_coin_at_once() -> None:
     one = Exchange(10_000.0, (1.0,), fees={"taker": 1e-3, "maker": 0.0, "liquidation": 0.0})
     one.buy(LONG, MAKER, 5_000.0)
-    one.venue.trade(rows(LONG), np.array([[0.0], [-5_000.0]]), 1.0)
+    trading.trade(one.venue, rows(LONG), np.array([[0.0], [-5_000.0]]), 1.0)
     assert one.ledger.cash[LONG] == 0.0
     assert one.ledger.coins[0, LONG] == pytest.approx(1.0 - 5.0 / 10_000.0)
 
@@ -472,7 +476,7 @@ def test_whose_contracts_end_with_anothers_holds_coin_and_nothing_that_moves_wit
     # All of it is in coin: 1 BTC less 500 / 40,000. It takes that out, and what the coin costs next is nothing to it.
     assert one.ledger.coins[0, LONG] == pytest.approx(1.0 - 0.0125)
     assert one.ledger.cash[LONG] == pytest.approx(0.0, abs=1e-9)
-    one.venue.pay_out(Flow.WITHDRAWAL, rows(LONG), one.ledger.equity(rows(LONG)))
+    pay_out(one.venue, Flow.WITHDRAWAL, rows(LONG), one.ledger.equity(rows(LONG)))
     one.move(20_000.0)
     assert one.ledger.equity(LONG) == pytest.approx(0.0, abs=1e-9)
 

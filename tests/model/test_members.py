@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from model.deferred import pay_out
 from model.ecosystem import Ecosystem
 from model.ledger import FUND, OUTSIDE, Flow, Role, Status
 from model.scenario import Scenario
@@ -87,7 +88,7 @@ def test_who_leaves_gets_its_contribution_back_as_far_as_custody_goes() -> None:
     ledger.mark(np.array([50.0]))
     assert ledger.equity(np.array([first, second, third])).tolist() == [50.0, 250.0, -50.0]
     # The first takes its balance and goes, the second takes 220 of its 250: 30 are left of the 300 that were paid in.
-    venue.pay_out(Flow.WITHDRAWAL, np.array([first, second]), np.array([50.0, 220.0]))
+    pay_out(venue, Flow.WITHDRAWAL, np.array([first, second]), np.array([50.0, 220.0]))
     ledger.status[first] = Status.GONE
     members.restore(venue, 1.0)
     assert (ledger.custody, ledger.cash[members.row], members.held.tolist()) == (0.0, 20.0, [20.0])
@@ -106,7 +107,7 @@ def test_who_has_left_waits_for_its_contribution_while_others_pay_in() -> None:
     assert members is not None
     first, second, third = range(venue.institutions, venue.institutions + 3)
     members.join(venue)
-    venue.pay_out(Flow.WITHDRAWAL, np.array([first]), np.array([50.0]))
+    pay_out(venue, Flow.WITHDRAWAL, np.array([first]), np.array([50.0]))
     ledger.status[first] = Status.GONE
     ledger.transfer(Flow.DEPOSIT, third, OUTSIDE, 190.0)
     members.use(ledger, third, np.array([0.0, 20.0]))

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from scipy.stats import norm
 
 from experiments.analysis.intervals import bootstrap
+from model import trading
 from model.ecosystem import Ecosystem
 from model.ledger import Flow, Role, Status
 from model.scenario import Scenario
@@ -190,7 +191,7 @@ def test_on_the_way_to_a_book_it_goes_as_far_as_margin_allows() -> None:
 def test_it_orders_nothing_once_it_has_defaulted_nor_of_what_is_all_but_worthless() -> None:
     eco = opened({**AT_ONCE})
     venue, vault = eco.venue, eco.venue.option_vault
-    contracts = venue.traded(venue.funding)
+    contracts = trading.known_contracts(venue, venue.funding)
     assert vault.orders(venue, contracts, 1.0).any()
     venue.ledger.status[vault.row] = Status.BANKRUPT
     assert not vault.orders(venue, contracts, 1.0).any()

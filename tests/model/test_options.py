@@ -8,12 +8,14 @@ from pydantic import ValidationError
 
 from experiments import shipped
 from experiments.app import snapshot
+from model import quoting, trading
 from model.clearing import Walk, walk
 from model.ecosystem import Ecosystem
 from model.expiry import settle_expired
 from model.instruments import InstrumentParameters
 from model.path import Path
 from model.scenario import Scenario
+from model.sizing import books
 from model.surface import SurfaceParameters, next_level
 from tests.model.test_expiry import CALL, FUTURE, accounts, moved, opened
 
@@ -71,8 +73,8 @@ def test_the_premium_is_paid_at_the_trade_and_the_option_is_worth_its_mark():
     eco = opened(MONTHLY)
     ledger = eco.venue.ledger
     (buyer,) = accounts(eco, 1e6)
-    eco.venue.requote(ledger)
-    eco.venue.trade(np.array([buyer]), np.array([[0.0], [1.0]]), 1.0)
+    quoting.requote(eco.venue, ledger)
+    trading.trade(eco.venue, np.array([buyer]), np.array([[0.0], [1.0]]), 1.0)
     fee = eco.venue.parameters.fees.taker * float(ledger.units[1])
     paid = 1e6 - float(ledger.cash[buyer]) - fee
     assert paid == pytest.approx(float(ledger.entry[1, buyer]))
@@ -192,10 +194,10 @@ def test_sizing_reprices_options_with_volatility_that_answers_the_fall():
     levels = market.listed.revalue(market.moment(market.log_index, market.clock), market.basis, returns, answered)
     assert fixing.stressed(returns) == pytest.approx(levels, rel=1e-9)
     assert not np.allclose(fixing.stressed(returns), fixing.reprice(returns, np.zeros_like(returns)))
-    books = eco.venue.books(0)
-    assert books.onto is not None
-    assert books.onto[0, 0] == pytest.approx(float(eco.venue.ledger.units[0]))
-    assert 0.0 < books.onto[1, 0] < 0.5 * books.onto[0, 0]
+    onto = books(eco.venue, 0).onto
+    assert onto is not None
+    assert onto[0, 0] == pytest.approx(float(eco.venue.ledger.units[0]))
+    assert 0.0 < onto[1, 0] < 0.5 * onto[0, 0]
 
 
 def test_richness_is_implied_over_measured_volatility_and_rises_with_the_books_premium():
@@ -203,27 +205,27 @@ def test_richness_is_implied_over_measured_volatility_and_rises_with_the_books_p
     venue, market = eco.venue, eco.venue.market
     market.level[:], market.volatility[:] = 0.6, 0.8
     venue.mark(venue.ledger, market.marks)
-    assert venue.traded(np.zeros(2)).richness == pytest.approx([1.0, 0.75])
+    assert trading.known_contracts(venue, np.zeros(2)).richness == pytest.approx([1.0, 0.75])
     market.basis[1] = 0.001
     venue.mark(venue.ledger, market.marks)
     # A dollar over the surface's price is a dollar over vega of more implied volatility, to first order.
     raised = 0.001 * float(market.index[0]) / float(venue.fixing.vegas[1])
-    assert venue.traded(np.zeros(2)).richness[1] == pytest.approx(0.75 * (1.0 + raised))
+    assert trading.known_contracts(venue, np.zeros(2)).richness[1] == pytest.approx(0.75 * (1.0 + raised))
 
 
 def test_a_futures_premium_is_earned_by_its_expiry_and_no_sooner_than_in_a_week():
     for days, earned in ((73.0, 0.005), (1.0, 0.001 * 365.0 / 7.0)):  # 0.1 % over a fifth of a year; over a day as over a week
         eco = opened({**FUTURE, "days": days})
         eco.venue.market.wedge[1] = 0.001
-        assert eco.venue.traded(np.array([0.1, 0.0])).carry == pytest.approx([0.1, 0.1 + earned])
+        assert trading.known_contracts(eco.venue, np.array([0.1, 0.0])).carry == pytest.approx([0.1, 0.1 + earned])
 
 
 def test_fees_are_on_notional_and_not_on_the_premium():
     eco = opened(MONTHLY)
     venue = eco.venue
     (buyer,) = accounts(eco, 1e6)
-    venue.requote(venue.ledger)
-    venue.trade(np.array([buyer]), np.array([[0.0], [2.0]]), 1.0)
+    quoting.requote(venue, venue.ledger)
+    trading.trade(venue, np.array([buyer]), np.array([[0.0], [2.0]]), 1.0)
     assert venue.tally.volume[1] == pytest.approx(2.0 * float(venue.ledger.units[1]))
 
 
@@ -234,9 +236,9 @@ def test_a_perpetuals_fee_is_on_the_price_that_was_paid_whatever_else_is_listed(
         eco = opened(*listed)
         venue, ledger = eco.venue, eco.venue.ledger
         (buyer,) = accounts(eco, 1e7)
-        venue.requote(ledger)
+        quoting.requote(venue, ledger)
         venue.market.skew[0] = 0.01
-        venue.trade(np.array([buyer]), np.array([[10.0], *([[0.0]] * len(listed))]), 1.0)
+        trading.trade(venue, np.array([buyer]), np.array([[10.0], *([[0.0]] * len(listed))]), 1.0)
         price = float(ledger.entry[0, buyer])
         assert price > 1.01 * float(ledger.marks[0])
         assert venue.tally.volume[0] == pytest.approx(10.0 * price, rel=1e-12)

@@ -11,6 +11,7 @@ from agents.clearinghouse.accrual import Levies
 from agents.clearinghouse.parameters import ClearinghouseParameters
 from agents.liquidator import LiquidatorParameters
 from agents.market_maker import MarketMakerParameters
+from model import quoting
 from model.channels import OPEN, Channels
 from model.clearing import Walk, walk
 from model.events import Events
@@ -108,8 +109,24 @@ def handmade(
     ledger.transfer(Flow.DEPOSIT, OUTSIDE, ledger.open(len(deposits), Role.TRADER), np.array(deposits, dtype=float))
     venue.begin_step(np.random.default_rng(1))
     venue.levies = levies or Levies(surplus=1.0, liquidation_fees=1.0)
-    venue.requote(ledger)
+    quoting.requote(venue, ledger)
     return Handmade(venue)
+
+
+def levied(one: Handmade, **levies: float) -> Handmade:
+    one.venue.levies = Levies(**levies)
+    return one
+
+
+def flows(one: Handmade) -> dict[Flow, float]:
+    """What has changed the fund; an index of 100 is 100 but for the last bit, and so is what an inventory gains."""
+    return {kind: usd for kind, usd in one.statement.items() if abs(usd) > 1e-9}
+
+
+def owing(one: Handmade, row: int, usd: float) -> Handmade:
+    """Takes USD from an account, which may bring it below zero."""
+    one.venue.ledger.transfer(Flow.WITHDRAWAL, row, OUTSIDE, usd)
+    return one
 
 
 def books(venue: Venue) -> dict[str, Floats | Rows]:

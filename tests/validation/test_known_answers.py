@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
+from model import trading
 from model.ecosystem import Ecosystem
 from model.ledger import FUND, TREASURY, Flow, Status
 from model.market import Market, MarketParameters
@@ -219,7 +220,7 @@ def test_a_trade_s_fee_is_split_between_fund_exchange_and_the_maker_s_rebate() -
     one = handmade([1e6], fund=0.0, capital=1e6, maker=1e6, fees={"taker": 1e-3, "maker": -4e-4})
     venue = one.venue
     venue.levies = type(venue.levies)(trading_fees=0.2)
-    venue.trade(np.array([FIRST]), np.array([[1_000.0]]), 1.0)
+    trading.trade(venue, np.array([FIRST]), np.array([[1_000.0]]), 1.0)
     assert one.statement == {Flow.TRADING_FEE: pytest.approx(20.0)}
     assert one.equity(FIRST, MAKER, TREASURY) == pytest.approx([1e6 - 100.0, 1e6 + 40.0, 1e6 + 80.0 - 40.0])
     assert (venue.tally.fees, venue.tally.volume[0]) == (pytest.approx(60.0), pytest.approx(100_000.0))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
 from agents.clearinghouse.accrual import Levies
+from model import quoting
 from model.ecosystem import Ecosystem
 from model.ledger import Rows, Status
 from model.market import Market, MarketParameters
@@ -81,7 +82,7 @@ def crash(
     for market, price in enumerate(PRICES):
         held, paid = contracts[market], price * entries
         ledger.trade(market, rows, held, paid, np.array([MAKER]), of(-held.sum()), float(held @ paid / held.sum()))
-    one.venue.requote(ledger)
+    quoting.requote(one.venue, ledger)
     down, up = np.log(0.6) / 30.0, np.log(1.1) / 10.0
     dlog = np.stack([np.r_[np.full(30, down), np.full(10, up)], np.r_[np.full(30, 1.2 * down), np.full(10, up)]])
     hours = np.full(40, 1.0 / 40.0)
@@ -172,9 +173,9 @@ def test_an_economy_in_cents_is_the_economy_in_dollars(seed: int, monkeypatch: p
     unit = 128.0
     one = Ecosystem(economy(1.0), rng=seed)
     one.run_for(20)
-    monkeypatch.setattr("model.venue.CRUMB", 1_000.0 * unit)
+    monkeypatch.setattr("model.quoting.CRUMB", 1_000.0 * unit)
     monkeypatch.setattr("model.market.REFERENCE_ORDER", 100e3 * unit)
-    for module in ("venue", "clearing", "losses"):
+    for module in ("venue", "clearing", "deferred", "losses"):
         monkeypatch.setattr(f"model.{module}.DUST", 1e-6 * unit)
     other = Ecosystem(economy(unit), rng=seed)
     other.run_for(20)

@@ -13,6 +13,7 @@ from experiments.validation import avellaneda_stoikov, duffie_zhu, franke_wester
 from experiments.validation.almgren_chriss import Sale
 from experiments.validation.check import Check, Validation, between
 from experiments.validation.table import checks, main
+from model import quoting
 from tests.validation.handmade import LIQUIDATOR, MAKER, handmade
 
 
@@ -146,7 +147,7 @@ def test_liquidators_sell_what_they_took_as_is_optimal_without_a_deadline() -> N
     one.venue.liquidator_parameters = one.venue.liquidator_parameters.model_copy(update={"unwind_rate": kappa})
     one.position(LIQUIDATOR, MAKER, 1_000.0, 100.0)
     for before, after in pairwise(held[:4]):
-        rows, orders = one.venue.unwinding(1.0)
+        rows, orders = quoting.unwinding(one.venue, 1.0)
         mine = float(orders[0, rows.tolist().index(LIQUIDATOR)])
         assert mine / one.held(LIQUIDATOR)[0] == pytest.approx(after / before - 1.0, rel=1e-9)
         one.position(MAKER, LIQUIDATOR, -mine, 100.0)
