@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.special import ndtr
 
+from agents.clearinghouse.stress import NEARLY_ALL
 from agents.clock import HOURS_PER_YEAR
 from agents.families import Parameters, misfit
 from model.surface import SurfaceParameters, along_path, tenor_factor, total_variance
@@ -345,7 +346,7 @@ class Fixing:
     def stressed(self, returns: Floats) -> Floats:
         """Shape (S, M), USD: change of one contract when underlyings return (S, A), implied volatility answering as its surface says."""
         before = self._moment.level[:, None]
-        answered = self._listed.levels_along(self._moment.level, np.log1p(returns.T)) / before - 1.0
+        answered = self._listed.levels_along(self._moment.level, np.log1p(np.maximum(returns.T, NEARLY_ALL))) / before - 1.0
         return self._listed.revalue(self._moment, self._premium, returns, answered.T)
 
     @cached_property

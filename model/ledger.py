@@ -37,6 +37,8 @@ SETTLEMENT: Final = 3
 """Deficits pass through here on their way to the layers that absorb them; zero after every waterfall."""
 DUST: Final = 1e-12
 """A position that a trade leaves this small against the trade is closed: what is left is rounding, and its holder has no contracts."""
+LAST_DIGITS: Final = 1e-15
+"""Relative: what rounding may have left of sums that once were larger."""
 _FURTHER: Final = 4
 """Further pools of the fund have the rows from here on; the accounts of others follow."""
 
@@ -207,6 +209,7 @@ class Ledger:
             self.spot[:, OUTSIDE] = supply
         self._supply = self.spot.sum(axis=1)
         self.tokens = self.token_price = 0.0
+        self._largest = 0.0
 
     # -- rows -----------------------------------------------------------------------------------------------------------------------
 
@@ -560,6 +563,9 @@ class Ledger:
         gross = float(np.abs(self.cash).sum()) + 1e-6 / tolerance
         if self.currencies:
             gross += float(self.rates @ np.abs(self.coins).sum(axis=1))
+        # Sums that once were large have left rounding of their own behind.
+        self._largest = max(self._largest, gross)
+        gross += LAST_DIGITS / tolerance * self._largest
         if abs(self.cash.sum()) > tolerance * gross:
             raise LawViolation(step, f"cash is closed (off by {self.cash.sum():g} USD of {gross:g} gross)", [])
         for name, column, target in (("contracts", self.position, 0.0), ("spot", self.spot, self._supply), ("coins", self.coins, 0.0)):

@@ -25,7 +25,7 @@ from model.scenario import Scenario
 from model.shocks import Effect
 from model.sizing import announce_levies, divide_fund, size_and_levy
 from model.statement import Statement
-from model.venue import Venue
+from model.venue import DUST, Venue
 
 type Floats = NDArray[np.float64]
 
@@ -224,8 +224,9 @@ class Marketplace:
         token = self.venue.value.token
         if token is not None and min(token.holdings(ledger.tokens)) < -1e-9 * token.supply:
             raise LawViolation(step, "tokens are closed: nobody holds fewer than none", [])
-        # Where more of a coin has left than came in, what it would cost to have it back moves with its price.
-        if ledger.custody < -1e-9 * gross and not (ledger.coins[:, OUTSIDE] > 0.0).any():
+        # Where more of a coin, or more dollars, have left than came in, what it would cost to have them back moves with the coin's price.
+        mismatch = float(ledger.rates[: ledger.currencies] @ np.abs(ledger.coins[:, OUTSIDE]))
+        if ledger.custody < -1e-9 * gross - mismatch - DUST:
             raise LawViolation(step, f"withdrawals stay within custody ({ledger.custody:g} USD)", [OUTSIDE])
         if ledger.treasury < -1e-9 * gross:
             raise LawViolation(step, "a layer never absorbs more than it holds", [TREASURY])

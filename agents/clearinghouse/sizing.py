@@ -15,10 +15,6 @@ from agents.families import Family, Rule, RuleParameters, misfit
 type Floats = NDArray[np.float64]
 
 
-NEARLY_ALL = -1.0 + 1e-12
-"""A return that loses all is counted as one that leaves a trace: it has a logarithm."""
-
-
 @dataclass(frozen=True, slots=True)
 class SizingView:
     """What a sizing rule sees at the close of a step.
@@ -186,7 +182,7 @@ class StressRule(SizingRule):
         p = self.parameters
         if p.scenarios == "simulated" or len(memory.returns) < p.least:
             return stress.simulated(p.count, view.volatility, p.horizon, p.correlation, p.tail, p.seed)
-        logs = np.log1p(np.maximum(memory.returns, NEARLY_ALL))
+        logs = np.log1p(np.maximum(memory.returns, stress.NEARLY_ALL))
         if p.scenarios == "filtered":
             logs = logs * (view.volatility / np.maximum(memory.volatility, 1e-12))
         returns: Floats = np.expm1(logs * np.sqrt(p.horizon / view.hours))

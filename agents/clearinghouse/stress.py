@@ -14,6 +14,8 @@ type Floats = NDArray[np.float64]
 BLOCK = 512
 """Accounts at a time: a block of a thousand scenarios stays within a processor's cache."""
 TEN_BASIS_POINTS = 1e-3
+NEARLY_ALL = -1.0 + 1e-12
+"""A return that loses all is counted as one that leaves a trace: it has a logarithm."""
 NO_DEPTH = 1e-9
 """USD: a book that shows less moves as far as one that shows this much."""
 LARGEST_MOVE = 0.99
