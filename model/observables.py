@@ -250,7 +250,7 @@ APART: Final = "__"
 """Between an output's name and that of its exchange."""
 
 
-def observables(
+def observables(  # noqa: PLR0913 - one for each table that some exchange lacks
     assets: Sequence[str],
     pools: Sequence[str] = (),
     *,
@@ -260,13 +260,14 @@ def observables(
     token: bool = False,
     closes: bool = False,
     several: bool = False,
+    sells_options: bool = False,
 ) -> list[Observable]:
     """All outputs, in order, for these markets and, if there are several, these pools.
 
     Args:
         assets: names of markets; pools: of pools; acts: whether there are adequacy rules; quoted: underlyings of which there are options;
             settled: those in which contracts are settled; token: whether the venue has a token; closes: whether a channel of
-            contagion is closed; several: whether there are other venues.
+            contagion is closed; several: whether there are other venues; sells_options: whether a vault of the venue does.
     """
     return [
         Observable("hours", "h", "hours since the start", "last"),
@@ -280,6 +281,8 @@ def observables(
         *(_all(_TOKEN) if token else ()),
         *(_all(_RESCUES) if closes else ()),
         *(_all(_CROSSING) if several else ()),
+        *(_all(_OPTION_VAULT) if sells_options else ()),
+        *_all(_MARGIN),
     ]
 
 
@@ -287,7 +290,7 @@ def of_venue(world: "Scenario", at: int) -> list[Observable]:
     """The outputs of a scenario's exchange number `at`, by the names that they have where there is no other."""
     block, several = world.venues[at], len(world.venues) > 1
     house, names = block.clearinghouse, world.markets_of(at)
-    told = observables(
+    return observables(
         names,
         Pools.of(house.pools, names).names,
         acts=bool(house.adequacy),
@@ -296,8 +299,8 @@ def of_venue(world: "Scenario", at: int) -> list[Observable]:
         token=house.token is not None,
         closes=bool(world.channels.closed()),
         several=several,
+        sells_options=block.option_vault is not None,
     )
-    return [*told, *(_all(_OPTION_VAULT) if block.option_vault is not None else ()), *_all(_MARGIN)]
 
 
 def declared(world: "Scenario") -> list[Observable]:
