@@ -44,14 +44,14 @@ class BackTest:
 
     def close(self, venue: "Venue") -> None:
         """The close: what is asked of accounts as they stand. A rule that is asked here remembers nothing of it."""
-        ledger, kept = venue.ledger, venue.states["margin"]
-        holders = slice(ledger.house, ledger.rows)
-        self.initial = venue.margin_of(ledger, holders).initial
-        venue.states["margin"] = kept
+        ledger = venue.ledger
+        position, exposure = ledger.position[:, ledger.house :], ledger.exposure[:, ledger.house :]
+        asked, _ = venue.margin.rule(venue.margined(position, exposure, ledger.marks), venue.states["margin"], venue.rng)
+        self.initial = asked.initial * venue.action.initial
         self.required = float(self.initial.sum())
-        self.position_share = _top_share(ledger.units @ ledger.exposure[:, holders])
+        self.position_share = _top_share(ledger.units @ exposure)
         self.margin_share = _top_share(self.initial)
-        self._position, self._marks, self._scale = ledger.position[:, holders].copy(), ledger.marks.copy(), ledger.scale.copy()
+        self._position, self._marks, self._scale = position.copy(), ledger.marks.copy(), ledger.scale.copy()
 
     def walked(self, venue: "Venue") -> None:
         """Marks have gone where the step takes them, and no contract has expired yet: who lost how much on what it had at the close.
@@ -62,7 +62,7 @@ class BackTest:
         if ledger.currencies:
             before = before * np.divide(ledger.scale, self._scale, out=np.ones_like(before), where=self._scale != 0.0)
         loss = (before - ledger.marks) @ self._position
-        self.variation = float(np.maximum(loss, 0.0).sum())
+        self.variation = float(loss[loss > 0.0].sum())
         self.accounts = int(np.count_nonzero(self._position.any(axis=0)))
         beyond = loss - self.initial
         beyond = beyond[beyond > ROUNDING]
