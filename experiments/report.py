@@ -49,6 +49,14 @@ DISCLOSURES: Final = {
     "fund_target": "4.4 stress exposures (what resources are sized to)",
     "deficits": "6.5 back-testing (size of what margin did not cover)",
     "bankruptcies": "6.5 back-testing (times margin did not cover)",
+    "members_fund": "4.1 default resources (participants' contributions)",
+    "initial_margin": "6.1 initial margin",
+    "margin_breaches": "6.5 back-testing (times initial margin did not cover)",
+    "uncovered": "6.5 back-testing (size of what initial margin did not cover)",
+    "uncovered_largest": "6.5 back-testing (size of what initial margin did not cover, largest)",
+    "variation_margin": "6.6 variation margin paid",
+    "position_concentration": "18.2 concentration of positions",
+    "margin_concentration": "18.3 concentration of initial margin",
 }
 """The nearest section of CPMI-IOSCO's public quantitative disclosure standards (2015), by observable; the mapping is ours."""
 

@@ -18,6 +18,7 @@ from typing import Final
 import pandas as pd
 
 from experiments import shipped, store
+from experiments.closing import closing
 from experiments.progress import Report, silent
 from experiments.store import Run
 from model.ecosystem import Ecosystem
@@ -104,6 +105,7 @@ def _complete(scenario: Scenario, seed: int, check_laws: bool, progress: Report)
         statement=eco.statement_table(),
         balance_sheets=eco.balance_sheets(),
         edges=pd.DataFrame(edges, columns=["source", "target", "amount"]).astype({"amount": float}),
+        closing=closing(eco.places[0]),
         seconds=time.perf_counter() - start,
     )
 

@@ -1,6 +1,6 @@
 """The one writer of results: a run as a folder, which is there whole or not at all.
 
-A folder holds `series`, `events`, `statement`, `balance_sheets` and `edges` as Parquet, the network once more as `edges.csv` and
+A folder holds `series`, `events`, `statement`, `balance_sheets`, `edges` and `closing` as Parquet, the network once more as `edges.csv` and
 `network.graphml` for Gephi and the like, `scenario.yaml` with every setting resolved, `summary.json`, `figures/`, and `manifest.json`,
 which says what made it. No file names a person, a machine or a folder of theirs.
 """
@@ -12,20 +12,21 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import networkx as nx
 import pandas as pd
 
+from experiments.closing import as_table
 from experiments.provenance import manifest, without_folders
 from experiments.summary import summary
 from model.errors import ScenarioError, fault
 from model.scenario import Scenario
 from model.scenario_file import dump_scenario, load_scenario
 
-TABLES: Final = ("series", "events", "statement", "balance_sheets", "edges")
+TABLES: Final = ("series", "events", "statement", "balance_sheets", "edges", "closing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Run:
         balance_sheets: one row an institution at the end, USD.
         edges: who owes whom at the end: `source` owes `target` the `amount`, USD.
         seconds: wall time of building the world and of its steps.
+        closing: the first exchange's books at the end: `figure`, `asset` and `amount`, see `experiments.closing`; empty if they were not
+            looked at.
     """
 
     scenario: Scenario
@@ -51,6 +54,7 @@ class Run:
     balance_sheets: pd.DataFrame
     edges: pd.DataFrame
     seconds: float
+    closing: pd.DataFrame = field(default_factory=as_table)
 
     @property
     def steps(self) -> int:
@@ -118,7 +122,7 @@ def write(run: Run, folder: Path, *, overwrite: bool = False, figures: bool = Tr
 
 
 def read(folder: Path) -> Run:
-    """A run as it was written. Price files of a replay are named without their folders.
+    """A run as it was written. Price files of a replay are named without their folders; what an earlier version did not keep is empty.
 
     Raises:
         ScenarioError: not a folder that `write` has written.
@@ -126,7 +130,11 @@ def read(folder: Path) -> Run:
     if not (folder / "manifest.json").is_file():
         raise ScenarioError([fault(folder, None, "run", "no manifest.json", "a folder that `backstop run` has written")])
     written = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    tables: dict[str, Any] = {name: pd.read_parquet(folder / f"{name}.parquet", engine="pyarrow") for name in TABLES}
+    tables: dict[str, Any] = {
+        name: pd.read_parquet(folder / f"{name}.parquet", engine="pyarrow")
+        for name in TABLES
+        if name != "closing" or (folder / "closing.parquet").exists()
+    }
     scenario = without_folders(load_scenario(folder / "scenario.yaml"))
     return Run(scenario=scenario, seed=written["seed"], seconds=written["seconds"], **tables)
 

@@ -204,12 +204,17 @@ class Ecosystem(mesa.Model[mesa.Agent[Any], Any]):
         place.trade(orders)
 
     def _walk(self, paths: list[Path]) -> None:
-        """All exchanges walk their paths together; where they share an index, each follows what trading elsewhere does to it."""
+        """All exchanges walk their paths together; where they share an index, each follows what trading elsewhere does to it.
+
+        Margin that was asked for at the last close is compared with what the walk took.
+        """
         if self.index is not None:
             paths = self.index.paths(paths)
         moved = walk([Walk(place.venue, path) for place, path in zip(self.places, paths, strict=True)], self.world.sharing.index)
         if self.index is not None:
             self.index.walked(moved)
+        for place in self.places:
+            place.back_test.walked(place.venue)
 
     # -- close ----------------------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from agents.clock import HOURS_PER_YEAR
 from agents.trader import TraderView
 from model import quoting, trading
+from model.back_test import BackTest
 from model.credit import Credit, Outcome, by_rank
 from model.currencies import balance_coins
 from model.errors import LawViolation
@@ -53,7 +54,7 @@ class Marketplace:
         outputs: names of what is observed of it.
         own: shape (b,), USD, what its market makers and liquidators brought of their own; credit: who lends to them, and, in `defaults`,
             what came of that in the step.
-        statement: of the fund; fund_recovery, depth_recovery: how long fund and depth have been down.
+        statement: of the fund; fund_recovery, depth_recovery: how long fund and depth have been down; back_test: of margin.
     """
 
     credit: Credit
@@ -61,6 +62,7 @@ class Marketplace:
     statement: Statement
     fund_recovery: Recovery
     depth_recovery: Recovery
+    back_test: BackTest
 
     def __init__(self, world: Scenario, at: int, news: NewsSource, streams: Streams, record_events: bool) -> None:
         block = self.block = world.venues[at]
@@ -136,6 +138,7 @@ class Marketplace:
         ledger.begin_step()
         self.statement = Statement(venue.pools.names, ledger.pools)
         self.fund_recovery, self.depth_recovery = Recovery(ledger.fund), Recovery(float(venue.market.depth.sum()))
+        self.back_test = BackTest(venue)
 
     @property
     def lends(self) -> bool:
@@ -198,6 +201,7 @@ class Marketplace:
         self.statement.add(self.venue.ledger.statements, self.venue.ledger.pools)
         self.fund_recovery.observe(self.venue.ledger.fund, hours)
         self.depth_recovery.observe(float(market.depth.sum()), hours)
+        self.back_test.close(self.venue)
 
     # -- laws -----------------------------------------------------------------------------------------------------------------------
 

@@ -51,7 +51,10 @@ _PER_MARKET: Final[Table] = (
     ("funding", "annualised", "funding rate that longs pay", "mean"),
 )
 
-PARTIAL: Final = ("amplification", "branching_ratio", "adequacy", "ptsr", "pmr", "overshoot", "haircut_gini", "haircut_top_share")
+PARTIAL: Final = (
+    *("amplification", "branching_ratio", "adequacy", "ptsr", "pmr", "overshoot", "haircut_gini", "haircut_top_share"),
+    *("position_concentration", "margin_concentration"),
+)
 """Outputs, and those by pool whose names begin with them, that are not defined in every step: not a number there."""
 
 LAYERS: Final = (
@@ -210,6 +213,23 @@ _CROSSING: Final[Table] = (
     ("guarantee", "USD", "what other exchanges' funds paid into the fund for losses beyond it, less what it paid into theirs", "sum"),
 )
 
+_MARGIN: Final[Table] = (
+    ("initial_margin", "USD", "initial margin asked of account holders for the contracts that they have at the close", "last"),
+    (
+        "variation_margin",
+        "USD",
+        "what accounts lost by the change of marks since the last close, each over all contracts that it had then; gains of others apart",
+        "sum",
+    ),
+    ("margined_accounts", "accounts", "accounts that had contracts at the last close", "sum"),
+    ("margin_breaches", "accounts", "those among them whose loss by the change of marks was beyond the initial margin asked then", "sum"),
+    ("uncovered", "USD", "what they lost beyond it", "sum"),
+    ("uncovered_largest", "USD", "the most that one of them lost beyond it", "max"),
+    ("position_concentration", "1", "the five largest accounts' share of open positions, house apart; not a number without any", "mean"),
+    ("margin_concentration", "1", "the share of initial margin asked of the five of whom most is; not a number without any", "mean"),
+)
+
+
 NETWORK: Final = frozenset(
     {
         "lender_equity",
@@ -227,12 +247,12 @@ NETWORK: Final = frozenset(
     }
 )
 """Outputs of a network of lenders and firms, which may reach over several exchanges."""
-_ADDED: Final = frozenset(name for table in (_TOTALS, _SPREAD, _RESCUES) for name, *_ in table)
+_ADDED: Final = frozenset(name for table in (_TOTALS, _SPREAD, _RESCUES, _MARGIN) for name, *_ in table)
 APART: Final = "__"
 """Between an output's name and that of its exchange."""
 
 
-def observables(
+def observables(  # noqa: PLR0913 - one for each table that some exchange lacks
     assets: Sequence[str],
     pools: Sequence[str] = (),
     *,
@@ -242,13 +262,14 @@ def observables(
     token: bool = False,
     closes: bool = False,
     several: bool = False,
+    sells_options: bool = False,
 ) -> list[Observable]:
     """All outputs, in order, for these markets and, if there are several, these pools.
 
     Args:
         assets: names of markets; pools: of pools; acts: whether there are adequacy rules; quoted: underlyings of which there are options;
             settled: those in which contracts are settled; token: whether the venue has a token; closes: whether a channel of
-            contagion is closed; several: whether there are other venues.
+            contagion is closed; several: whether there are other venues; sells_options: whether a vault of the venue does.
     """
     return [
         Observable("hours", "h", "hours since the start", "last"),
@@ -262,6 +283,8 @@ def observables(
         *(_all(_TOKEN) if token else ()),
         *(_all(_RESCUES) if closes else ()),
         *(_all(_CROSSING) if several else ()),
+        *(_all(_OPTION_VAULT) if sells_options else ()),
+        *_all(_MARGIN),
     ]
 
 
@@ -269,7 +292,7 @@ def of_venue(world: "Scenario", at: int) -> list[Observable]:
     """The outputs of a scenario's exchange number `at`, by the names that they have where there is no other."""
     block, several = world.venues[at], len(world.venues) > 1
     house, names = block.clearinghouse, world.markets_of(at)
-    told = observables(
+    return observables(
         names,
         Pools.of(house.pools, names).names,
         acts=bool(house.adequacy),
@@ -278,8 +301,8 @@ def of_venue(world: "Scenario", at: int) -> list[Observable]:
         token=house.token is not None,
         closes=bool(world.channels.closed()),
         several=several,
+        sells_options=block.option_vault is not None,
     )
-    return [*told, *(_all(_OPTION_VAULT) if block.option_vault is not None else ())]
 
 
 def declared(world: "Scenario") -> list[Observable]:
@@ -311,7 +334,8 @@ def is_first(output: str) -> bool:
 
 def _adds_up(one: Observable) -> bool:
     """Whether the sum of an output over exchanges means something; what some exchange may lack is left out."""
-    return one.name in _ADDED and one.unit in ("USD", "accounts", "participants", "institutions", "lenders") and one.name not in PARTIAL
+    adds = one.unit in ("USD", "accounts", "participants", "institutions", "lenders") and one.aggregate != "max"
+    return adds and one.name in _ADDED and one.name not in PARTIAL
 
 
 def _all(table: Table) -> list[Observable]:
@@ -414,6 +438,13 @@ def _crossing(place: "Marketplace") -> list[float]:
     return [place.venue.tally.brought, place.venue.ledger.statement.get(Flow.GUARANTEE, 0.0)]
 
 
+def _margin(place: "Marketplace") -> list[float]:
+    """The outputs in the order of `_MARGIN`."""
+    test = place.back_test
+    breached = (test.accounts, test.breaches, test.uncovered, test.largest)
+    return [test.required, test.variation, *breached, test.position_share, test.margin_share]
+
+
 def _residual(venue: "Venue") -> float:
     """USD of deficits that neither the fund nor a layer before it bore, at the time when they arose."""
     order = [layer.name for layer in venue.waterfall]
@@ -510,7 +541,7 @@ def _observe(place: "Marketplace", step: int) -> dict[str, float]:
         0.0 if venue.insolvent else place.population.run_fear,
     )
     implied = [float(venue.market.level[place.assets.index(asset)]) for asset in place.quoted]
-    rest = [*_token(venue), *_rescues(venue), *_crossing(place), *_option_vault(venue)]
+    rest = [*_token(venue), *_rescues(venue), *_crossing(place), *_option_vault(venue), *_margin(place)]
     further = [*_spread(place, step), *_by_pool(venue), *_actions(venue), *implied, *_in_coin(place), *rest]
     values = [step * place.hours_per_step, *_by_market(venue, interest, place.hours_per_step), *totals, *further]
     return dict(zip(place.outputs, (float(v) for v in values), strict=True))

@@ -127,6 +127,15 @@ def cover(books: Books, changes: Floats, count: int, *, or_next_two: bool = Fals
     return largest(top)
 
 
+def worst_losses(position: Floats, changes: Floats) -> Floats:
+    """Shape (n,), USD: the most that accounts with these positions, (M, n), lose in any scenario, each in its own, before any margin."""
+    worst = np.zeros(position.shape[1])
+    for first in range(0, worst.size, BLOCK):
+        some = slice(first, first + BLOCK)
+        worst[some] = np.maximum(-(changes @ position[:, some]).min(axis=0), 0.0)
+    return worst
+
+
 def with_liquidations(books: Books, returns: Floats, rounds: int, exponent: float, refilled: float) -> Floats:
     """Simple returns, (S, M), after the sales that they force, `rounds` times over or until nobody else is liquidated.
 

@@ -225,3 +225,12 @@ def test_a_quantile_without_an_observation_beyond_it_is_refused() -> None:
     assert Cover.Parameters(count=10).beyond == 1.0  # the worst scenario is one of any number
     with pytest.raises(ValidationError, match="found 250 returns needed and 100 remembered, expected at most `count`"):
         Cover.Parameters(scenarios="historical", count=100)
+
+
+def test_each_account_s_worst_loss_is_in_its_own_worst_scenario() -> None:
+    # 3 long in the first market lose 30 in the first scenario; the short gains there and loses 10 in the second; a hedge never loses more
+    # than 5; who has nothing loses nothing.
+    position, changes = np.array([[3.0, -1.0, 1.0, 0.0], [0.0, 0.0, -0.5, 0.0]]), np.array([[-10.0, -10.0], [10.0, 20.0], [0.0, 0.0]])
+    assert stress.worst_losses(position, changes).tolist() == [30.0, 10.0, 5.0, 0.0]
+    many = np.tile(position, stress.BLOCK)
+    assert stress.worst_losses(many, changes).tolist() == [30.0, 10.0, 5.0, 0.0] * stress.BLOCK
