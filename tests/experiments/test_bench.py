@@ -45,4 +45,4 @@ def test_the_sizing_benchmark_says_how_long_and_how_much() -> None:
     took, peak = bench.sizing(0, accounts=2000, markets=3, scenarios=1000)
     assert took > 0.0
     # A block of accounts by all scenarios, not accounts by scenarios.
-    assert 8 * 100 * 512 < peak < 8 * 100 * 2000
+    assert 8 * 1000 * 512 < peak < 8 * 1000 * 2000
