@@ -6,92 +6,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
-from hypothesis import strategies as st
 
 import experiments.twin
 from experiments.twin.accrual import open_interest, set_levies
-from experiments.twin.record import RecordedEcosystem, amplified, run_both
+from experiments.twin.record import RecordedEcosystem, run_both
 from model.channels import CHANNELS
 from model.ecosystem import Ecosystem
 from model.ledger import FUND as LEDGER_FUND
 from model.ledger import OUTSIDE, Flow
 from model.scenario import Scenario
-from tests.laws.strategies import masks
-
-FUND, CAPITAL, WRITE_DOWN = {"type": "fund"}, {"type": "exchange_capital"}, {"type": "write_down"}
-SCORES = ("bitmex", "binance", "hyperliquid", "profit_leverage")
-SHARES = ("contracts", "equity", "profit")
-
-
-CHOICES: list[dict[str, Any]] = [
-    *({"type": "queue", "score": score} for score in SCORES),
-    *({"type": "pro_rata", "by": by} for by in SHARES),
-    *({"type": "risk_aware", "g": g} for g in ("linear", "power", "threshold")),
-    {"type": "random"},
-    {"type": "largest", "count": 3},
-]
-
-
-def deleveraging(rule: str, by: str, price: str = "bankruptcy") -> dict[str, Any]:
-    return {"type": "deleveraging", "rule": {"type": rule, ("score" if rule == "queue" else "by"): by}, "price": price}
-
-
-def socialised(by: str = "gains", cap: float = 1.0) -> dict[str, Any]:
-    return {"type": "socialised_loss", "by": by, "cap": cap}
-
-
-def world(
-    traders: int = 60,
-    leverage: float = 20.0,
-    move: tuple[float, ...] = (),
-    lasts: float = 0.0,
-    house: dict[str, Any] | None = None,
-    venue: dict[str, dict[str, Any]] | None = None,
-    traders_too: dict[str, Any] | None = None,
-    **other: Any,
-) -> Scenario:
-    """A small exchange whose prices move by `move` within `lasts` hours from hour 6 on (0: at once)."""
-    base = Scenario().model_dump(by_alias=True)
-    retail, basis = base["traders"]["groups"]
-    groups = [
-        {**retail, "count": traders, "equity": 1e6 * max(traders, 1), "leverage": leverage, "activity": 1 / 12},
-        {**basis, "count": min(3, traders), "equity": 6e7},
-    ]
-    block = base["venues"][0]
-    sizes = {
-        "clearinghouse": {"fund": 3e6, "capital": 2e6, **(house or {})},
-        "market_makers": {"capital": 2e7},
-        "liquidators": {"capital": 4e6},
-    }
-    for name, change in (venue or {}).items():
-        sizes[name] = {**sizes.get(name, {}), **change}
-    shocks = [{"type": "price_move", "at": 6.0, "lasts": lasts, "size": list(move)}] if move else []
-    return Scenario.model_validate(
-        {
-            **base,
-            "traders": {**base["traders"], "groups": groups, **(traders_too or {})},
-            "venues": [{**block, **{name: {**block[name], **change} for name, change in sizes.items()}}],
-            "shocks": shocks,
-            **other,
-        }
-    )
-
-
-def losses(scenario: Scenario, steps: int = 14, seed: int = 1, *, drawn: bool = False) -> dict[str, float]:
-    """Runs both engines, stops at the first disagreement; USD of deficits by the layer that bore them.
-
-    A drawn scenario may blow rounding up: it is followed only as far as that.
-    """
-    borne: dict[str, float] = {}
-    for at, (engine, _, lines) in enumerate(run_both(scenario, steps, seed), start=1):
-        if lines and drawn and amplified(scenario, at, seed):
-            event("rounding that the market has amplified")
-            break
-        assert not lines, f"step {at}: " + "; ".join(lines[:8])
-        for layer, usd in engine.venue.tally.absorbed.items():
-            borne[layer] = borne.get(layer, 0.0) + usd
-    return borne
+from tests.reference.worlds import (
+    CAPITAL,
+    CCP,
+    CHOICES,
+    FEES,
+    FUND,
+    SCORES,
+    SHARES,
+    SLICES,
+    SURPLUS,
+    VAULT,
+    WRITE_DOWN,
+    deleveraging,
+    in_coin,
+    losses,
+    socialised,
+    world,
+)
 
 
 def test_the_default_scenario_agrees_for_two_days() -> None:
@@ -146,35 +87,11 @@ def test_severity_and_drawdown_agree(change: dict[str, Any]) -> None:
     assert borne["deleveraging"] > 0.0
 
 
-SURPLUS = [{"type": kind, "share": 0.3, "above": above} for kind, above in (("treasury", 1.0), ("buy_back", 0.0), ("stakers", 1.0))]
-FEES: list[dict[str, Any]] = [
-    {"type": "flat", "rate": 0.02, "bounty": 0.6},
-    {"type": "margin_share", "bounty": 0.5},
-    {"type": "remaining_equity"},
-    {"type": "headroom"},
-    {"type": "adaptive"},
-    {"type": "adaptive", "crowding": 0.5, "crowding_exponent": 0.7, "bounty_slope": 0.3, "least": 1e-3, "largest": 0.1},
-]
-
-
 @pytest.mark.parametrize("fee", FEES, ids=lambda fee: fee["type"])
 @pytest.mark.parametrize("order", [["liquidators", "book"], ["book", "liquidators", "takeover"]], ids=["liquidators first", "book first"])
 def test_every_liquidation_fee_agrees(fee: dict[str, Any], order: list[str]) -> None:
     house = {"fees": {"liquidation": fee}, "route": {"order": order}, "accrual": [{"type": "liquidation_fees"}, {"type": "surplus"}]}
     assert sum(losses(world(move=(-0.3, -0.4, -0.5), lasts=3.0, house=house)).values()) > 0.0
-
-
-SLICES: list[dict[str, Any]] = [
-    {"type": "partial_then_full", "cool_down": 30.0},
-    {"type": "partial_then_full", "cool_down": 1200.0, "meanwhile": "nothing", "full_below": 0.3},
-    {"type": "smallest_slice"},
-    {"type": "smallest_slice", "ratio": 1.0 / 0.9, "step": 0.2, "margin_cost": 0.7},
-    {"type": "smallest_slice", "buffer": 0.02, "most": 0.1, "least": 1e3, "account": 2e5},
-    {"type": "by_tier", "tiers": [1e5, 3e5, 1e6]},
-    {"type": "by_tier", "tiers": [1e5, 3e5, 1e6], "cool_down": 1200.0},
-    {"type": "auto_close"},
-]
-VAULT = {"capital": 2e6}
 
 
 def drawn_out(**house: Any) -> dict[str, float]:
@@ -272,18 +189,6 @@ def test_the_venues_token_agrees_in_price_stake_and_what_the_fund_has_of_it(
     quick = {"staked": 0.3, "memory": 24.0, "recovery": 3.0, "restake_hours": 5.0, "beta": 1.5}
     house = {"fund": 6e6, "sizing": {"type": "fixed", "amount": 5e6}, "release": 1.1, "value_accrual": SURPLUS, "waterfall": layers}
     assert sum(losses(world(move=move, lasts=2.0, house={**house, "token": {**quick, **token}}), steps=16).values()) > 0.0
-
-
-CCP = [
-    {"type": "defaulter_contribution"},
-    CAPITAL,
-    {"type": "members_fund"},
-    {"type": "second_skin", "restore_hours": 3.0},
-    {"type": "assessment", "cap": 0.5},
-    socialised("gains"),
-    {"type": "tear_up"},
-    WRITE_DOWN,
-]
 
 
 @pytest.mark.parametrize("move", [(-0.3, -0.4, -0.5), (-0.5, -0.5, -0.7), (-0.9, -0.95, -0.99), (0.5, 0.6, 0.8)])
@@ -455,200 +360,6 @@ def test_a_twin_that_forgets_a_fee_is_noticed(monkeypatch: pytest.MonkeyPatch) -
     assert any(lines for _, _, lines in run_both(world(), 3, 1))
 
 
-# -- drawn scenarios ----------------------------------------------------------------------------------------------------------------
-
-
-@st.composite
-def waterfalls(draw: st.DrawFn) -> list[dict[str, Any]]:
-    house = draw(st.permutations([{"type": "fund", "share": draw(st.sampled_from([0.3, 1.0]))}, CAPITAL, {"type": "vault"}]))
-    house = house[: draw(st.integers(0, 3))]
-    price = draw(st.sampled_from(["bankruptcy", "mark", "index"]))
-    severity = draw(st.sampled_from([0.5, 1.0])) if price == "bankruptcy" else 1.0
-    drawdown = draw(st.sampled_from([0.1, 1.0, 1.0]))
-    asked = {"rule": draw(st.sampled_from(CHOICES)), "price": price, "severity": severity, "drawdown": drawdown}
-    winners = [{"type": "deleveraging", **asked}] if draw(st.booleans()) else []
-    bases = draw(st.lists(st.sampled_from(["gains", "equity", "open_interest", "funding_index"]), max_size=2, unique=True))
-    everybody = [socialised(by, draw(st.sampled_from([0.1, 1.0]))) for by in bases]
-    later = draw(st.sampled_from([[], [], [{"type": "withdrawal_factor"}], [{"type": "clawback", "period": 4.0}]]))
-    if draw(st.booleans()):
-        house += [{"type": "defaulter_contribution"}, {"type": "members_fund"}, {"type": "second_skin"}]
-        everybody = [
-            {"type": "assessment", "cap": draw(st.sampled_from([0.2, 2.0]))},
-            *everybody,
-            *draw(st.sampled_from([[], [{"type": "tear_up"}]])),
-        ]
-    if draw(st.booleans()):
-        house.insert(draw(st.integers(0, len(house))), {"type": "stakers", "share": draw(st.sampled_from([0.3, 1.0]))})
-        house.sort(key=lambda layer: layer["type"] != "defaulter_contribution")
-    before = draw(st.integers(0, len(house)))
-    return [*house[:before], *winners, *house[before:], *everybody, *later, WRITE_DOWN]
-
-
-@st.composite
-def portfolio_margins(draw: st.DrawFn) -> dict[str, Any]:
-    kind = draw(st.sampled_from(["portfolio_scenarios", "ewma", "historical", "filtered_historical"]))
-    block = {
-        "type": kind,
-        "netting": draw(st.sampled_from(["none", "assets", "all"])),
-        "maintenance": draw(st.sampled_from([0.5, 1.0])),
-        "minimum": draw(st.sampled_from([0.0, 0.02])),
-        "provision": draw(st.sampled_from([0.0, 1e-3])),
-        "leverage_cap": draw(st.sampled_from([None, 5.0])),
-        "add_ons": {
-            "concentration": draw(st.sampled_from([0.0, 0.05])),
-            "concentration_size": (draw(st.sampled_from([1e5, 1e7])),),
-            **draw(st.sampled_from([{}, {"interest_from": (1e6,), "interest_to": (1e8,)}])),
-        },
-    }
-    if kind == "portfolio_scenarios":
-        return {**block, "tables": (draw(st.sampled_from(["paradex_btc", "paradex_hype"])), "paradex_eth")}
-    return {
-        **block,
-        "measure": draw(st.sampled_from(["value_at_risk", "expected_shortfall"])),
-        "confidence": draw(st.sampled_from([0.9, 0.95])),
-        "period": draw(st.sampled_from([4.0, 48.0])),
-        "every": draw(st.sampled_from([1.0, 5.0])),
-        "look_back": draw(st.integers(20, 40)),
-        "decay": draw(st.sampled_from([0.5, 0.94])),
-        "anti_procyclicality": {
-            "stress_weight": draw(st.sampled_from([0.0, 0.25])),
-            "buffer": draw(st.sampled_from([0.0, 0.25])),
-            "floor": draw(st.booleans()),
-        },
-    }
-
-
-@st.composite
-def pools(draw: st.DrawFn, names: list[str]) -> dict[str, Any]:
-    by = draw(st.sampled_from(["all", "market", "group"]))
-    return {
-        "by": by,
-        "groups": [{"name": "majors", "markets": names[:2]}] if by == "group" else [],
-        "shared": draw(st.sampled_from([0.0, 0.3])) if by != "all" else 0.0,
-        "claims": draw(st.sampled_from([[], ["A", "B", "C"], [5e4, 0.0, 1e6]])),
-        "currency": draw(st.sampled_from(["usd", "underlying"])),
-    }
-
-
-@st.composite
-def margins(draw: st.DrawFn) -> dict[str, Any]:
-    if draw(st.booleans()):
-        return draw(portfolio_margins())
-    kind = draw(st.sampled_from(["tiered", "linear_ramp", "fixed_leverage", "open_interest_scaled", "square_root", "skew_impact"]))
-    if kind in {"open_interest_scaled", "square_root", "skew_impact"}:
-        return {"type": kind, "leverage_cap": draw(st.sampled_from([None, 5.0]))}
-    if kind == "fixed_leverage":
-        return {"type": kind, "initial": 0.05, "maintenance": draw(st.sampled_from([0.01, 0.05]))}
-    cap = draw(st.sampled_from([None, 5.0, 25.0]))
-    if kind == "linear_ramp":
-        return {"type": kind, "slope": (draw(st.sampled_from([0.0, 1e-4])), 1e-5, 1e-6), "leverage_cap": cap}
-    presets = st.sampled_from(["hyperliquid_btc", "hyperliquid_small", "dydx_mid", "binance_btc_2021"])
-    return {"type": kind, "schedules": tuple(draw(st.lists(presets, min_size=1, max_size=3))), "leverage_cap": cap}
-
-
-@st.composite
-def scenarios(draw: st.DrawFn) -> Scenario:
-    assets = Scenario().model_dump(by_alias=True)["assets"][: draw(st.integers(1, 3))]
-    stages = draw(st.permutations(["book", "liquidators", "vault", "takeover"]))[: draw(st.integers(1, 4))]
-    liquidation = draw(
-        st.sampled_from(
-            [
-                {"type": "full"},
-                {"type": "full", "keeps": 0.5},
-                {"type": "partial_then_full"},
-                {"type": "partial_then_full", "small": 1e7},
-                *SLICES,
-            ]
-        )
-    )
-    divided, order = draw(pools([asset["name"] for asset in assets])), draw(waterfalls())
-    if any(layer["type"] in ("withdrawal_factor", "clawback") for layer in order):
-        divided = {"by": "all", "shared": 0.0, "currency": divided["currency"]}  # what is borne later is of no market in particular
-    if divided["shared"]:
-        order.insert(draw(st.integers(0, len(order) - 1)), {"type": "shared_fund"})
-    levies = [{"type": "funding", "share": 0.3}, {"type": "volume", "basis_points": 5.0}, {"type": "injection_on_adequacy"}]
-    steady = [*levies, {"type": "surplus"}, {"type": "open_interest", "rate": 0.5, "exponent": 1.0, "exposure_exponent": 0.5}]
-    seeking = [{"type": "target_seeking", "levies": one} for one in levies]
-    actions = [{"type": kind, "below": 0.5} for kind in ("raise_levies", "recapitalise", "cap_open_interest", "halt")]
-    actions.append({"type": "raise_margin", "below": 0.5, "initial": 3.0, "maintenance": draw(st.sampled_from([1.0, 2.0]))})
-    token = {"depth": draw(st.sampled_from([1e-6, 1e-4, 1e-2])), "beta": draw(st.sampled_from([0.0, 1.5])), "memory": 6.0}
-    if divided["by"] == "all" and divided["currency"] == "usd" and not any(layer["type"] == "stakers" for layer in order):
-        token["fund_share"] = draw(st.sampled_from([0.0, 0.3, 0.8]))
-    house = {
-        "token": token,
-        "value_accrual": draw(st.lists(st.sampled_from(SURPLUS), max_size=3)),
-        "release": draw(st.sampled_from([None, 1.0])),
-        "adequacy": draw(st.lists(st.sampled_from(actions), max_size=2)),
-        "accrual": draw(st.lists(st.sampled_from([*steady, *seeking, {"type": "liquidation_fees"}]), max_size=4, unique_by=str)),
-        "fund": draw(st.sampled_from([0.0, 1e5, 3e6, 1e8])),
-        "pools": divided,
-        "capital": draw(st.sampled_from([0.0, 1e5, 5e6])),
-        "fees": {
-            "taker": 5e-4,
-            "maker": draw(st.sampled_from([-1e-4, 0.0, 2e-4])),
-            "delivery": draw(st.sampled_from([0.0, 2.5e-4])),
-            "liquidation": draw(st.sampled_from([0.0, 5e-3, 0.05, *FEES])),
-        },
-        "margin": draw(margins()),
-        "liquidation": liquidation,
-        "vault": VAULT,
-        "speed_limit": draw(st.sampled_from([[], [], [1e5, 1e3]])),
-        "rounds": draw(st.integers(1, 5)),
-        "route": {
-            "order": stages,
-            "backstop": draw(st.sampled_from([None, ["vault"], ["liquidators", "takeover"]])),
-            "takeover_limit": draw(st.sampled_from([0.0, 1.0, 5.0])),
-            "book_slippage": draw(st.sampled_from([0.005, 0.02, 0.1])),
-            "absorption_premium": draw(st.sampled_from([0.0, 0.0, 1e-3, 0.05])),
-        },
-        "waterfall": order,
-        "members": {"traders": draw(st.integers(0, 5)), "share": draw(st.sampled_from([0.01, 0.3])), "restore_hours": 8.0},
-    }
-    venue = {
-        "market_makers": {
-            "count": draw(st.integers(0, 4)),
-            "capital": draw(st.sampled_from([1e6, 2e7])),
-            "depth": (draw(st.sampled_from([5e4, 1.5e6])), 1e6),
-        },
-        "liquidators": {
-            "count": draw(st.integers(0, 3)),
-            "capital": draw(st.sampled_from([1e5, 4e6])),
-            "anticipation": draw(st.sampled_from([0.0, 0.3, 3.0])),
-        },
-        "market": {"price_band": draw(st.sampled_from([0.01, 0.03, 0.3])), "pass_through": draw(st.sampled_from([0.0, 0.1, 1.0]))},
-    }
-    move = tuple(draw(st.lists(st.floats(-0.99, 1.5), max_size=3)))
-    return world(
-        traders=draw(st.integers(0, 30)),
-        leverage=draw(st.sampled_from([3.0, 10.0, 50.0])),
-        move=move,
-        lasts=draw(st.sampled_from([0.0, 0.5, 3.0])),
-        house=house,
-        venue=venue,
-        assets=assets,
-        hours_per_step=draw(st.sampled_from([0.25, 1.0, 8.0])),
-        lenders={"count": draw(st.integers(0, 2)), "capital": draw(st.sampled_from([1e6, 1e8]))},
-        traders_too={"lost_hedges": draw(st.sampled_from([None, {"share": 0.8, "rate": 0.5}]))},
-        channels=draw(st.one_of(st.just({}), masks)),
-    )
-
-
-QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
-
-
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=QUIET)
-@given(scenarios(), st.integers(0, 1000))
-def test_drawn_scenarios_agree(scenario: Scenario, seed: int) -> None:
-    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
-
-
-@pytest.mark.slow
-@settings(max_examples=1000, deadline=None, suppress_health_check=QUIET)
-@given(scenarios(), st.integers(0, 1000))
-def test_many_drawn_scenarios_agree(scenario: Scenario, seed: int) -> None:
-    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
-
-
 def test_liquidators_who_wait_agree_and_a_premium_keeps_them_from_it() -> None:
     def cleared(anticipation: float, premium: float) -> float:
         house = {"route": {"order": ("liquidators", "takeover"), "absorption_premium": premium}, "fund": 1e8}
@@ -674,31 +385,6 @@ def test_dated_futures_agree_through_their_expiries(move: tuple[float, ...], las
     assert bool(losses(Scenario.model_validate(block), steps=20)) == bool(move)
 
 
-@st.composite
-def with_futures(draw: st.DrawFn) -> Scenario:
-    """A drawn scenario whose exchange lists futures too, whose series end within the run, and may take coins as collateral."""
-    block = draw(scenarios()).model_dump(mode="json", by_alias=True)
-    venue, step = block["venues"][0], block["hours_per_step"] / 24.0
-    names = [asset["name"] for asset in block["assets"]]
-    lives = draw(st.lists(st.sampled_from([0.7, 1.0, 2.5, 4.0, 40.0]), min_size=1, max_size=3, unique=True))
-    venue["instruments"] = [
-        {
-            "type": "future",
-            "asset": draw(st.sampled_from(names)),
-            "days": life * step,
-            "settlement_hours": draw(st.sampled_from([0.0, 0.1, 0.7])) * 24.0 * step,
-            "depth": draw(st.sampled_from([0.05, 0.25, 2.0])),
-        }
-        for life in lives
-    ]
-    if venue["clearinghouse"]["margin"]["type"] in ("portfolio_scenarios", "ewma", "historical", "filtered_historical"):
-        venue["clearinghouse"]["margin"] = {"type": "tiered"}
-    if venue["clearinghouse"]["pools"]["shares"]:
-        venue["clearinghouse"]["pools"]["shares"] = []  # there are more pools now
-    venue["clearinghouse"]["coin_haircuts"] = draw(st.sampled_from([[], [0.0], [0.2, 0.6]]))
-    return Scenario.model_validate(block)
-
-
 @pytest.mark.parametrize("haircuts", [(0.1,), (0.5, 0.2)])
 @pytest.mark.parametrize("move", [(0.5, 0.6, 0.8), (-0.5, -0.5, -0.7), (0.9, -0.3, 0.0)], ids=["up", "down", "apart"])
 def test_coins_as_collateral_agree_where_hedges_are_stretched(haircuts: tuple[float, ...], move: tuple[float, ...]) -> None:
@@ -706,20 +392,6 @@ def test_coins_as_collateral_agree_where_hedges_are_stretched(haircuts: tuple[fl
     hedgers = block["traders"]["groups"][1]
     hedgers.update({"leverage": 0.97, "leverage_max": 0.97, "count": 6, "strategies": [{"type": "hedger", "hurdle": -1.0}]})
     assert sum(losses(Scenario.model_validate(block), steps=16).values()) > 0.0
-
-
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=QUIET)
-@given(with_futures(), st.integers(0, 1000))
-def test_drawn_scenarios_with_futures_agree(scenario: Scenario, seed: int) -> None:
-    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
-
-
-def in_coin(block: dict[str, Any], *instruments: dict[str, Any], holders: dict[str, Any] | None = None) -> Scenario:
-    """The same world with inverse perpetuals, and with a group of traders whose margin is in coin."""
-    venue, groups = block["venues"][0], block["traders"]["groups"]
-    venue["instruments"] = list(instruments)
-    group = {**groups[0], "name": "holders", "margin": "coin", "count": 30, "equity": 3e7, **(holders or {})}
-    return Scenario.model_validate({**block, "traders": {**block["traders"], "groups": [*groups, group]}})
 
 
 INVERSE = ({"type": "inverse", "asset": "BTC", "depth": 1.0}, {"type": "inverse", "asset": "ETH", "depth": 0.3})
@@ -739,32 +411,6 @@ INVERSE = ({"type": "inverse", "asset": "BTC", "depth": 1.0}, {"type": "inverse"
 def test_settlement_in_coin_agrees(move: tuple[float, ...], lasts: float, house: dict[str, Any]) -> None:
     scenario = in_coin(world(move=move, lasts=lasts, house=house).model_dump(mode="json", by_alias=True), *INVERSE)
     assert bool(losses(scenario, steps=14)) == bool(move)
-
-
-@st.composite
-def settled_in_coin(draw: st.DrawFn) -> Scenario:
-    """A drawn scenario whose exchange lists inverse perpetuals, perhaps a future too, and whose index may be wrong for a while."""
-    block = draw(with_futures()).model_dump(mode="json", by_alias=True)
-    listed, names = block["venues"][0]["instruments"], [asset["name"] for asset in block["assets"]]
-    coins = draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
-    inverse = [{"type": "inverse", "asset": name, "depth": draw(st.sampled_from([0.1, 1.0]))} for name in coins]
-    if draw(st.booleans()):
-        block["shocks"].append({"type": "oracle_error", "at": 6.0, "lasts": 3.0, "size": [draw(st.sampled_from([-0.3, 0.2]))]})
-    holders = {"leverage": draw(st.sampled_from([1.0, 10.0, 50.0])), "count": draw(st.integers(1, 30))}
-    return in_coin(block, *inverse, *draw(st.sampled_from([[], listed])), holders=holders)
-
-
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=QUIET)
-@given(settled_in_coin(), st.integers(0, 1000))
-def test_drawn_scenarios_settled_in_coin_agree(scenario: Scenario, seed: int) -> None:
-    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
-
-
-@pytest.mark.slow
-@settings(max_examples=500, deadline=None, suppress_health_check=QUIET)
-@given(settled_in_coin(), st.integers(0, 1000))
-def test_many_drawn_scenarios_settled_in_coin_agree(scenario: Scenario, seed: int) -> None:
-    losses(scenario, steps=max(10, min(int(6 / scenario.hours_per_step) + 6, 32)), seed=seed, drawn=True)
 
 
 def test_a_recorded_run_is_the_run_itself() -> None:

@@ -17,19 +17,8 @@ from experiments.twin.surface import THIRTY_DAYS, Surface, at_the_money, total_v
 from model.instruments import InstrumentParameters
 from model.scenario import Scenario
 from model.surface import SurfaceParameters
-from tests.reference.test_twin import (
-    CAPITAL,
-    CCP,
-    FUND,
-    QUIET,
-    WRITE_DOWN,
-    deleveraging,
-    in_coin,
-    losses,
-    scenarios,
-    socialised,
-    world,
-)
+from tests.reference.test_twin_drawn import QUIET, scenarios
+from tests.reference.worlds import CAPITAL, CCP, FUND, WRITE_DOWN, deleveraging, in_coin, losses, socialised, world
 
 OPTIONS: list[dict[str, Any]] = [
     {"type": "call", "asset": "BTC", "days": 0.3, "moneyness": 1.02, "settlement_hours": 0.5, "depth": 1.0},
