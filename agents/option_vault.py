@@ -181,8 +181,8 @@ def sales(p: OptionVaultParameters, view: BookView, parts: Floats) -> Floats:
     Capacity is what the limits on notional and on vega leave of equity, whichever is less.
     """
     money = parts * max(view.equity, 0.0)
-    by_notional = p.notional_limit * money / np.maximum(view.units, 1e-300)
-    by_vega = p.vega_limit * money / np.maximum(view.vegas, 1e-300)
+    by_notional = p.notional_limit * money / np.maximum(view.units, 1e-100)
+    by_vega = p.vega_limit * money / np.maximum(view.vegas, 1e-100)
     lacking = np.maximum(np.minimum(by_notional, by_vega) + np.minimum(view.position, 0.0), 0.0)
     sold: Floats = np.where(parts > 0.0, lacking, 0.0) * np.expm1(-p.pace * view.hours)
     return sold

@@ -21,6 +21,8 @@ from agents.families import Parameters, misfit
 
 type Floats = NDArray[np.float64]
 
+LARGEST_RISE = 50.0
+"""Log: a return that is stretched beyond it is no number any more."""
 FULL_BAR = 1.0 - 1e-9
 """A bar this close to its length is complete: steps add up to it with rounding."""
 
@@ -342,7 +344,7 @@ class Historical(HistoryRule):
 
     def _under(self, view: MarginView, returns: Floats) -> Floats:
         """Shape (L, M), USD: one contract under log returns of a bar, (L, A), stretched to the margin period of risk."""
-        return view.revalue(np.expm1(self.root_of_time * returns), np.zeros_like(returns))
+        return view.revalue(np.expm1(np.minimum(self.root_of_time * returns, LARGEST_RISE)), np.zeros_like(returns))
 
 
 @margin_rules.member

@@ -125,7 +125,7 @@ class Portfolio:
         if p.type == "filtered_historical":
             today = [math.sqrt(self.covariance[a][a]) for a in range(self.count)]
             rows = [[z * sd for z, sd in zip(row, today, strict=True)] for row in self.standardised]
-        self.stretched = [[math.exp(root * value) - 1.0 for value in row] for row in rows] if p.type != "ewma" else []
+        self.stretched = [[math.exp(min(root * value, 50.0)) - 1.0 for value in row] for row in rows] if p.type != "ewma" else []
 
     # -- losses ---------------------------------------------------------------------------------------------------------------------
 

@@ -158,3 +158,11 @@ def test_each_tool_does_in_a_rule_what_it_says(rule: type[HistoryRule]) -> None:
 def test_a_tail_without_an_observation_is_refused() -> None:
     with pytest.raises(ValidationError, match="no observation beyond the quantile, expected at least 200 bars"):
         Historical.Parameters(confidence=0.995, look_back=150)
+
+
+def test_margin_is_a_number_whatever_prices_have_done() -> None:
+    # A price times e^400 on each of twenty days, and e^800 over a margin period of four, is beyond what a number can say: e^50 is asked for.
+    rule = Historical(Historical.Parameters(**BARE, look_back=20, confidence=0.9, period=96.0))
+    with np.errstate(over="raise", invalid="raise"):
+        margin = asked(rule, fed(rule, *[400.0] * 20), -1e6)
+    assert margin.initial.item() == pytest.approx(1e6 * np.expm1(50.0))
