@@ -161,7 +161,7 @@ def test_a_tail_without_an_observation_is_refused() -> None:
 
 
 def test_margin_is_a_number_whatever_prices_have_done() -> None:
-    # A price times e^400 on each of twenty days, and e^800 over a margin period of four, is beyond what a number can say: e^50 is asked for.
+    # A price times e^400 on each of twenty days, and e^800 over a margin period of four, is beyond what a number can say: e^50 is asked.
     rule = Historical(Historical.Parameters(**BARE, look_back=20, confidence=0.9, period=96.0))
     with np.errstate(over="raise", invalid="raise"):
         margin = asked(rule, fed(rule, *[400.0] * 20), -1e6)
