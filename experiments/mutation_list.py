@@ -778,10 +778,10 @@ MUTATIONS: Final = (
     Mutation(
         "whole_stake_slashed",
         "One loss may use all staked tokens, whatever the layer's share.",
-        "model/token.py",
-        "book.units_for(usd, share * self.staked)",
-        "book.units_for(usd, self.staked)",
-        ("tests/model/test_value.py",),
+        "agents/clearinghouse/value.py",
+        "view.stake.book.raises(self.parameters.share * view.stake.units)",
+        "view.stake.book.raises(view.stake.units)",
+        ("tests/agents/test_value.py",),
     ),
     Mutation(
         "rescue_charged_too",
