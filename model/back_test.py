@@ -4,20 +4,17 @@ Contracts are those of the first close throughout, as in a clearing house's back
 delivered between two closes changes neither what was asked for nor what it is compared with.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from model.venue import Venue
+from model.venue import DUST, Venue
 
 type Floats = NDArray[np.float64]
 
 LARGEST: Final = 5
 """Accounts whose share of positions and of margin is told: the largest five (CPMI-IOSCO 2015, sections 18.2 and 18.3)."""
-ROUNDING: Final = 1e-6
-"""USD: a loss beyond margin by no more than this is none."""
 
 
 class BackTest:
@@ -37,12 +34,12 @@ class BackTest:
     position_share: float
     margin_share: float
 
-    def __init__(self, venue: "Venue") -> None:
+    def __init__(self, venue: Venue) -> None:
         self.variation = self.uncovered = self.largest = 0.0
         self.accounts = self.breaches = 0
         self.close(venue)
 
-    def close(self, venue: "Venue") -> None:
+    def close(self, venue: Venue) -> None:
         """The close: what is asked of accounts as they stand. A rule that is asked here remembers nothing of it."""
         ledger = venue.ledger
         position, exposure = ledger.position[:, ledger.house :], ledger.exposure[:, ledger.house :]
@@ -53,7 +50,7 @@ class BackTest:
         self.margin_share = _top_share(self.initial)
         self._position, self._marks, self._scale = position.copy(), ledger.marks.copy(), ledger.scale.copy()
 
-    def walked(self, venue: "Venue") -> None:
+    def walked(self, venue: Venue) -> None:
         """Marks have gone where the step takes them, and no contract has expired yet: who lost how much on what it had at the close.
 
         What a contract that is settled in coin gains is coins, (marks / rate) now less then, and counts at the rate of now.
@@ -65,7 +62,7 @@ class BackTest:
         self.variation = float(loss[loss > 0.0].sum())
         self.accounts = int(np.count_nonzero(self._position.any(axis=0)))
         beyond = loss - self.initial
-        beyond = beyond[beyond > ROUNDING]
+        beyond = beyond[beyond > DUST]  # less is rounding
         self.breaches, self.uncovered, self.largest = beyond.size, float(beyond.sum()), float(beyond.max(initial=0.0))
 
 
